@@ -1,0 +1,123 @@
+"""The rules for one call: how long its value stays fresh, and whether it is stored at all."""
+
+from __future__ import annotations
+
+import enum
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from .entry import NEVER, Entry, Verdict, judge
+
+__all__ = ["Fate", "Job", "Policy", "Timetable", "seconds"]
+
+
+def seconds(timeout: Any, name: str = "timeout") -> float | None:
+    """A timeout as a number of seconds; ``None`` stays ``None``.
+
+    A ``timedelta`` is rounded up to whole seconds, as in Flask-Caching, so that a part of a second
+    never becomes 0, which means "never expires".
+
+    :raises TypeError: if it is neither a number nor a ``timedelta``.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, timedelta):
+        return math.ceil(timeout.total_seconds())
+    if isinstance(timeout, str) and timeout.strip().lstrip("-").isdigit():
+        return int(timeout)
+    if isinstance(timeout, (int, float)):
+        return timeout
+    raise TypeError(f"{name} must be seconds or a timedelta, not {timeout!r}")
+
+
+class Timetable(NamedTuple):
+    """When a value was made and until when it is good; seconds since the epoch."""
+
+    created: float
+    fresh_until: float
+    usable_until: float
+
+    @property
+    def life(self) -> float:
+        """Seconds that a backend must keep the value; 0 for ever."""
+        return 0 if self.usable_until == NEVER else self.usable_until - self.created
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The options of one decorated function on one app; seconds throughout."""
+
+    timeout: float = 300.0
+    stale_while_revalidate: float = 0.0
+    stale_if_error: float = 0.0
+    jitter: float = 0.0
+    lock: bool = True
+    lock_timeout: float = 10.0
+    cache_none: bool = False
+
+    def seal(self, now: float, timeout: float | None = None) -> Timetable:
+        """The timetable of a value that was finished at ``now``.
+
+        :param timeout: the value's own, instead of the function's; 0 never expires.
+        """
+        life = self.timeout if timeout is None else timeout
+        if life == 0:
+            return Timetable(now, NEVER, NEVER)
+        if self.jitter:
+            life *= 1 - self.jitter * random.random()
+        fresh_until = now + life
+        tail = max(self.stale_while_revalidate, self.stale_if_error)
+        return Timetable(now, fresh_until, fresh_until + tail)
+
+    def judge(self, entry: Entry | None, now: float) -> Verdict:
+        """What ``entry`` is good for under this policy."""
+        return judge(entry, now, self.stale_while_revalidate, self.stale_if_error)
+
+
+class Fate(enum.Enum):
+    """What is to be done with a value that was computed."""
+
+    STORE = "store"  #: store it, and share it with those who wait
+    PASS = "pass"  #: hand it to this caller only
+    FAIL = "fail"  #: an error as a value (a 5xx): like PASS, but an old value is better
+
+
+class Job:
+    """One call that was not answered at once: what to compute, under which key, by which rules."""
+
+    __slots__ = (
+        "key", "stamps", "policy", "plan", "function", "args", "kwargs",
+        "forced", "called", "context",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        key: str,
+        stamps: tuple[str, ...],
+        policy: Policy,
+        plan: Any,
+        function: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        forced: bool = False,
+        called: float = 0.0,
+        context: Any = None,
+    ) -> None:
+        self.key = key
+        self.stamps = stamps
+        self.policy = policy
+        #: The decorated function's callbacks; see ``drive.Plan``.
+        self.plan = plan
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs or {}
+        #: Whether a value that was finished before this call is not good enough.
+        self.forced = forced
+        #: When the call came; seconds since the epoch.
+        self.called = called
+        #: Whatever the plan wants to find again when the value is there.
+        self.context = context

@@ -1,0 +1,66 @@
+"""How a value is kept in memory, so that what a caller mutates is never what the cache holds.
+
+Immutable values are kept as they are. A flat list or dict of immutable values is copied, going in
+and coming out. A type that has registered a *freezer* (a view's response) is taken apart. All else
+goes through pickle, which is slow, complete and what Flask-Caching does for everything.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import fractions
+import pickle
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from markupsafe import Markup
+
+from ..exceptions import SerializationError
+
+__all__ = ["FREEZERS", "keep"]
+
+IMMUTABLE = frozenset(
+    {
+        str, bytes, int, float, bool, complex, type(None), Markup, range,
+        datetime.date, datetime.datetime, datetime.time, datetime.timedelta,
+        decimal.Decimal, fractions.Fraction, uuid.UUID,
+    }
+)  # fmt: skip
+
+Thaw = Callable[[Any], Any]
+
+#: A base class, and the function that takes an instance apart: it returns what to keep and how to
+#: build a new instance from it, or ``None`` to leave it to pickle.
+FREEZERS: dict[type, Callable[[Any], tuple[Any, Thaw] | None]] = {}
+
+
+def keep(value: Any) -> tuple[Any, Thaw | None]:
+    """What to hold for ``value``, and how to make a copy of it (``None``: hand it out as it is).
+
+    :raises SerializationError: if the value cannot be copied.
+    """
+    kind = type(value)
+    if kind in IMMUTABLE:
+        return value, None
+    if kind is dict:
+        if IMMUTABLE.issuperset(map(type, value)) and IMMUTABLE.issuperset(
+            map(type, value.values())
+        ):
+            return value.copy(), dict.copy
+    elif kind is list:
+        if IMMUTABLE.issuperset(map(type, value)):
+            return value.copy(), list.copy
+    elif kind in (tuple, frozenset):
+        if IMMUTABLE.issuperset(map(type, value)):
+            return value, None
+    for base, freeze in FREEZERS.items():
+        if isinstance(value, base):
+            frozen = freeze(value)
+            if frozen is not None:
+                return frozen
+    try:
+        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL), pickle.loads
+    except Exception as error:  # pickle raises whatever a __reduce__ raises
+        raise SerializationError(f"a {kind.__qualname__} cannot be stored: {error}") from error

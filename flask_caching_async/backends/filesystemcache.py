@@ -1,0 +1,348 @@
+"""The backend that keeps each value in a file, for all processes that share a directory.
+
+How the files look is told in ``_files.py``; how threads and processes exclude one another, in
+``_filelock.py``. Here is why no computation can overtake an invalidation.
+
+The mark of a key is the random id in its file's header, also when the value in it has
+expired. What must never happen is that a computation which started before an invalidation finds its
+mark again. Ids are unique, so this could only be "absent" before and "absent" after it:
+
+1. Each invalidating write (set, add, inc, put, delete, expel) gives the file a *guard*: a time, one
+   ``TOMBSTONE_LIFE`` ahead, until which it must not vanish. A fill invalidates nothing, so it
+   inherits the guard of the file that it replaces, and has none where there was none.
+2. Sweeping, whether a value expired or there are too many, unlinks a file whose guard is over. That
+   is how live values go that computations stored: an older computation that finds "absent" again
+   has been overtaken by nothing. A file under guard becomes a tombstone of some 50 bytes with the
+   same id: an eviction is no invalidation, so it gives no new mark.
+3. Where this would leave too many tombstones, and in ``clear``, the mark of *absent* itself changes
+   (the epoch), before any of them is unlinked. Whoever looks at a key looks at its file first and
+   then at the epoch, so whoever misses the tombstone sees the new epoch.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import math
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cachelib.serializers import BaseSerializer, FileSystemSerializer
+
+from .._flow.policy import seconds
+from ..exceptions import BackendError, ConfigurationError, SerializationError
+from ._filelock import FileLease, remove, slurp
+from ._files import (
+    ABSENT,
+    HEADER_SIZE,
+    TOMBSTONE,
+    VALUE,
+    Directory,
+    Record,
+    Sweeper,
+    damaged,
+    look,
+    pack,
+    parse,
+)
+from .base import TOMBSTONE_LIFE, BaseCache, Lease, Snapshot
+
+__all__ = ["FileSystemCache"]
+
+
+class FileSystemCache(BaseCache):
+    """A cache of files in one directory, shared by all threads and processes that use it.
+
+    Other files in the directory are left alone. Readers never wait; writers of one key wait for
+    one another for microseconds.
+
+    :param cache_dir: the directory; it is created where it is missing.
+    :param threshold: how many values to keep before the oldest are removed; 0 for no limit.
+        Other processes notice what one has added within a few dozen writes.
+    :param default_timeout: seconds that a value lives when it is given no timeout; 0 never
+        expires. Parts of a second count.
+    :param mode: the mode of the files.
+    :param hash_method: makes file names from keys.
+    :param ignore_delete_many_errors: whether :meth:`delete_many` skips a key that cannot be
+        deleted instead of raising ``RuntimeError``.
+    :param ignore_errors: deprecated name of ``ignore_delete_many_errors``.
+    """
+
+    blocking = True
+    shared = True
+    #: Turns values into bytes and back: anything with cachelib's ``dumps`` and ``loads``.
+    serializer: BaseSerializer
+
+    def __init__(
+        self,
+        cache_dir: str | os.PathLike[str] | None,
+        threshold: int = 500,
+        default_timeout: float | dt.timedelta = 300,
+        mode: int | None = 0o600,
+        hash_method: Callable[..., Any] = hashlib.sha256,
+        ignore_delete_many_errors: bool = False,
+        ignore_errors: bool | None = None,
+    ) -> None:
+        if ignore_errors is not None:
+            warnings.warn(
+                "'ignore_errors' is an old name and will go away; "
+                "say 'ignore_delete_many_errors' instead.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            ignore_delete_many_errors = ignore_errors
+        super().__init__(ignore_delete_many_errors=ignore_delete_many_errors)
+        # Not by cachelib's constructor, which deprecates part of a second.
+        self.default_timeout = seconds(default_timeout)  # type: ignore[assignment]
+        self.serializer = FileSystemSerializer()
+        self._threshold, self._hash_method = threshold, hash_method
+        self._path = _existing_directory(cache_dir)
+        self._files = Directory(self._path, 0o600 if mode is None else mode, hash_method)
+        self._sweeper = Sweeper(self._files, threshold)
+
+    @classmethod
+    def factory(
+        cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]
+    ) -> FileSystemCache:
+        """Build it from ``CACHE_DIR``, ``CACHE_THRESHOLD`` and ``CACHE_FILE_HASH_METHOD``.
+
+        ``CACHE_OPTIONS`` wins over all of them.
+        """
+        if "cache_dir" not in kwargs:
+            args.insert(0, config["CACHE_DIR"])
+        kwargs.setdefault("threshold", config["CACHE_THRESHOLD"])
+        kwargs.setdefault("hash_method", config["CACHE_FILE_HASH_METHOD"])
+        return cls(*args, **kwargs)
+
+    # --- plain operations -------------------------------------------------------------------------
+
+    def get(self, key: str) -> Any:
+        """The value of ``key``, or ``None``."""
+        try:
+            data = slurp(self._files.entries[key])
+        except OSError:
+            return None
+        return self._value(parse(data, len(data)), data)
+
+    def has(self, key: str) -> bool:
+        """Whether there is a value (a ``None`` counts), without loading it."""
+        return look(self._files.entries[key]).lives(self.clock())
+
+    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
+        """Store ``value``; a computation that is under way will not overwrite it."""
+        payload = self._dumps(value)
+        self._replace(key, lambda old: self._entry(payload, self._expiry(timeout)))
+        return True
+
+    def add(self, key: str, value: Any, timeout: Any = None) -> bool:
+        """Store ``value`` unless the key exists; of several callers anywhere, one succeeds."""
+        payload = self._dumps(value)
+
+        def unless_it_lives(old: Record) -> bytes | None:
+            if old.lives(self.clock()):
+                return None
+            return self._entry(payload, self._expiry(timeout))
+
+        return self._replace(key, unless_it_lives) is not None
+
+    def delete(self, key: str) -> bool:
+        """Remove the key, so that no computation under way brings it back. True if it existed."""
+        old = self._replace(key, lambda old: self._tombstone())
+        return old is not None and old.lives(self.clock())
+
+    def delete_many(self, *keys: str) -> list[str]:
+        """Delete several keys; the list of the keys that are gone now.
+
+        :raises RuntimeError: if one could not be deleted, unless ``ignore_delete_many_errors``.
+        """
+        failed: dict[str, BackendError] = {}
+        for key in keys:
+            try:
+                self.delete(key)
+            except BackendError as error:
+                failed[key] = error
+        if failed and not self.ignore_delete_many_errors:
+            raise RuntimeError(f"cannot delete {list(failed)}") from next(iter(failed.values()))
+        return [key for key in keys if key not in failed]
+
+    def inc(self, key: str, delta: int = 1) -> int:
+        """Add ``delta`` to the number under ``key`` and return the sum. Its timeout goes on."""
+        total = delta
+
+        def add_delta(old: Record) -> bytes:
+            nonlocal total
+            expiry = self._expiry(None)
+            if old.lives(self.clock()):
+                total, expiry = (self.get(key) or 0) + delta, old.expiry
+            return self._entry(self._dumps(total), expiry)
+
+        self._replace(key, add_delta)
+        return total
+
+    def clear(self) -> bool:
+        """Remove all entries and stamps. Other files in the directory stay."""
+        try:
+            self._files.wipe()
+        except BackendError:
+            raise
+        except OSError as error:
+            raise BackendError(f"the cache directory failed: {error}") from error
+        self._sweeper.restart()
+        return True
+
+    # --- guarded operations -----------------------------------------------------------------------
+
+    def read(self, key: str, stamps: Sequence[str] = ()) -> Snapshot:
+        """Look at a key, its mark and some stamps: one small file each, and no lock."""
+        files, path = self._files, self._files.entries[key]
+        try:
+            data = slurp(path)
+        except FileNotFoundError:
+            value, mark = None, files.mark_of_absence()
+        except OSError:
+            value, mark = None, damaged(path).mark
+        else:
+            record = parse(data, len(data))
+            value = self._value(record, data)
+            mark = record.mark if record is not None else damaged(path).mark
+        # Stamps after the entry: one that is dropped in between shows the entry dead.
+        now = self.clock() if stamps else 0.0
+        return Snapshot(value, mark, tuple([files.stamp(files.stamps[s], now) for s in stamps]))
+
+    def ensure(self, stamps: Sequence[str], timeout: float) -> list[str | None]:
+        """The tokens of ``stamps``; all callers anywhere agree on those that had to be created."""
+        return [self._ensure_one(self._files.stamps[name], timeout) for name in stamps]
+
+    def _ensure_one(self, path: str, timeout: float) -> str:
+        token = self._files.stamp(path, self.clock())
+        if token is None:
+            with self._files.section(path):
+                token = self._files.stamp(path, self.clock())
+                if token is None:
+                    token = self._files.write_stamp(path, self._expiry(timeout))
+        return token
+
+    def put(self, mapping: Mapping[str, Any], timeout: Any = None) -> list[str]:
+        """Set several values; here, :meth:`set` itself wins over computations under way."""
+        return self.set_many(mapping, timeout)
+
+    def fill(
+        self, key: str, value: Any, timeout: float, mark: Any, stamps: Mapping[str, str]
+    ) -> bool:
+        """Store ``value`` if the key's mark and all ``stamps`` still stand; whether it was stored.
+
+        A stamp may be dropped right after it was checked here: then the entry is stored, and
+        whoever reads it sees that its stamp is gone.
+        """
+        payload = self._dumps(value)
+
+        def if_all_stand(old: Record) -> bytes | None:
+            if not self._stands(old, mark, stamps):
+                return None
+            return self._entry(payload, self._expiry(timeout), old.guard)
+
+        return self._replace(key, if_all_stand) is not None
+
+    def _stands(self, old: Record, mark: Any, stamps: Mapping[str, str]) -> bool:
+        files, now = self._files, self.clock()
+        found = files.mark_of_absence() if old is ABSENT else old.mark
+        return bool(found == mark) and all(
+            files.stamp(files.stamps[name], now) == token for name, token in stamps.items()
+        )
+
+    def expel(self, keys: Sequence[str], stamps: Sequence[str] = ()) -> list[str]:
+        """Delete ``keys`` so that no computation under way brings them back, and drop ``stamps``.
+
+        Returns the keys that existed.
+        """
+        for path in [self._files.stamps[name] for name in stamps]:
+            with self._files.section(path):
+                remove(path)
+        return [key for key in keys if self.delete(key)]
+
+    def lease(self, key: str, life: float) -> Lease:
+        """A lease on ``key``. It needs no ``life``: a dead holder's ends at once."""
+        return FileLease(self._files.leases[key], self._files.mode)
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    def _replace(self, key: str, decide: Callable[[Record], bytes | None]) -> Record | None:
+        """Replace the file of a key, inside its section.
+
+        :param decide: gets the old header, and gives the new file, or ``None`` to leave it.
+        :returns: the old header, or ``None`` if the file was left.
+        """
+        path = self._files.entries[key]
+        with self._files.section(path):
+            old = look(path)
+            data = decide(old)
+            if data is None:
+                return None
+            self._files.write(path, data)
+        self._sweeper.count(path, old, data, self.clock())
+        return old
+
+    def _entry(self, payload: bytes, expiry: float, guard: float | None = None) -> bytes:
+        """The file of a value.
+
+        :param guard: that of the file it replaces, if this is no invalidation.
+        """
+        now = self.clock()
+        latest = now + TOMBSTONE_LIFE
+        return pack(VALUE, payload, expiry, latest if guard is None else min(guard, latest), now)
+
+    def _tombstone(self) -> bytes:
+        now = self.clock()
+        return pack(TOMBSTONE, b"", now + TOMBSTONE_LIFE, now + TOMBSTONE_LIFE, now)
+
+    def _expiry(self, timeout: float | dt.timedelta | None) -> float:
+        """When something stored now expires; 0 for never."""
+        life = seconds(self.default_timeout if timeout is None else timeout)
+        if not life or math.isinf(life):
+            return 0.0
+        return max(self.clock() + life, sys.float_info.min)
+
+    def _dumps(self, value: Any) -> bytes:
+        try:
+            payload: Any = self.serializer.dumps(value)
+        except Exception as error:
+            raise SerializationError(
+                f"cannot serialize a {type(value).__name__}: {error}"
+            ) from error
+        # cachelib's own serializers log some errors, and give None.
+        if not isinstance(payload, (bytes, bytearray, memoryview)):
+            raise SerializationError(
+                f"{type(self.serializer).__name__}.dumps gave {type(payload).__name__} "
+                f"for a {type(value).__name__}, not bytes"
+            )
+        return bytes(payload)
+
+    def _value(self, record: Record | None, data: bytes) -> Any:
+        """The value in a file, or ``None`` where it is gone, or nobody can decode it any more."""
+        if record is None or not record.lives(self.clock()):
+            return None
+        try:
+            return self.serializer.loads(data[HEADER_SIZE:])
+        except Exception:
+            return None
+
+
+def _existing_directory(path: str | os.PathLike[str] | None) -> str:
+    """The absolute path of a directory, which is created where it is missing."""
+    if not path:
+        raise ConfigurationError(
+            "FileSystemCache needs a directory: set CACHE_DIR, for example to "
+            "'/var/cache/myapp' (or give cache_dir to the class itself)"
+        )
+    absolute = os.path.abspath(path)
+    try:
+        os.makedirs(absolute, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"CACHE_DIR {absolute!r} cannot be created: {error}; "
+            "set it to a directory that this process may write to"
+        ) from error
+    return absolute

@@ -1,0 +1,125 @@
+"""Backends that somebody else wrote: a cachelib class, or any object with ``get`` and ``set``."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from .base import BaseCache
+
+__all__ = ["ForeignCache"]
+
+
+class ForeignCache(BaseCache):
+    """Gives a foreign backend what ours have: both colours and the guarded operations.
+
+    :param target: the backend; it stays what users see in ``app.extensions["cache"]``.
+    """
+
+    def __init__(self, target: Any) -> None:
+        super().__init__(
+            getattr(target, "default_timeout", 300),
+            getattr(target, "ignore_delete_many_errors", False),
+        )
+        self.target = target
+
+    def get(self, key: str) -> Any:
+        """The value of ``key``; what cannot be decoded is missing."""
+        return self.get_many(key)[0]
+
+    def get_many(self, *keys: str) -> list[Any]:
+        """The values of ``keys``. One that cannot be decoded does not hide the others."""
+        try:
+            return list(self.target.get_many(*keys))
+        except Exception:
+            found: list[Any] = []
+            failed = 0
+            for key in keys:
+                value = None
+                try:
+                    value = self.target.get(key)
+                except Exception:
+                    failed += 1
+                found.append(value)
+            if failed == len(keys) and not self._answers():
+                raise
+            return found
+
+    def _answers(self) -> bool:
+        """Whether the backend works at all: a key that nobody stored is not undecodable."""
+        with contextlib.suppress(Exception):
+            self.target.get("~nothing~")
+            return True
+        return False
+
+    def has(self, key: str) -> bool:
+        """Whether the key exists."""
+        return bool(self.target.has(key)) if hasattr(self.target, "has") else super().has(key)
+
+    def set(self, key: str, value: Any, timeout: Any = None) -> bool | None:
+        """Store a value."""
+        return self.target.set(key, value, timeout=_whole(timeout))  # type: ignore[no-any-return]
+
+    def set_many(self, mapping: Mapping[str, Any], timeout: Any = None) -> list[Any]:
+        """Store several values."""
+        stored = self.target.set_many(mapping, timeout=_whole(timeout))
+        return list(mapping) if stored is None or stored is True else stored or []
+
+    def add(self, key: str, value: Any, timeout: Any = None) -> bool:
+        """Store a value unless the key exists."""
+        if self.target.add(key, value, timeout=_whole(timeout)):
+            return True
+        if not self._unreadable(key):
+            return False
+        self.target.delete(key)
+        return bool(self.target.add(key, value, timeout=_whole(timeout)))
+
+    def _unreadable(self, key: str) -> bool:
+        """Whether something is under ``key`` that cannot be decoded; it is as good as nothing."""
+        try:
+            return self.target.get(key) is None and not self.has(key)
+        except Exception:
+            return self._answers()
+
+    def delete(self, key: str) -> bool:
+        """Delete a key."""
+        return bool(self.target.delete(key))
+
+    def delete_many(self, *keys: str) -> list[Any]:
+        """Delete several keys."""
+        return self.target.delete_many(*keys) or []
+
+    def inc(self, key: str, delta: int = 1) -> int | None:
+        """Add to a number, as the backend does it."""
+        return self.target.inc(key, delta)  # type: ignore[no-any-return]
+
+    def dec(self, key: str, delta: int = 1) -> int | None:
+        """Subtract from a number, as the backend does it."""
+        return self.target.dec(key, delta)  # type: ignore[no-any-return]
+
+    def clear(self) -> bool:
+        """Drop everything, as the backend does it."""
+        return bool(self.target.clear())
+
+    def unlink(self, *keys: str) -> list[Any]:
+        """Delete several keys without waiting for their memory, where the backend can."""
+        unlink: Any = getattr(self.target, "unlink", None)
+        if not callable(unlink):
+            return self.delete_many(*keys)
+        gone: Any = unlink(*keys)
+        return list(gone or ())
+
+    def close(self) -> None:
+        """Release what the backend holds, if it knows how."""
+        close = getattr(self.target, "close", None)
+        if callable(close):
+            close()
+
+
+def _whole(timeout: Any) -> Any:
+    """Foreign backends count whole seconds; 0 would be for ever, so nothing is rounded to it."""
+    if not isinstance(timeout, float):
+        return timeout
+    return math.ceil(timeout) if timeout > 0 else math.floor(timeout)

@@ -1,0 +1,151 @@
+"""The memory of this process as a backend."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from cachelib.serializers import BaseSerializer, SimpleSerializer
+
+from .._flow.policy import seconds
+from .._flow.value import keep
+from .._wire import apart, whole
+from ..exceptions import ConfigurationError, SerializationError
+from ._memory import Memory, timetable
+from .base import BaseCache
+
+__all__ = ["SimpleCache"]
+
+_caches: weakref.WeakSet[SimpleCache] = weakref.WeakSet()
+
+
+class SimpleCache(BaseCache):
+    """Keeps objects in the memory of this process. Safe in any mix of threads and event loops.
+
+    Immutable values are kept as they are; others are isolated, so that nobody can mutate what the
+    cache holds. With a serializer of yours, every value goes through it instead.
+
+    :param threshold: the most entries that are kept (0: no bound). What is evicted first is what
+        has expired, then what has not been asked for lately; see ``_eviction.py``.
+    :param default_timeout: seconds that :meth:`set` uses when it is given no timeout; 0 never
+        expires.
+    :param ignore_errors: deprecated name of ``ignore_delete_many_errors``.
+    """
+
+    blocking = False
+
+    def __init__(
+        self,
+        threshold: int = 500,
+        default_timeout: Any = 300,
+        ignore_delete_many_errors: bool = False,
+        ignore_errors: bool | None = None,
+    ) -> None:
+        if ignore_errors is not None:
+            warnings.warn(
+                "'ignore_errors' is deprecated; say 'ignore_delete_many_errors' instead.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            ignore_delete_many_errors = ignore_errors
+        super().__init__(default_timeout, ignore_delete_many_errors)
+        if not isinstance(threshold, int) or threshold < 0:
+            raise ConfigurationError(
+                f"CACHE_THRESHOLD must be a number of entries, or 0 for no bound, not {threshold!r}"
+            )
+        #: Turns values into bytes where it is not cachelib's default one.
+        self.serializer: BaseSerializer = SimpleSerializer()
+        self.memory = Memory(threshold)
+        _caches.add(self)
+
+    @classmethod
+    def factory(
+        cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]
+    ) -> SimpleCache:
+        """Build it with ``CACHE_THRESHOLD``; ``CACHE_OPTIONS`` wins."""
+        return cls(*args, **{"threshold": config["CACHE_THRESHOLD"], **kwargs})
+
+    def pack(self, value: Any) -> tuple[Any, Any]:
+        """What is kept for a value, and how it is read back.
+
+        :raises SerializationError: if the value cannot be stored.
+        """
+        serializer = self.serializer
+        if type(serializer) is SimpleSerializer:
+            return keep(value)
+        kind, parts = apart(value)  # the serializer may know no more than JSON does
+        try:
+            data = serializer.dumps(parts)
+        except Exception as error:  # a serializer raises what it likes
+            raise SerializationError(
+                f"{type(value).__qualname__} cannot be stored: {error}"
+            ) from error
+        if data is None:
+            raise SerializationError(f"{type(value).__qualname__} cannot be stored")
+        if not kind:
+            return data, serializer.loads
+        return data, lambda data: whole(kind, serializer.loads(data))
+
+    def _times(self, timeout: Any) -> Any:
+        life = seconds(self.default_timeout if timeout is None else timeout)
+        return timetable(self.clock(), life or 0)
+
+    def get(self, key: str) -> Any:
+        """The value of ``key``, or ``None``."""
+        kept = self.memory.peek(key)
+        if kept is None or self.clock() >= kept.usable_until:
+            return None
+        try:
+            return kept.open()
+        except Exception:  # what cannot be read back was never stored
+            return None
+
+    def has(self, key: str) -> bool:
+        """Whether there is a living entry, be its value ``None``."""
+        kept = self.memory.peek(key)
+        return kept is not None and self.clock() < kept.usable_until
+
+    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
+        """Store a value; whatever computes the same key right now will not overwrite it."""
+        self.memory.put([(key, *self.pack(value))], self._times(timeout))
+        return True
+
+    def set_many(self, mapping: Mapping[str, Any], timeout: Any = None) -> list[Any]:
+        """Store several values; none of them if one cannot be stored."""
+        items = [(key, *self.pack(value)) for key, value in mapping.items()]
+        self.memory.put(items, self._times(timeout))
+        return list(mapping)
+
+    def add(self, key: str, value: Any, timeout: Any = None) -> bool:
+        """Store a value unless the key has one."""
+        return self.memory.add(key, *self.pack(value), self._times(timeout))
+
+    def delete(self, key: str) -> bool:
+        """Delete a key; whether it existed."""
+        return bool(self.memory.expel((key,), (), self.clock()))
+
+    def delete_many(self, *keys: str) -> list[Any]:
+        """Delete several keys; those that never existed count as deleted."""
+        self.memory.expel(keys, (), self.clock())
+        return list(keys)
+
+    def inc(self, key: str, delta: int = 1) -> int:
+        """Add to the number under ``key``, atomically; its time runs on."""
+        return self.memory.update(key, lambda old: (old or 0) + delta, self._times(None))  # type: ignore[no-any-return]
+
+    def clear(self) -> bool:
+        """Forget everything."""
+        self.memory.clear()
+        return True
+
+
+def _after_fork() -> None:
+    for cache in list(_caches):
+        cache.memory.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,338 @@
+"""The cache object: what users hold, decorate with, and delete from."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ParamSpec, TypeVar, cast
+
+from ._colour import run_now
+from ._flow.asking import aask
+from ._hosts import current_app
+from .binding import Binding, bind
+from .calls import CallPlan
+from .decorators import ask_now, decorate
+from .exceptions import ConfigurationError, not_initialized
+from .operations import Operations
+from .order import watch_order
+from .plans import Options
+from .targets import cached_target, memoized_target
+from .typing import (
+    AnyCached,
+    AnyMemoized,
+    CachedFunction,
+    MemoizedFunction,
+    QueryArgs,
+    Tags,
+    TimeoutArgument,
+    Vary,
+)
+from .views import ViewPlan
+
+__all__ = ["Cache"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Where an app keeps the bindings of its caches.
+EXTENSION = "flask_caching_async"
+
+
+class Cache(Operations):
+    """Caches views, functions and values for one or several apps.
+
+    :param app: set up for this app at once; or call :meth:`init_app` later.
+    :param with_jinja2_ext: whether templates get the ``{% cache %}`` tag.
+    :param config: ``CACHE_*`` settings that win over those of the app.
+    """
+
+    def __init__(
+        self,
+        app: Any = None,
+        with_jinja2_ext: bool = True,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        _check_config(config)
+        self.with_jinja2_ext = with_jinja2_ext
+        self.config = config
+        #: The app that was set up last; used where no app context says otherwise.
+        self.app: Any = None
+        self._last: Binding | None = None
+        self._apps: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._views: weakref.WeakSet[ViewPlan] = weakref.WeakSet()
+        if app is not None:
+            self.init_app(app, config)
+
+    def init_app(self, app: Any, config: dict[str, Any] | None = None) -> None:
+        """Set this cache up for an app; it may serve several, each with settings of its own.
+
+        :param config: wins over the constructor's, which wins over the app's.
+        :raises ConfigurationError: if a setting is wrong; the message says what to write.
+        """
+        _check_config(config)
+        binding = bind(app, app.config, self.config, config)
+        binding.host.install()
+        if self.with_jinja2_ext:
+            binding.host.add_template_tag(self)
+        app.extensions.setdefault("cache", {})[self] = binding.backend
+        self._adopt(app, binding)
+        watch_order(binding, self._views)
+
+    def _adopt(self, app: Any, binding: Binding) -> None:
+        app.extensions.setdefault(EXTENSION, {})[self] = binding
+        self._apps.add(app)
+        self.app, self._last = app, binding
+        self._only = binding if len(self._apps) == 1 else None
+
+    def _binding(self) -> Binding:
+        """The binding of the current app, or of the last one outside any app context."""
+        if self._only is not None:
+            return self._only
+        if self._last is None:
+            raise not_initialized()
+        app = current_app()
+        if app is None:
+            return self._last
+        binding: Binding | None = app.extensions.get(EXTENSION, {}).get(self)
+        if binding is None:
+            raise not_initialized(app)
+        return binding
+
+    @property
+    def cache(self) -> Any:
+        """The backend of the current app."""
+        return self._binding().backend
+
+    # --- settings that Flask-Caching's users read and write on the object -------------------------
+
+    @property
+    def hash_method(self) -> Callable[..., Any] | None:
+        """The hash method of keys; assign one to change it for the current app."""
+        return self._setting("hash_method")  # type: ignore[no-any-return]
+
+    @hash_method.setter
+    def hash_method(self, value: Callable[..., Any]) -> None:
+        self._change(hash_method=value)
+
+    @property
+    def source_check(self) -> bool | None:
+        """Whether keys contain the source of their function."""
+        return self._setting("source_check")  # type: ignore[no-any-return]
+
+    @source_check.setter
+    def source_check(self, value: bool) -> None:
+        self._change(source_check=value)
+
+    @property
+    def enable_signals(self) -> bool:
+        """Whether hits and misses send signals."""
+        return bool(self._setting("signals"))
+
+    @enable_signals.setter
+    def enable_signals(self, value: bool) -> None:
+        self._change(signals=value)
+
+    @property
+    def serializer(self) -> Any:
+        """The serializer of the current app's backend, if it has one."""
+        return None if self._last is None else getattr(self.cache, "serializer", None)
+
+    def _setting(self, name: str) -> Any:
+        return None if self._last is None else getattr(self._binding().settings, name)
+
+    def _change(self, **settings: Any) -> None:
+        """Replace settings; the backend and what it holds stay."""
+        old = self._binding()
+        settings_now = replace(old.settings, **settings)
+        new = replace(old, settings=settings_now, states=weakref.WeakKeyDictionary())
+        old.app.extensions[EXTENSION][self] = new
+        self._last = new if self._last is old else self._last
+        self._only = new if self._only is old else None
+
+    # --- decorators -------------------------------------------------------------------------------
+
+    def cached(
+        self,
+        timeout: TimeoutArgument = None,
+        key_prefix: str | Callable[[], Any] = "view/%s",
+        unless: Callable[..., Any] | None = None,
+        forced_update: Callable[..., Any] | None = None,
+        is_stale: Callable[..., Any] | None = None,
+        response_filter: Callable[..., Any] | None = None,
+        query_string: bool = False,
+        hash_method: Callable[..., Any] | None = None,
+        cache_none: bool = False,
+        make_cache_key: Callable[..., Any] | None = None,
+        source_check: bool | None = None,
+        response_hit_indication: bool | None = False,
+        *,
+        lock: bool | None = None,
+        lock_timeout: Any = None,
+        stale_while_revalidate: Any = 0,
+        stale_if_error: Any = 0,
+        jitter: float | None = None,
+        tags: Tags = (),
+        vary_on: Vary = (),
+    ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
+        """Cache a view under its path, or any function under a key of your own.
+
+        Put it below ``@app.route``. Callbacks may be async on an ``async def`` function.
+
+        :param timeout: seconds or a ``timedelta`` for which a value is fresh, or a callable that is
+            given the value; ``None`` is the app's default, 0 never expires.
+        :param key_prefix: the key, ``%s`` standing for the path of the request, or a callable that
+            returns the key.
+        :param unless: if it returns something true, the cache is bypassed. Called without
+            arguments, or with the function and the call's arguments if it takes any.
+        :param forced_update: if it returns something true, the value is computed again and stored.
+            Called without arguments, or with the call's.
+        :param is_stale: given a stored value (and the call's arguments if it takes more than one),
+            says whether it must be computed again.
+        :param response_filter: given a computed value; it is stored if this returns something true.
+        :param query_string: whether the query string is part of the key, in any order.
+        :param hash_method: instead of ``CACHE_HASH_METHOD``.
+        :param cache_none: whether ``None`` is a value worth storing.
+        :param make_cache_key: given the call's arguments, returns the whole key.
+        :param source_check: whether the function's source is part of the key.
+        :param response_hit_indication: whether a hit sends the header ``hit_cache: True``.
+        :param lock: whether concurrent callers wait for one computation.
+        :param lock_timeout: seconds that one of them waits at most before it computes alone.
+        :param stale_while_revalidate: seconds after ``timeout`` in which the old value is served
+            while one refresh runs in the background (RFC 5861).
+        :param stale_if_error: seconds after ``timeout`` in which the old value is served if the
+            function raises, or a view answers 5xx (RFC 5861).
+        :param jitter: the largest share of a timeout by which it is shortened at random, 0.0 to
+            1.0.
+        :param tags: names for :meth:`delete_tags`, or a callable that makes them of the call's
+            arguments.
+        :param vary_on: what else is part of the key: header names, ``"cookie:NAME"``, callables.
+        """
+        options = Options(
+            timeout=timeout, unless=unless, forced_update=forced_update, is_stale=is_stale,
+            response_filter=response_filter, hash_method=hash_method, cache_none=cache_none,
+            source_check=source_check, lock=lock, lock_timeout=lock_timeout,
+            stale_while_revalidate=stale_while_revalidate, stale_if_error=stale_if_error,
+            jitter=jitter, tags=tags,
+        )  # fmt: skip
+
+        def make_plan(function: Any) -> ViewPlan:
+            plan = ViewPlan(
+                self, function, options, key_prefix, query_string, make_cache_key,
+                response_hit_indication, vary_on,
+            )  # fmt: skip
+            self._views.add(plan)
+            watch_order(self._last, self._views)
+            return plan
+
+        def decorator(function: Callable[P, R]) -> CachedFunction[P, R]:
+            return cast("CachedFunction[P, R]", decorate(self, function, make_plan))
+
+        return decorator
+
+    def memoize(
+        self,
+        timeout: TimeoutArgument = None,
+        make_name: Callable[..., Any] | None = None,
+        unless: Callable[..., Any] | None = None,
+        forced_update: Callable[..., Any] | None = None,
+        is_stale: Callable[..., Any] | None = None,
+        response_filter: Callable[..., Any] | None = None,
+        hash_method: Callable[..., Any] | None = None,
+        cache_none: bool = False,
+        source_check: bool | None = None,
+        args_to_ignore: list[str] | None = None,
+        *,
+        lock: bool | None = None,
+        lock_timeout: Any = None,
+        stale_while_revalidate: Any = 0,
+        stale_if_error: Any = 0,
+        jitter: float | None = None,
+        tags: Tags = (),
+    ) -> Callable[[Callable[P, R]], MemoizedFunction[P, R]]:
+        """Cache the result of a function for each combination of arguments.
+
+        The arguments are as in :meth:`cached`, and:
+
+        :param make_name: given the function's name, returns another one for the key.
+        :param args_to_ignore: names of arguments that are not part of the key.
+        """
+        options = Options(
+            timeout=timeout, unless=unless, forced_update=forced_update, is_stale=is_stale,
+            response_filter=response_filter, hash_method=hash_method, cache_none=cache_none,
+            source_check=source_check, lock=lock, lock_timeout=lock_timeout,
+            stale_while_revalidate=stale_while_revalidate, stale_if_error=stale_if_error,
+            jitter=jitter, tags=tags,
+        )  # fmt: skip
+
+        def make_plan(function: Any) -> CallPlan:
+            return CallPlan(self, function, options, make_name, args_to_ignore)
+
+        def decorator(function: Callable[P, R]) -> MemoizedFunction[P, R]:
+            return cast("MemoizedFunction[P, R]", decorate(self, function, make_plan))
+
+        return decorator
+
+    # --- deleting what decorators stored ----------------------------------------------------------
+
+    def delete_memoized(self, f: AnyMemoized, *args: Any, **kwargs: Any) -> bool:
+        """Drop what a memoized function has stored.
+
+        ``delete_memoized(f)`` drops all calls, ``delete_memoized(f, 1, b=2)`` one;
+        ``delete_memoized(obj.method)`` those on one instance, ``delete_memoized(Cls.method)`` those
+        on all, ``delete_memoized(Cls.method, obj, 1)`` one. A classmethod is given its class first.
+
+        :returns: whether it was done.
+        :raises ValueError: if it could not match any call.
+        """
+        target = run_now(memoized_target(self, f, args, kwargs, ask_now))
+        return self._expel("delete_memoized", target) is not None
+
+    async def adelete_memoized(self, f: AnyMemoized, *args: Any, **kwargs: Any) -> bool:
+        """Awaitable :meth:`delete_memoized`."""
+        return await self._aexpel(await memoized_target(self, f, args, kwargs, aask)) is not None
+
+    def delete_memoized_verhash(self, f: AnyMemoized, *args: Any) -> bool:
+        """Drop all calls of a memoized function (or of its instance): :meth:`delete_memoized`."""
+        target = run_now(memoized_target(self, f, (), {}, ask_now))
+        return self._expel("delete_memoized_verhash", target) is not None
+
+    async def adelete_memoized_verhash(self, f: AnyMemoized, *args: Any) -> bool:
+        """Awaitable :meth:`delete_memoized_verhash`."""
+        return await self._aexpel(await memoized_target(self, f, (), {}, aask)) is not None
+
+    def delete_cached(
+        self,
+        f: AnyCached,
+        path: str | None = None,
+        query_args: QueryArgs | None = None,
+        **kwargs: Any,
+    ) -> bool:
+        """Drop what a cached view has stored.
+
+        :param path: only this path, with all its variants; ``None`` for every page of the view.
+        :param query_args: only this query string (text, mapping or pairs).
+        :param kwargs: the view's arguments, to build the path with ``url_for``.
+        :returns: whether it was done.
+        :raises ValueError: if it could not match any page.
+        """
+        target = run_now(cached_target(self, f, path, query_args, kwargs, ask_now))
+        return self._expel("delete_cached", target) is not None
+
+    async def adelete_cached(
+        self,
+        f: AnyCached,
+        path: str | None = None,
+        query_args: QueryArgs | None = None,
+        **kwargs: Any,
+    ) -> bool:
+        """Awaitable :meth:`delete_cached`."""
+        return (
+            await self._aexpel(await cached_target(self, f, path, query_args, kwargs, aask))
+            is not None
+        )
+
+
+def _check_config(config: Any) -> None:
+    if config is not None and not isinstance(config, dict):
+        raise ConfigurationError(f"config must be a dict of CACHE_* settings, not {config!r}")

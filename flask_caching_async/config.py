@@ -1,0 +1,259 @@
+"""``CACHE_*`` settings: their defaults, their checks, and what to say when one is wrong."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cachelib.serializers import BaseSerializer
+from werkzeug.utils import import_string
+
+from . import backends
+from ._flow.policy import seconds
+from .backends.base import BaseCache
+from .backends.foreign import ForeignCache
+from .exceptions import ConfigurationError
+
+__all__ = ["DEFAULTS", "Settings", "build_backend", "effective_config", "serializer_of"]
+
+DEFAULTS: dict[str, Any] = {
+    "CACHE_DEFAULT_TIMEOUT": 300,
+    "CACHE_IGNORE_ERRORS": False,
+    "CACHE_THRESHOLD": 500,
+    "CACHE_KEY_PREFIX": "flask_cache_",
+    "CACHE_MEMCACHED_SERVERS": None,
+    "CACHE_DIR": None,
+    "CACHE_FILE_HASH_METHOD": hashlib.sha256,
+    "CACHE_HASH_METHOD": hashlib.sha256,
+    "CACHE_OPTIONS": None,
+    "CACHE_ARGS": [],
+    "CACHE_TYPE": "NullCache",
+    "CACHE_NO_NULL_WARNING": False,
+    "CACHE_SOURCE_CHECK": False,
+    "CACHE_ENABLE_SIGNALS": False,
+    "CACHE_SERIALIZER": None,
+    "CACHE_LOCK": True,
+    "CACHE_LOCK_TIMEOUT": 10,
+    "CACHE_JITTER": 0.0,
+    "CACHE_STORE_PRIVATE": False,
+    "CACHE_ON_ERROR": None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one cache was told for one app; seconds throughout."""
+
+    default_timeout: float
+    hash_method: Callable[..., Any]
+    source_check: bool
+    signals: bool
+    lock: bool
+    lock_timeout: float
+    jitter: float
+    store_private: bool
+    on_error: str | None
+
+    @classmethod
+    def read(cls, config: dict[str, Any]) -> Settings:
+        """Check a configuration.
+
+        :raises ConfigurationError: with what to write instead.
+        """
+        if not callable(config["CACHE_HASH_METHOD"]):
+            raise ConfigurationError(
+                "CACHE_HASH_METHOD must be a hash constructor such as hashlib.sha256, "
+                f"not {config['CACHE_HASH_METHOD']!r}"
+            )
+        if config["CACHE_ON_ERROR"] not in (None, "raise", "log"):
+            raise ConfigurationError(
+                "CACHE_ON_ERROR must be 'raise', 'log', or None for 'raise' in debug mode only, "
+                f"not {config['CACHE_ON_ERROR']!r}"
+            )
+        if not isinstance(config["CACHE_DIR"], (str, os.PathLike, type(None))):
+            raise ConfigurationError(f"CACHE_DIR must be a path, not {config['CACHE_DIR']!r}")
+        jitter = _number(config, "CACHE_JITTER")
+        if not 0 <= jitter <= 1:
+            raise ConfigurationError(
+                f"CACHE_JITTER is the share of a timeout, 0.0 to 1.0, not {jitter!r}"
+            )
+        return cls(
+            default_timeout=_number(config, "CACHE_DEFAULT_TIMEOUT"),
+            hash_method=config["CACHE_HASH_METHOD"],
+            source_check=bool(config["CACHE_SOURCE_CHECK"]),
+            signals=bool(config["CACHE_ENABLE_SIGNALS"]),
+            lock=bool(config["CACHE_LOCK"]),
+            lock_timeout=_number(config, "CACHE_LOCK_TIMEOUT"),
+            jitter=jitter,
+            store_private=bool(config["CACHE_STORE_PRIVATE"]),
+            on_error=config["CACHE_ON_ERROR"],
+        )
+
+
+def _number(config: dict[str, Any], name: str) -> float:
+    """A setting in seconds (or a share), not negative."""
+    value = config[name]
+    try:
+        number = None if isinstance(value, bool) else seconds(value, name)
+    except TypeError:
+        number = None
+    if number is None or number < 0:
+        raise ConfigurationError(f"{name} must be a number, 0 or more, not {value!r}")
+    return number
+
+
+def effective_config(*layers: dict[str, Any] | None) -> dict[str, Any]:
+    """One configuration of several; later layers win, and every default is filled in."""
+    config = dict(DEFAULTS)
+    for layer in layers:
+        config.update(layer or {})
+    return config
+
+
+# --- the backend ----------------------------------------------------------------------------------
+
+
+def build_backend(app: Any, config: dict[str, Any]) -> Any:
+    """Build what ``CACHE_TYPE`` names; nothing connects yet.
+
+    It is a class name of ours, a dotted path to a class or to a function
+    ``(app, config, args, kwargs)``, or a cachelib class.
+
+    :raises ConfigurationError: if it cannot be built.
+    """
+    name = config["CACHE_TYPE"]
+    _warn_of_odd_types(config)
+    factory = _find(name)
+    args, options = _arguments(config)
+    try:
+        if isinstance(factory, type) and issubclass(factory, BaseCache):
+            return factory.factory(app, config, args, options)
+        if isinstance(factory, type) and factory.__module__.partition(".")[0] == "cachelib":
+            return factory(*args, **options)
+        return factory(app, config, args, options)
+    except TypeError as error:
+        if not _was_refused(error):
+            raise  # it came from inside the backend
+        raise ConfigurationError(
+            f"{name} does not take these CACHE_ARGS and CACHE_OPTIONS: {error}"
+        ) from error
+    except (ImportError, RuntimeError) as error:
+        missing = getattr(error, "name", None) or NO_MODULE.match(str(error))
+        if not missing:
+            raise
+        package = missing if isinstance(missing, str) else missing[1]
+        raise ConfigurationError(
+            f"{name} needs a package that is not installed: pip install {package.partition('.')[0]}"
+        ) from error
+
+
+#: What cachelib says where a driver is missing.
+NO_MODULE = re.compile(r"no (\w+) module found")
+
+
+def _arguments(config: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """``CACHE_ARGS`` and ``CACHE_OPTIONS``, with what every backend is given."""
+    given, options = config["CACHE_ARGS"], config["CACHE_OPTIONS"]
+    if given is not None and not isinstance(given, (list, tuple)):
+        raise ConfigurationError(f"CACHE_ARGS must be a list of arguments, not {given!r}")
+    if options is not None and not isinstance(options, Mapping):
+        raise ConfigurationError(f"CACHE_OPTIONS must be a dict of arguments, not {options!r}")
+    whole = {
+        "default_timeout": config["CACHE_DEFAULT_TIMEOUT"],
+        "ignore_delete_many_errors": config["CACHE_IGNORE_ERRORS"],
+        **(options or {}),
+    }
+    whole["default_timeout"] = _number(whole, "default_timeout")
+    config["CACHE_DEFAULT_TIMEOUT"] = whole["default_timeout"]
+    return list(given or ()), whole
+
+
+def _was_refused(error: TypeError) -> bool:
+    """Whether a backend was called with arguments that it does not take: it was never entered."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_name in ("build_backend", "factory")
+
+
+def _warn_of_odd_types(config: dict[str, Any]) -> None:
+    if config["CACHE_TYPE"] == "NullCache" and not config["CACHE_NO_NULL_WARNING"]:
+        warnings.warn(
+            "CACHE_TYPE is NullCache (the default), so nothing is cached. Set CACHE_TYPE, for "
+            "example to 'SimpleCache', or CACHE_NO_NULL_WARNING to True if this is intended.",
+            stacklevel=outside(),
+        )
+
+
+def outside() -> int:
+    """The stack level of the first caller that is not of this package, for a warning."""
+    frame: Any = sys._getframe(1)
+    level = 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(__package__):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _find(name: Any) -> Any:
+    """The class or function behind a ``CACHE_TYPE``."""
+    if not isinstance(name, str):
+        if callable(name):
+            return name
+        raise ConfigurationError(f"CACHE_TYPE must be a name or a dotted path, not {name!r}")
+    # Configurations written for Flask-Caching may spell our class by its path over there.
+    name = name.removeprefix("flask_caching.backends.")
+    if "." not in name:
+        if name in backends.NAMES:
+            return getattr(backends, name)
+        near = difflib.get_close_matches(name.lower(), [n.lower() for n in backends.NAMES], 1, 0.4)
+        hint = next((n for n in backends.NAMES if near and n.lower() == near[0]), None)
+        raise ConfigurationError(
+            f"there is no CACHE_TYPE {name!r}"
+            + (f"; did you mean {hint!r}?" if hint else "")
+            + f" Known are {', '.join(backends.NAMES)}, or write a dotted path to a class."
+        )
+    module, _, attribute = name.partition(".")
+    if backends.NAMES.get(attribute) == module:
+        return getattr(backends, attribute)
+    try:
+        return import_string(name)
+    except ImportError as error:
+        missing = getattr(getattr(error, "exception", error), "name", None)
+        raise ConfigurationError(
+            f"CACHE_TYPE {name!r} cannot be imported: {error}"
+            + (f"\nIf a package is missing: pip install {missing}" if missing else "")
+        ) from error
+
+
+def serializer_of(config: dict[str, Any]) -> BaseSerializer | None:
+    """The serializer that ``CACHE_SERIALIZER`` names.
+
+    :raises ConfigurationError: if it is no ``cachelib.serializers.BaseSerializer``.
+    """
+    serializer = config["CACHE_SERIALIZER"]
+    if serializer is None or isinstance(serializer, BaseSerializer):
+        return serializer
+    if isinstance(serializer, type) and issubclass(serializer, BaseSerializer):
+        try:
+            return serializer()
+        except TypeError as error:
+            raise ConfigurationError(
+                f"Couldn't instantiate serializer: {serializer!r} needs arguments; "
+                "give CACHE_SERIALIZER an instance"
+            ) from error
+    raise ConfigurationError(
+        "CACHE_SERIALIZER must be a class or an instance of cachelib.serializers.BaseSerializer, "
+        f"such as flask_caching_async.serializers.JSONSerializer, not {serializer!r}"
+    )
+
+
+def adapted(backend: Any) -> BaseCache:
+    """A backend with all operations in both colours, whoever wrote it."""
+    return backend if isinstance(backend, BaseCache) else ForeignCache(backend)

@@ -1,0 +1,75 @@
+"""Every error and warning of this package.
+
+.. code-block:: text
+
+    CacheError
+    ├── ConfigurationError    (also a ValueError)    init_app was given something wrong
+    ├── NotInitializedError   (also a RuntimeError)  no app, or no request, where one is needed
+    ├── ColourError           (also a TypeError)     an async callback on a sync function
+    ├── SerializationError                           a value cannot be stored
+    └── BackendError                                 the backend failed
+        └── BackendTimeout    (also a TimeoutError)  the backend did not answer in time
+
+    CacheWarning              (a UserWarning)
+    └── AddressKeyWarning                            a key contains a memory address
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AddressKeyWarning",
+    "BackendError",
+    "BackendTimeout",
+    "CacheError",
+    "CacheWarning",
+    "ColourError",
+    "ConfigurationError",
+    "NotInitializedError",
+    "SerializationError",
+    "not_initialized",
+]
+
+
+class CacheError(Exception):
+    """Base of every error that this package raises by itself."""
+
+
+class ConfigurationError(CacheError, ValueError):
+    """A setting is wrong. The message says what to write instead."""
+
+
+class NotInitializedError(CacheError, RuntimeError):
+    """The cache was used before ``init_app``, or outside a request where it needs one."""
+
+
+class ColourError(CacheError, TypeError):
+    """Something async was given where only sync code can run."""
+
+
+class SerializationError(CacheError):
+    """A value could not be turned into what the backend stores."""
+
+
+class BackendError(CacheError):
+    """The backend failed. The driver's own error is the ``__cause__``."""
+
+
+class BackendTimeout(BackendError, TimeoutError):
+    """The backend did not answer within its time budget."""
+
+
+class CacheWarning(UserWarning):
+    """Something works, but most likely not as its author meant it."""
+
+
+class AddressKeyWarning(CacheWarning):
+    """An argument is told apart by its memory address, so its key never hits again."""
+
+
+def not_initialized(app: object = None) -> NotInitializedError:
+    """The error for a cache that knows no app, or not this one."""
+    if app is None:
+        return NotInitializedError("this cache has no app yet: call cache.init_app(app) first")
+    return NotInitializedError(
+        f"this cache was not set up for {app!r}: call cache.init_app(app) for it, too"
+    )

@@ -1,0 +1,66 @@
+"""The ``{% cache %}`` tag, in sync and in async templates.
+
+::
+
+    {% cache timeout, name, vary1, vary2 %} ... {% endcache %}
+
+``timeout`` is in seconds; ``None`` is the default timeout, 0 never expires, ``"del"`` drops the
+stored fragment. Without a name, the template's file name and the line of the tag are the name. See
+:func:`.make_template_fragment_key` for the key.
+
+The body is rendered exactly once for a miss, whatever the backend does, and by one request if
+several ask at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jinja2 import nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+
+from .keys import make_template_fragment_key
+
+__all__ = ["CacheExtension", "JINJA_CACHE_ATTR_NAME"]
+
+#: The attribute of a Jinja environment that holds its cache.
+JINJA_CACHE_ATTR_NAME = "_template_fragment_cache"
+
+
+class CacheExtension(Extension):
+    """Adds the tag to an environment."""
+
+    tags = {"cache"}
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        """Turn the tag into a call of :meth:`_cache` with the body as its caller."""
+        line = next(parser.stream).lineno
+        timeout = parser.parse_expression()
+        rest: list[nodes.Expr] = []
+        while parser.stream.skip_if("comma"):
+            rest.append(parser.parse_expression())
+        name = rest.pop(0) if rest else nodes.Const(f"{parser.filename}{line}")
+        body = parser.parse_statements(("name:endcache",), drop_needle=True)
+        call = self.call_method("_cache", [timeout, name, nodes.List(rest)])
+        return nodes.CallBlock(call, [], [], body).set_lineno(line)
+
+    def _cache(self, timeout: Any, name: Any, vary_on: list[Any], caller: Callable[[], Any]) -> Any:
+        """The fragment; in an async environment, an awaitable that Jinja awaits."""
+        key = make_template_fragment_key(str(name), vary_on=vary_on)
+        cache = getattr(self.environment, JINJA_CACHE_ATTR_NAME)
+        if self.environment.is_async:
+            return self._afragment(cache, timeout, key, caller)
+        if timeout == "del":
+            cache.delete(key)
+            return caller()
+        return cache.get_or_set(key, caller, timeout)
+
+    async def _afragment(
+        self, cache: Any, timeout: Any, key: str, caller: Callable[[], Any]
+    ) -> Any:
+        if timeout == "del":
+            await cache.adelete(key)
+            return await caller()
+        return await cache.aget_or_set(key, caller, timeout)

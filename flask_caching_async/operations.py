@@ -1,0 +1,311 @@
+"""What users do by hand: ``get`` and ``aget``, ``set`` and ``aset``, and so on, side by side.
+
+Each pair is one step of the store. The sync half runs it at once, the async half awaits it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ._colour import run_now
+from ._flow import drive
+from ._flow.drive import aread_through, read_through
+from ._flow.entry import MISSING, Verdict
+from ._flow.policy import Policy, seconds
+from ._flow.readthrough import Job
+from .binding import Binding
+from .exceptions import CacheWarning
+from .plans import tag_stamps
+from .stats import Stats
+from .targets import Target, of_keys
+
+__all__ = ["Operations"]
+
+
+class ValuePlan(drive.Plan):
+    """``get_or_set``: a value with a timeout, and nobody to ask about it."""
+
+    def __init__(self, timeout: Any) -> None:
+        self.timeout = seconds(timeout)
+
+    def expected(self) -> float | None:
+        """The timeout."""
+        return self.timeout  # type: ignore[no-any-return]
+
+
+class Operations:
+    """The operations of a :class:`.Cache`."""
+
+    #: The binding, where there is only one app; looked at by every call.
+    _only: Binding | None = None
+    _warned_of_blocking = False
+
+    def _binding(self) -> Binding:
+        raise NotImplementedError
+
+    def _now(self, name: str, depth: int = 3) -> Any:
+        """The steps for sync code.
+
+        :param name: the method that the user called.
+        :param depth: how far up the stack that was.
+        """
+        binding = self._only or self._binding()
+        if asyncio._get_running_loop() is not None and not self._warned_of_blocking:
+            if binding.host.debug:
+                self._warned_of_blocking = True
+                warnings.warn(
+                    f"cache.{name}() was called on a thread whose event loop runs, and blocks it; "
+                    f"await cache.a{name}() instead",
+                    CacheWarning,
+                    stacklevel=depth,
+                )
+        return binding.engine.now
+
+    def _later(self) -> Any:
+        """The steps for async code."""
+        return (self._only or self._binding()).engine.later
+
+    def _land(self, found: list[str] | None, target: Target) -> list[str] | None:
+        """After an invalidation: nobody new joins what it has overtaken."""
+        (self._only or self._binding()).engine.flights.displace(*target)
+        return found
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def get(self, key: str) -> Any:
+        """The value of ``key``, or ``None``."""
+        return _plain(run_now(self._now("get").get((key,)))[0])
+
+    async def aget(self, key: str) -> Any:
+        """Awaitable :meth:`get`."""
+        return _plain((await self._later().get((key,)))[0])
+
+    def has(self, key: str) -> bool:
+        """Whether ``key`` has a value, be it ``None``."""
+        return run_now(self._now("has").has(key))  # type: ignore[no-any-return]
+
+    async def ahas(self, key: str) -> bool:
+        """Awaitable :meth:`has`."""
+        return await self._later().has(key)  # type: ignore[no-any-return]
+
+    def get_many(self, *keys: str) -> list[Any]:
+        """The values of ``keys`` in their order, ``None`` for what is missing."""
+        return self._read("get_many", keys)
+
+    async def aget_many(self, *keys: str) -> list[Any]:
+        """Awaitable :meth:`get_many`."""
+        return await self._aread(keys)
+
+    def get_dict(self, *keys: str) -> dict[str, Any]:
+        """Like :meth:`get_many`, as a dict."""
+        return dict(zip(keys, self._read("get_dict", keys), strict=True))
+
+    async def aget_dict(self, *keys: str) -> dict[str, Any]:
+        """Awaitable :meth:`get_dict`."""
+        return dict(zip(keys, await self._aread(keys), strict=True))
+
+    def _read(self, name: str, keys: tuple[str, ...]) -> list[Any]:
+        steps = self._now(name, 4)
+        return [_plain(value) for value in run_now(steps.get(keys))] if keys else []
+
+    async def _aread(self, keys: tuple[str, ...]) -> list[Any]:
+        return [_plain(value) for value in await self._later().get(keys)] if keys else []
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def set(self, key: str, value: Any, timeout: Any = None, *, tags: Iterable[str] = ()) -> bool:
+        """Store a value. No computation of this key that is under way will overwrite it.
+
+        :param timeout: seconds or a ``timedelta``; ``None`` is the default timeout, 0 never
+            expires.
+        :param tags: names by which :meth:`delete_tags` finds it.
+        :raises SerializationError: if the value cannot be stored.
+        """
+        return bool(self._put("set", {key: value}, timeout, tags))
+
+    async def aset(
+        self, key: str, value: Any, timeout: Any = None, *, tags: Iterable[str] = ()
+    ) -> bool:
+        """Awaitable :meth:`set`."""
+        return bool(await self._aput({key: value}, timeout, tags))
+
+    def set_many(
+        self, mapping: Mapping[str, Any], timeout: Any = None, *, tags: Iterable[str] = ()
+    ) -> list[str]:
+        """Store several values; the keys that were stored."""
+        return self._put("set_many", mapping, timeout, tags)
+
+    async def aset_many(
+        self, mapping: Mapping[str, Any], timeout: Any = None, *, tags: Iterable[str] = ()
+    ) -> list[str]:
+        """Awaitable :meth:`set_many`."""
+        return await self._aput(mapping, timeout, tags)
+
+    def _put(
+        self, name: str, mapping: Mapping[str, Any], timeout: Any, tags: Iterable[str]
+    ) -> list[str]:
+        stored = run_now(self._now(name, 4).put(mapping, timeout, tag_stamps(tags)))
+        return self._land(stored, Target(list(mapping), [])) or []
+
+    async def _aput(
+        self, mapping: Mapping[str, Any], timeout: Any, tags: Iterable[str]
+    ) -> list[str]:
+        stored = await self._later().put(mapping, timeout, tag_stamps(tags))
+        return self._land(stored, Target(list(mapping), [])) or []
+
+    def add(self, key: str, value: Any, timeout: Any = None, *, tags: Iterable[str] = ()) -> bool:
+        """Store a value unless the key has one; whether it was stored."""
+        return run_now(self._now("add").add(key, value, timeout, tag_stamps(tags)))  # type: ignore[no-any-return]
+
+    async def aadd(
+        self, key: str, value: Any, timeout: Any = None, *, tags: Iterable[str] = ()
+    ) -> bool:
+        """Awaitable :meth:`add`."""
+        return await self._later().add(key, value, timeout, tag_stamps(tags))  # type: ignore[no-any-return]
+
+    def inc(self, key: str, delta: int = 1) -> int | None:
+        """Add to the number under ``key`` (0 if there is none), atomically; the sum."""
+        return run_now(self._now("inc").inc(key, delta))  # type: ignore[no-any-return]
+
+    async def ainc(self, key: str, delta: int = 1) -> int | None:
+        """Awaitable :meth:`inc`."""
+        return await self._later().inc(key, delta)  # type: ignore[no-any-return]
+
+    def dec(self, key: str, delta: int = 1) -> int | None:
+        """Subtract from the number under ``key``, atomically; the difference."""
+        return run_now(self._now("dec").inc(key, -delta))  # type: ignore[no-any-return]
+
+    async def adec(self, key: str, delta: int = 1) -> int | None:
+        """Awaitable :meth:`dec`."""
+        return await self._later().inc(key, -delta)  # type: ignore[no-any-return]
+
+    # --- deleting ---------------------------------------------------------------------------------
+
+    def delete(self, key: str) -> bool:
+        """Delete a key, and all variants of the page whose base it is; whether the key existed."""
+        return bool(self._expel("delete", of_keys([key])))
+
+    async def adelete(self, key: str) -> bool:
+        """Awaitable :meth:`delete`."""
+        return bool(await self._aexpel(of_keys([key])))
+
+    def delete_many(self, *keys: str) -> list[str]:
+        """Delete several keys; those that are gone now (what never existed counts)."""
+        return list(keys) if self._expel("delete_many", of_keys(keys)) is not None else []
+
+    async def adelete_many(self, *keys: str) -> list[str]:
+        """Awaitable :meth:`delete_many`."""
+        return list(keys) if await self._aexpel(of_keys(keys)) is not None else []
+
+    def unlink(self, *keys: str) -> list[str]:
+        """Delete several keys; on Redis their memory is freed in the background."""
+        return list(keys) if self._expel("unlink", of_keys(keys)) is not None else []
+
+    async def aunlink(self, *keys: str) -> list[str]:
+        """Awaitable :meth:`unlink`."""
+        return await self.adelete_many(*keys)
+
+    def delete_tags(self, *tags: str) -> bool:
+        """Drop every entry that carries one of ``tags``, at the cost of one; whether it was."""
+        return self._expel("delete_tags", Target([], list(tag_stamps(tags)))) is not None
+
+    async def adelete_tags(self, *tags: str) -> bool:
+        """Awaitable :meth:`delete_tags`."""
+        return await self._aexpel(Target([], list(tag_stamps(tags)))) is not None
+
+    def clear(self) -> bool:
+        """Drop everything that this cache stored; whether it was done."""
+        done = run_now(self._now("clear").clear())
+        self._binding().engine.flights.displace_all()
+        return bool(done)
+
+    async def aclear(self) -> bool:
+        """Awaitable :meth:`clear`."""
+        done = await self._later().clear()
+        self._binding().engine.flights.displace_all()
+        return bool(done)
+
+    def _expel(self, name: str, target: Target) -> list[str] | None:
+        return self._land(run_now(self._now(name, 4).expel(target.keys, target.stamps)), target)
+
+    async def _aexpel(self, target: Target) -> list[str] | None:
+        return self._land(await self._later().expel(target.keys, target.stamps), target)
+
+    # --- both at once -----------------------------------------------------------------------------
+
+    def get_or_set(
+        self,
+        key: str,
+        default: Any | Callable[[], Any],
+        timeout: Any = None,
+        *,
+        tags: Iterable[str] = (),
+    ) -> Any:
+        """The value of ``key``, or ``default``, which is stored then.
+
+        :param default: a value, or a callable that makes it. However many ask at the same time,
+            also through a decorated function with this key, it is called once.
+        """
+        self._now("get_or_set")
+        engine, job = self._job(key, default, timeout, tags)
+        era, reading = engine.flights.landed, run_now(engine.now.load(key, job.stamps))
+        if job.policy.judge(reading.entry, job.called) is Verdict.FRESH:
+            engine.stats.hits += 1
+            return reading.entry.open()
+        return read_through(engine, job, reading, era)
+
+    async def aget_or_set(
+        self,
+        key: str,
+        default: Any | Callable[[], Any],
+        timeout: Any = None,
+        *,
+        tags: Iterable[str] = (),
+    ) -> Any:
+        """Awaitable :meth:`get_or_set`; ``default`` may also be an async callable."""
+        engine, job = self._job(key, default, timeout, tags)
+        era, reading = engine.flights.landed, await engine.later.load(key, job.stamps)
+        if job.policy.judge(reading.entry, job.called) is Verdict.FRESH:
+            engine.stats.hits += 1
+            return reading.entry.open()
+        return await aread_through(engine, job, reading, era)
+
+    def _job(self, key: str, default: Any, timeout: Any, tags: Iterable[str]) -> tuple[Any, Job]:
+        binding = self._only or self._binding()
+        settings = binding.settings
+        policy = Policy(
+            timeout=settings.default_timeout,
+            jitter=settings.jitter,
+            lock=settings.lock and not binding.null,
+            lock_timeout=settings.lock_timeout,
+        )
+        call = default if callable(default) else lambda: default
+        stamps, called = tag_stamps(tags), binding.clock()
+        return binding.engine, Job(key, stamps, policy, ValuePlan(timeout), call, called=called)
+
+    # --- around it --------------------------------------------------------------------------------
+
+    def stats(self) -> Stats:
+        """What this cache has done on the current app, in this process."""
+        return self._binding().counters.snapshot()
+
+    def close(self) -> None:
+        """Release what the backend holds; a later use opens it again."""
+        run_now(self._now("close").close())
+
+    async def aclose(self) -> None:
+        """Awaitable :meth:`close`."""
+        await self._later().close()
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        await self.aclose()
+
+
+def _plain(value: Any) -> Any:
+    return None if value is MISSING else value

@@ -1,0 +1,29 @@
+"""Stages: a cache in one colour, where callers run at the same time."""
+
+from __future__ import annotations
+
+import pytest
+from flow.crowd import Stage
+
+from flask_caching_async import Cache
+from flask_caching_async.testing import FakeClock
+
+
+@pytest.fixture
+def stage(cache: Cache, colour: str) -> Stage:
+    """A cache in memory, in both colours."""
+    return Stage(cache, colour)
+
+
+@pytest.fixture
+def any_stage(any_cache: Cache, colour: str) -> Stage:
+    """A cache on each kind of backend, in both colours."""
+    return Stage(any_cache, colour)
+
+
+@pytest.fixture
+def any_clock(any_cache: Cache) -> FakeClock:
+    """The clock of ``any_cache``."""
+    clock = FakeClock()
+    clock.install(any_cache)
+    return clock

@@ -1,0 +1,188 @@
+"""What the tests of this folder use: many callers at once, and functions that wait for a sign."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+import helpers
+
+from flask_caching_async import Cache
+from flask_caching_async._colour import pause, run_now
+
+#: Seconds after which something that should have happened counts as failed.
+PATIENCE = 20.0
+
+
+class Raised(NamedTuple):
+    """A call raised instead of returning."""
+
+    error: BaseException
+
+
+def until(condition: Callable[[], Any], timeout: float = PATIENCE) -> None:
+    """Block until something is so."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.001)
+
+
+async def auntil(condition: Callable[[], Any], timeout: float = PATIENCE) -> None:
+    """Wait, on any kind of loop, until something is so."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        await pause(0.001)
+
+
+def together(*calls: Callable[[], Any]) -> list[Any]:
+    """Make all calls at once, each in a thread of its own; their results in order."""
+    barrier = threading.Barrier(len(calls))
+    results: list[Any] = [None] * len(calls)
+
+    def run(n: int, call: Callable[[], Any]) -> None:
+        barrier.wait(PATIENCE)
+        try:
+            results[n] = call()
+        except BaseException as error:
+            results[n] = Raised(error)
+
+    threads = [threading.Thread(target=run, args=item, daemon=True) for item in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), "a caller hangs"
+    return results
+
+
+class Started:
+    """A call that is under way, in a thread or as a task."""
+
+    def __init__(self, stage: Stage, call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        self.stage = stage
+        self.outcome: Any = None
+        self.ended = threading.Event()
+        if stage.is_async:
+            self.task = asyncio.get_running_loop().create_task(self._run(call))
+        else:
+            self.thread = threading.Thread(target=lambda: run_now(self._run(call)), daemon=True)
+            self.thread.start()
+
+    async def _run(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        try:
+            self.outcome = await call()
+        except BaseException as error:
+            self.outcome = Raised(error)
+        finally:
+            self.ended.set()
+
+    async def result(self) -> Any:
+        """What it returned, or :class:`Raised`."""
+        await self.stage.until(self.ended.is_set)
+        return self.outcome
+
+
+class Stage(helpers.Face):
+    """A cache in one colour, where callers run at the same time.
+
+    Bodies are written once, as ``async def`` that waits only by :meth:`until` and :meth:`pause`.
+    """
+
+    def dye(self, body: Callable[..., Any]) -> Callable[..., Any]:
+        """A coroutine function in this colour."""
+        if self.is_async:
+            return body
+
+        @functools.wraps(body)
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            return run_now(body(*args, **kwargs))
+
+        return plain
+
+    async def until(self, condition: Callable[[], Any], timeout: float = PATIENCE) -> None:
+        """Wait until something is so."""
+        await auntil(condition, timeout) if self.is_async else until(condition, timeout)
+
+    async def pause(self, seconds: float) -> None:
+        """Let time pass."""
+        await asyncio.sleep(seconds) if self.is_async else time.sleep(seconds)
+
+    def start(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Started:
+        """Call a decorated function in a thread or task of its own."""
+        return Started(self, lambda: self.call(function, *args, **kwargs))
+
+    async def crowd(self, count: int, function: Callable[..., Any], *args: Any) -> list[Any]:
+        """Call a decorated function many times at once; the results."""
+        started = [self.start(function, *args) for _ in range(count)]
+        return [await one.result() for one in started]
+
+    async def waiting(self, count: int) -> None:
+        """Wait until so many callers have joined somebody else's computation."""
+        await self.until(lambda: self.cache.stats().waits >= count)
+
+
+class Body:
+    """A body that returns how often it has been called, and waits in some calls for a sign.
+
+    :param held: the calls that wait until :attr:`go` is set, counted from 1.
+    """
+
+    def __init__(self, stage: Stage, *held: int) -> None:
+        self.stage = stage
+        self.held = held
+        self.go = threading.Event()
+        self.calls = 0
+        self.ended = 0
+        self._numbers = itertools.count(1)
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls = number = next(self._numbers)
+        try:
+            if number in self.held:
+                await self.stage.until(self.go.is_set)
+            return await self.answer(number)
+        finally:
+            self.ended += 1
+
+    async def answer(self, number: int) -> Any:
+        """What a call returns; replace it to return something else, or to raise."""
+        return number
+
+    def function(self, name: str = "function") -> Callable[..., Any]:
+        """A body to decorate; a stage gives it its colour."""
+
+        async def function(n: int = 0) -> Any:
+            return await self()
+
+        function.__name__ = function.__qualname__ = name
+        return function
+
+    async def entered(self, count: int = 1) -> None:
+        """Wait until it has been called so often."""
+        await self.stage.until(lambda: self.calls >= count)
+
+
+def story(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """A test about a stage, as a coroutine that runs on a loop only where the stage is async."""
+
+    @functools.wraps(test)
+    def run(**fixtures: Any) -> None:
+        stage = fixtures.get("stage") or fixtures["any_stage"]
+        if stage.is_async:
+            asyncio.run(test(**fixtures))
+        else:
+            run_now(test(**fixtures))
+
+    return run
+
+
+def stage_of(cache: Cache, colour: str) -> Stage:
+    """A stage for a cache."""
+    return Stage(cache, colour)

@@ -1,0 +1,309 @@
+"""How responses are kept: what goes in comes out, on every backend, and nobody shares an object."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import config_for
+from flask import Flask, Response, abort, jsonify, make_response
+from helpers import COLOURS
+from hosts.web import Site
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import MethodNotAllowed, NotFound, Unauthorized
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from flask_caching_async import Cache, CachedResponse
+from flask_caching_async.responses import FREEZERS, WIRE_FORMS, fate_of
+from flask_caching_async.serializers import JSONSerializer
+
+
+class Page(Response):
+    """A response class of an app."""
+
+    default_mimetype = "text/x-page"
+
+    class Inner(Response):
+        """One that is defined in a class."""
+
+
+class Sized(Response):
+    """A response whose ``__init__`` wants something else."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__("x" * size)
+
+
+class Noted(Response):
+    """A response with an attribute of its own."""
+
+    note: str = ""
+
+
+def noted() -> Noted:
+    """A response that only pickle can keep."""
+    response = Noted("page")
+    response.note = "mine"
+    return response
+
+
+def without_type() -> Response:
+    """A response that says nothing of its type."""
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    return response
+
+
+def repeated() -> Response:
+    """A response with a header that occurs several times."""
+    headers = Headers([("X-A", "1"), ("Link", "<a>"), ("x-a", "2"), ("Link", "<b>")])
+    return Response("page", headers=headers)
+
+
+def chunked() -> Response:
+    """A response in several pieces, text and bytes."""
+    response = Response()
+    response.response = ["pa", b"ge", "ä"]
+    return response
+
+
+RESPONSES: dict[str, Any] = {
+    "text": lambda: Response("page ä"),
+    "empty": lambda: Response(),
+    "binary": lambda: Response(bytes(range(256)), mimetype="image/png"),
+    "charset": lambda: Response("ä".encode("latin-1"), content_type="text/plain; charset=latin-1"),
+    "status-text": lambda: Response("page", "299 Rather Fine"),
+    "status-only-text": lambda: Response("page", "404 NOT HERE"),
+    "repeated-headers": repeated,
+    "no-content-type": without_type,
+    "content-length-of-a-head": lambda: Response("", headers={"Content-Length": "1000"}),
+    "chunks": chunked,
+    "werkzeug": lambda: WerkzeugResponse("page"),
+    "subclass": lambda: Page("page"),
+    "inner-class": lambda: Page.Inner("page", 203),
+    "own-init": lambda: Sized(5),
+    "own-attribute": noted,
+    "cached-response": lambda: CachedResponse(Response("page", 201, {"X-A": "1"}), 7),
+    "cached-response-default": lambda: CachedResponse(Response("page"), None),
+}
+
+
+def facts(response: Any) -> Any:
+    """All that makes a response what it is."""
+    return (
+        type(response), response.status, response.status_code, list(response.headers),
+        response.get_data(), getattr(response, "timeout", "none"), getattr(response, "note", ""),
+        response.direct_passthrough, response.is_streamed,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def site(app: Flask, any_cache: Cache, colour: str) -> Site:
+    """A site on each kind of backend, in both colours."""
+    return Site(app, any_cache, colour)
+
+
+def hands_out_what_it_holds(site: Site) -> bool:
+    """Whether the backend gives back the very objects: then only what has a wire form is a copy."""
+    return type(site.cache.cache).__name__ in ("SyncOnly", "AsyncOnly")
+
+
+@pytest.mark.parametrize("kind", RESPONSES)
+def test_a_response_comes_back_as_it_went_in(site: Site, kind: str) -> None:
+    """Class, status, headers with repeats, body and own timeout."""
+    site.view()(RESPONSES[kind])
+    first, second = site.get(), site.get()
+    assert site.calls == 1
+    assert (second.status, second.data) == (first.status, first.data)
+    assert sorted(second.headers) == sorted(first.headers)
+    assert facts(site.cache.get("view//works")) == facts(RESPONSES[kind]())
+
+
+@pytest.mark.parametrize("kind", RESPONSES)
+def test_freezing_leaves_the_response_usable(kind: str) -> None:
+    """The one that was computed is still sent; a frozen one can be thawed many times."""
+    response = RESPONSES[kind]()
+    before = facts(RESPONSES[kind]())
+    frozen = FREEZERS[WerkzeugResponse](response)
+    assert facts(response) == before
+    if kind == "own-attribute":
+        assert frozen is None
+        return
+    assert frozen is not None
+    kept, thaw = frozen
+    first, second = thaw(kept), thaw(kept)
+    first.headers["X-New"] = "1"
+    first.set_data("changed")
+    assert facts(second) == before
+
+
+@pytest.mark.parametrize("kind", ["text", "own-attribute", "cached-response"])
+def test_each_hit_gets_a_response_of_its_own(site: Site, kind: str) -> None:
+    """What ``after_request`` does to one is not in the next, nor in the cache."""
+
+    @site.app.after_request
+    def count(response: Any) -> Any:
+        response.headers.add("X-Seen", "1")
+        response.set_data(response.get_data() + b"!")
+        return response
+
+    if kind == "own-attribute" and hands_out_what_it_holds(site):
+        return
+    site.view()(RESPONSES[kind])
+    bodies = set()
+    for _ in range(4):
+        response = site.get()
+        assert response.headers.getlist("X-Seen") == ["1"]
+        bodies.add(response.data)
+    assert len(bodies) == 1
+    assert "X-Seen" not in site.cache.get("view//works").headers
+
+
+def test_what_a_hit_returns_can_be_changed(site: Site) -> None:
+    """Dicts and lists, too: a caller's own copy."""
+    function = site.face.cached(key_prefix="k")(lambda: {"a": [1]})
+    with site.app.app_context():
+        for _ in range(3):
+            value = site.call(function)
+            assert value == {"a": [1]}
+            if not hands_out_what_it_holds(site):
+                value["a"].append(2)
+
+
+def test_a_404_hit_gets_an_exception_of_its_own(site: Site) -> None:
+    """Handlers may change it."""
+    seen: list[Any] = []
+
+    @site.app.errorhandler(404)
+    def handle(error: NotFound) -> Any:
+        seen.append(error)
+        error.description = f"{error.description}!"
+        return error
+
+    site.view()(lambda: abort(404, description="gone"))
+    assert ["gone!</p>" in site.text() for _ in range(3)] == [True] * 3
+    assert len({id(error) for error in seen}) == 3
+
+
+# --- other serializers ----------------------------------------------------------------------------
+
+
+class Counting(JSONSerializer):
+    """JSON that proves it: what was dumped is JSON."""
+
+    def dumps(self, value: Any) -> bytes:
+        dumped = super().dumps(value)
+        json.loads(dumped)
+        return dumped
+
+
+JSON_VALUES: dict[str, Any] = {
+    "text": lambda: "page",
+    "dict": lambda: {"a": [1, None, {"b": "ä"}]},
+    "list": lambda: [1, "a"],
+    "dict-and-status": lambda: ({"error": "gone"}, 404),
+    "list-status-headers": lambda: ([1], 201, {"X-A": "1"}),
+    "header-pairs": lambda: ("page", [("X-A", "1"), ("X-A", "2")]),
+    "jsonify": lambda: jsonify(a=1),
+    "jsonify-and-status": lambda: (jsonify(a=1), 201),
+    "response": lambda: make_response(b"\xff\x00", 202, {"X-A": "ä"}),
+    "subclass": lambda: Page.Inner("page"),
+    "cached-response": lambda: CachedResponse(Response("page"), 9),
+    "abort": lambda: abort(404, description="no such thing"),
+    "abort-plain": lambda: abort(410),
+    "abort-response": lambda: abort(make_response("gone", 410, {"X-A": "1"})),
+}
+
+
+@pytest.mark.parametrize("colour", COLOURS, indirect=True)
+@pytest.mark.parametrize("kind", JSON_VALUES)
+def test_views_work_with_a_json_serializer(
+    app: Flask, colour: str, kind: str, tmp_path: Path
+) -> None:
+    """G65: ``(dict, 404)`` does not come back as a list with status 200."""
+    config = {**config_for("FileSystemCache", tmp_path), "CACHE_SERIALIZER": Counting}
+    site = Site(app, Cache(app, config=config), colour)
+    site.view()(JSON_VALUES[kind])
+    first, second = site.get(), site.get()
+    assert (second.status, second.data) == (first.status, first.data)
+    assert list(second.headers) == list(first.headers)
+    assert site.calls == 1
+    assert not kind.startswith("abort") or second.status_code in (404, 410)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotFound(), NotFound("gone"), MethodNotAllowed(["GET"]), Unauthorized("who?"),
+        NotFound(response=Response("gone", 404)),
+    ],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+def test_an_http_exception_comes_back_as_it_went_in(site: Site, error: Any) -> None:
+    """Class, description, response, and what else it carries."""
+
+    def body() -> Any:
+        raise error
+
+    site.view("/works")(body)
+    first, second = site.get(), site.get()
+    assert (second.status, second.data, site.calls) == (first.status, first.data, 1)
+    assert list(second.headers) == list(first.headers)
+    kept = site.cache.get("view//works")
+    assert (type(kept), kept.description) == (type(error), error.description)
+    assert kept.__traceback__ is None or hands_out_what_it_holds(site)
+
+
+def test_a_class_that_cannot_be_found_again_is_not_stored(
+    app: Flask, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A response class in a function: the page works, and a log says that it is not cached."""
+
+    class Local(Response):
+        pass
+
+    site = Site(app, Cache(app, config=config_for("FileSystemCache", tmp_path)))
+    site.view()(lambda: Local(str(site.calls)))
+    assert [site.text(), site.text()] == ["1", "2"]
+    assert "Local" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["os:system", "builtins:dict", "flask:Nothing", "nowhere:X", ""])
+def test_only_response_classes_are_built(name: str) -> None:
+    """What somebody wrote into the backend does not choose what is called."""
+    with pytest.raises((TypeError, AttributeError, ImportError, ValueError)):
+        WIRE_FORMS[WerkzeugResponse][2]([name, "", "200 OK", [], {}])
+
+
+def test_a_value_that_cannot_be_read_is_a_miss(app: Flask, tmp_path: Path) -> None:
+    """A page of a class that has moved is computed again, and overwritten."""
+    site = Site(app, Cache(app, config=config_for("FileSystemCache", tmp_path)))
+
+    class Moved(Response):
+        pass
+
+    Moved.__qualname__ = "Moved"
+    globals()["Moved"] = Moved
+    site.view()(lambda: Moved(str(site.calls)))
+    assert [site.text(), site.text()] == ["1", "1"]
+    del globals()["Moved"]
+    from flask_caching_async import responses
+
+    responses._class_called.cache_clear()
+    globals()["Moved"] = None
+    assert site.text() == "2"
+
+
+# --- what a response is ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, 5, "", (), ("x",), ("x", None), ("x", "bad"), ("x", 200, None), (1, 2, 3, 4), {}],
+    ids=repr,
+)
+def test_any_value_has_a_fate(value: Any) -> None:
+    """What is no response is nothing special: ``cached`` serves other functions too."""
+    assert fate_of(value).name == "STORE"

@@ -1,0 +1,347 @@
+"""The ``{% cache %}`` tag, in sync and in async environments."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import config_for
+from flask import Flask, render_template, render_template_string
+from hosts.web import at_once, until
+from jinja2 import Environment
+from markupsafe import Markup
+
+from flask_caching_async import Cache, make_template_fragment_key
+from flask_caching_async.backends import BaseCache
+from flask_caching_async.jinja2ext import JINJA_CACHE_ATTR_NAME, CacheExtension
+from flask_caching_async.testing import FakeClock
+
+
+class Room:
+    """An app whose templates are sync or async, and how often a fragment was rendered."""
+
+    def __init__(self, colour: str, config: dict[str, Any]) -> None:
+        self.app = Flask(
+            __name__, template_folder=os.path.join(os.path.dirname(__file__), "templates")
+        )
+        self.app.jinja_options = {"enable_async": colour == "async"}
+        self.is_async = colour == "async"
+        self.cache = Cache(self.app, config=config)
+        self.counted = 0
+        self.app.jinja_env.globals["count"] = self.count
+
+    def count(self) -> int:
+        """How often it was called."""
+        self.counted += 1
+        return self.counted
+
+    def render(self, source: str, **context: Any) -> str:
+        """Render a source, or a file if it ends with ``.html``."""
+        with self.app.app_context():
+            if source.endswith(".html"):
+                return render_template(source, **context).strip()
+            return render_template_string(source, **context)
+
+    async def arender(self, source: str, **context: Any) -> str:
+        """Render a source on a loop that runs."""
+        with self.app.app_context():
+            return await self.app.jinja_env.from_string(source).render_async(**context)
+
+
+@pytest.fixture
+def room(colour: str) -> Room:
+    """Templates over a cache in memory."""
+    return Room(colour, {"CACHE_TYPE": "SimpleCache"})
+
+
+@pytest.fixture(params=["SimpleCache", "FileSystemCache", "cachelib", "sync-only", "async-only"])
+def any_room(request: pytest.FixtureRequest, colour: str, tmp_path: Any) -> Room:
+    """Templates over each kind of backend."""
+    return Room(colour, config_for(request.param, tmp_path))
+
+
+@pytest.fixture
+def clock(room: Room) -> FakeClock:
+    """The clock of ``room``'s cache."""
+    clock = FakeClock()
+    clock.install(room.cache)
+    return clock
+
+
+SOURCE = "{% cache 60, 'name' %}{{ count() }}{% endcache %}"
+
+
+def test_a_fragment_is_rendered_once(any_room: Room) -> None:
+    """M15: also where the environment is async."""
+    assert [any_room.render(SOURCE) for _ in range(3)] == ["1", "1", "1"]
+    assert any_room.cache.get(make_template_fragment_key("name")) == "1"
+
+
+def test_a_fragment_of_a_file_is_named_by_file_and_line(any_room: Room) -> None:
+    """Two files never share one; deleting by the name works."""
+    assert [any_room.render("page.html") for _ in range(2)] == ["<b>1</b>", "<b>1</b>"]
+    file = os.path.join(any_room.app.root_path, "templates", "page.html")
+    assert any_room.cache.delete(make_template_fragment_key(f"{file}1"))
+    assert any_room.render("page.html") == "<b>2</b>"
+
+
+def test_a_fragment_of_a_string_is_named_none_and_its_line(room: Room) -> None:
+    """As in Flask-Caching; so two strings do share one, and need names."""
+    assert room.render("\n\n{% cache 60 %}{{ count() }}{% endcache %}") == "\n\n1"
+    assert room.cache.get(make_template_fragment_key("None3")) == "1"
+    assert room.render("a\n\n{% cache 60 %}{{ count() }}{% endcache %}") == "a\n\n1"
+
+
+def test_macros_and_variables_work_in_a_fragment(any_room: Room) -> None:
+    """The body sees the template around it, and keeps its own ``set``."""
+    assert any_room.render("named.html", user="Al") == "<b>Al!</b>1"
+    assert any_room.render("named.html", user="Al") == "<b>Al!</b>1"
+    assert any_room.render("named.html", user="Bo") == "<b>Bo!</b>2"
+    assert any_room.render("named.html", user="Al") == "<b>Al!</b>1"
+
+
+@pytest.mark.parametrize(
+    ("ask", "vary"),
+    [("'a', 'b'", ["a", "b"]), ("1", [1]), ("none", [None]), ("2.5, true", [2.5, True])],
+    ids=["text", "int", "none", "several"],
+)
+def test_a_fragment_varies_on_values_of_any_type(any_room: Room, ask: str, vary: Any) -> None:
+    """M15: they count as their text; ``make_template_fragment_key`` finds the same."""
+    source = "{% cache 60, 'name', " + ask + " %}{{ count() }}{% endcache %}"
+    assert [any_room.render(source), any_room.render(source)] == ["1", "1"]
+    assert any_room.render(SOURCE) == "2"
+    assert any_room.cache.delete(make_template_fragment_key("name", vary_on=vary))
+    assert any_room.render(source) == "3"
+
+
+def test_different_vary_lists_are_different_fragments(room: Room) -> None:
+    """M15: ``('a_b', 'c')`` and ``('a', 'b_c')`` share nothing."""
+    source = "{% cache 60, 'name', x, y %}{{ count() }}{% endcache %}"
+    pairs = [("a_b", "c"), ("a", "b_c"), ("a", "b"), ("a_b_c", ""), ("", "a_b_c")]
+    assert len({room.render(source, x=x, y=y) for x, y in pairs}) == len(pairs)
+
+
+@pytest.mark.parametrize("name", [7, 2.5, None, ("a", 1)], ids=repr)
+def test_a_name_may_be_any_value(room: Room, name: Any) -> None:
+    """It counts as its text."""
+    for vary in ("", ", 'x'"):
+        source = "{% cache 60, name" + vary + " %}{{ count() }}{% endcache %}"
+        first = room.render(source, name=name)
+        assert room.render(source, name=name) == first
+        assert room.render(source, name="other") != first
+
+
+@pytest.mark.parametrize("timeout", ["60", "'60'", "30 + 30", "minute"])
+def test_a_fragment_is_gone_at_exactly_its_timeout(
+    room: Room, clock: FakeClock, timeout: str
+) -> None:
+    """Any expression that is a number of seconds."""
+    source = "{% cache " + timeout + ", 'name' %}{{ count() }}{% endcache %}"
+    assert room.render(source, minute=60) == "1"
+    clock.advance(59)
+    assert room.render(source, minute=60) == "1"
+    clock.advance(1)
+    assert room.render(source, minute=60) == "2"
+
+
+@pytest.mark.parametrize(("timeout", "life"), [("none", 300), ("0", 10**9)])
+def test_none_is_the_default_timeout_and_0_never_expires(
+    room: Room, clock: FakeClock, timeout: str, life: int
+) -> None:
+    """As everywhere."""
+    source = "{% cache " + timeout + ", 'name' %}{{ count() }}{% endcache %}"
+    room.render(source)
+    clock.advance(299)
+    assert room.render(source) == "1"
+    clock.advance(10**9 - 299 if life > 300 else 1)
+    assert room.render(source) == ("1" if life > 300 else "2")
+
+
+def test_del_drops_the_fragment_and_renders_the_body(any_room: Room) -> None:
+    """With the same name and values."""
+    delete = "{% cache 'del', 'name' %}{{ count() }}{% endcache %}"
+    assert [any_room.render(SOURCE), any_room.render(delete)] == ["1", "2"]
+    assert [any_room.render(SOURCE), any_room.render(SOURCE)] == ["3", "3"]
+    assert any_room.cache.get(make_template_fragment_key("name")) == "3"
+
+
+def test_markup_stays_markup(any_room: Room) -> None:
+    """A hit is escaped no more and no less than a miss."""
+    source = (
+        "{% autoescape true %}{% set x %}{% cache 60, 'name' %}<b>{{ '<' }}</b>{% endcache %}"
+        "{% endset %}{{ x }}{% endautoescape %}"
+    )
+    assert [any_room.render(source) for _ in range(3)] == ["<b>&lt;</b>"] * 3
+    assert isinstance(any_room.cache.get(make_template_fragment_key("name")), Markup)
+
+
+def test_an_empty_fragment_is_a_fragment(any_room: Room) -> None:
+    """It is not rendered again."""
+    source = "{% cache 60, 'name' %}{% set x = count() %}{% endcache %}"
+    assert [any_room.render(source) for _ in range(3)] == ["", "", ""]
+    assert any_room.counted == 1
+
+
+def test_an_error_in_the_body_reaches_the_page(any_room: Room) -> None:
+    """The body was rendered once, and nothing is stored."""
+
+    def fail() -> Any:
+        any_room.count()
+        raise LookupError("in the body")
+
+    source = "{% cache 60, 'name' %}{{ fail() }}{% endcache %}"
+    for number in (1, 2):
+        with pytest.raises(LookupError, match="in the body"):
+            any_room.render(source, fail=fail)
+        assert any_room.counted == number
+
+
+class Broken(BaseCache):
+    """A backend of which some methods fail."""
+
+    failing: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: dict[str, Any] = {}
+
+    def _may(self, name: str) -> None:
+        if name in self.failing:
+            raise OSError(name)
+
+    def get(self, key: str) -> Any:
+        self._may("get")
+        return self.held.get(key)
+
+    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
+        self._may("set")
+        self.held[key] = value
+        return True
+
+    def delete(self, key: str) -> bool:
+        self._may("delete")
+        return self.held.pop(key, None) is not None
+
+
+@pytest.mark.parametrize("failing", [("get",), ("set",), ("get", "set", "delete")], ids=",".join)
+@pytest.mark.parametrize("timeout", ["60", "'del'"])
+def test_the_body_is_rendered_once_whatever_the_backend_does(
+    colour: str, failing: tuple[str, ...], timeout: str
+) -> None:
+    """L82: a dead backend costs no page its fragment."""
+    backend = Broken()
+    backend.failing = failing
+    room = Room(colour, {"CACHE_TYPE": lambda *args: backend})
+    source = "{% cache " + timeout + ", 'name' %}{{ count() }}{% endcache %}"
+    assert [room.render(source), room.render(source)] == ["1", "2"]
+
+
+def test_many_who_want_a_cold_fragment_render_it_once(any_room: Room) -> None:
+    """A stampede of threads."""
+
+    def slow() -> int:
+        until(lambda: any_room.cache.stats().misses == 5)
+        return any_room.count()
+
+    source = "{% cache 60, 'name' %}{{ slow() }}{% endcache %}"
+    assert at_once(5, lambda: any_room.render(source, slow=slow)) == ["1"] * 5
+
+
+def test_many_tasks_who_want_a_cold_fragment_render_it_once(tmp_path: Any) -> None:
+    """A stampede on one loop, with an async function in the body."""
+    room = Room("async", config_for("FileSystemCache", tmp_path))
+
+    async def slow() -> int:
+        while room.cache.stats().misses < 5:
+            await asyncio.sleep(0)
+        return room.count()
+
+    source = "{% cache 60, 'name' %}{{ slow() }}{% endcache %}"
+
+    async def main() -> list[str]:
+        return await asyncio.gather(*[room.arender(source, slow=slow) for _ in range(5)])
+
+    assert asyncio.run(main()) == ["1"] * 5
+    assert room.render(source, slow=slow) == "1"
+
+
+def test_fragments_nest(any_room: Room) -> None:
+    """The inner one lives on when the outer one is dropped."""
+    source = (
+        "{% cache 60, 'outer' %}{{ count() }}"
+        "{% cache 60, 'inner' %}{{ count() }}{% endcache %}{% endcache %}"
+    )
+    assert [any_room.render(source), any_room.render(source)] == ["12", "12"]
+    any_room.cache.delete(make_template_fragment_key("outer"))
+    assert any_room.render(source) == "32"
+
+
+def test_a_fragment_in_a_loop_is_one_for_each_value(any_room: Room) -> None:
+    """The loop's variable is there."""
+    source = (
+        "{% for n in numbers %}{% cache 60, 'name', n %}{{ n }}:{{ count() }} {% endcache %}"
+        "{% endfor %}"
+    )
+    assert any_room.render(source, numbers=[1, 2, 1]) == "1:1 2:2 1:1 "
+    assert any_room.render(source, numbers=[2, 3]) == "2:2 3:3 "
+
+
+def test_a_view_with_fragments_works_in_its_colour(room: Room) -> None:
+    """Through a real request; async code awaits ``render_async``."""
+
+    def view() -> str:
+        return render_template("page.html")
+
+    async def aview() -> str:
+        template = room.app.jinja_env.get_template("page.html")
+        return await template.render_async()
+
+    room.app.add_url_rule("/", "page", aview if room.is_async else view)
+    client = room.app.test_client()
+    assert [client.get("/").text.strip() for _ in range(3)] == ["<b>1</b>"] * 3
+
+
+def test_each_app_has_fragments_of_its_own(colour: str) -> None:
+    """One cache on two apps."""
+    one, two = (
+        Room(colour, {"CACHE_TYPE": "SimpleCache"}),
+        Room(colour, {"CACHE_NO_NULL_WARNING": 1}),
+    )
+    one.cache.init_app(two.app, {"CACHE_TYPE": "SimpleCache"})
+    assert [one.render(SOURCE), two.render(SOURCE), two.render(SOURCE)] == ["1", "1", "1"]
+    with one.app.app_context():
+        one.cache.delete(make_template_fragment_key("name"))
+    assert [one.render(SOURCE), two.render(SOURCE)] == ["2", "1"]
+
+
+def test_the_tag_is_left_out_on_request() -> None:
+    """``with_jinja2_ext=False``."""
+    app = Flask(__name__)
+    Cache(app, with_jinja2_ext=False, config={"CACHE_TYPE": "SimpleCache"})
+    assert not any("CacheExtension" in name for name in app.jinja_env.extensions)
+
+
+def test_the_extension_works_in_an_environment_of_ones_own(cache: Cache) -> None:
+    """Where its attribute names the cache."""
+    environment = Environment(extensions=[CacheExtension])
+    setattr(environment, JINJA_CACHE_ATTR_NAME, cache)
+    seen: Iterator[int] = iter(range(9))
+    template = environment.from_string("{% cache 60, 'x' %}{{ count() }}{% endcache %}")
+    assert [template.render(count=lambda: next(seen)) for _ in range(2)] == ["0", "0"]
+
+
+def test_a_fragment_in_a_cached_view_does_not_wait_for_itself(room: Room) -> None:
+    """Also where both have the same key by accident."""
+    view = room.cache.cached(key_prefix=make_template_fragment_key("name"))(
+        lambda: render_template_string(SOURCE)
+    )
+    room.app.add_url_rule("/", "page", view)
+    done: list[str] = []
+    thread = threading.Thread(target=lambda: done.append(room.app.test_client().get("/").text))
+    thread.start()
+    thread.join(5)
+    assert done == ["1"]

@@ -1,0 +1,388 @@
+"""What a view may store: nothing leaks between users, hosts, methods and errors."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from conftest import config_for
+from flask import Flask, Response, abort, make_response, redirect, request, send_file
+from flask import session as flask_session
+from helpers import COLOURS
+from hosts.web import Site, at_once, until
+from werkzeug.exceptions import HTTPException, NotFound
+
+from flask_caching_async import Cache
+
+
+@pytest.fixture
+def site(app: Flask, any_cache: Cache, colour: str) -> Site:
+    """A site on each kind of backend, in both colours."""
+    return Site(app, any_cache, colour)
+
+
+# --- methods --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["GET", "HEAD"])
+def test_get_and_head_share_one_entry(site: Site, first: str) -> None:
+    """The framework runs one view for both, and strips the body of a HEAD itself."""
+    site.view()(lambda: f"page {site.calls}")
+    client = site.app.test_client()
+    client.open("/works", method=first)
+    head, get = client.head("/works"), client.get("/works")
+    assert (head.data, get.data, site.calls) == (b"", b"page 1", 1)
+    assert head.headers["Content-Length"] == get.headers["Content-Length"] == "6"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_other_methods_pass_through_with_the_default_key(site: Site, method: str) -> None:
+    """M10: a POST is neither answered with a page nor stored as one."""
+    site.view(methods=["GET", method])(lambda: f"{request.method} {site.calls}")
+    client = site.app.test_client()
+    assert client.open("/works", method=method).text == f"{method} 1"
+    assert client.get("/works").text == "GET 2"
+    assert client.open("/works", method=method).text == f"{method} 3"
+    assert client.get("/works").text == "GET 2"
+
+
+OWN_KEYS: dict[str, dict[str, Any]] = {
+    "make_cache_key": {"make_cache_key": lambda: "mine"},
+    "callable-prefix": {"key_prefix": lambda: "mine"},
+    "constant-prefix": {"key_prefix": "mine"},
+}
+
+
+@pytest.mark.parametrize("own", OWN_KEYS)
+def test_any_method_is_cached_under_a_key_of_the_users_own(site: Site, own: str) -> None:
+    """It is the user's word that the method does not matter."""
+    site.numbers(methods=["GET", "POST"], **OWN_KEYS[own])
+    client = site.app.test_client()
+    assert [client.post("/works").text, client.post("/works").text] == ["1", "1"]
+    assert client.get("/works").text == "1"
+    assert site.cache.get("mine") == "1"
+
+
+# --- answers that are nobody else's ---------------------------------------------------------------
+
+
+def with_headers(**headers: str) -> Callable[[Site], Any]:
+    """A view that answers with these headers."""
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda site: Response(f"page {site.calls}", headers=names)
+
+
+def with_cookie(site: Site) -> Response:
+    """A view that says hello."""
+    response = make_response(f"page {site.calls}")
+    response.set_cookie("uid", request.headers.get("X-User", ""))
+    return response
+
+
+PRIVATE: dict[str, Callable[[Site], Any]] = {
+    "set-cookie": with_cookie,
+    "no-store": with_headers(Cache_Control="no-store"),
+    "private": with_headers(Cache_Control="max-age=5, Private"),
+    "private-fields": with_headers(Cache_Control='private="X-A"'),
+    "tuple-dict": lambda site: (f"page {site.calls}", {"cache-control": "private"}),
+    "tuple-pairs": lambda site: (f"page {site.calls}", 200, [("SET-COOKIE", "a=1")]),
+    "tuple-list": lambda site: (f"page {site.calls}", {"Set-Cookie": ["a=1", "b=2"]}),
+    "tuple-response": lambda site: (with_cookie(site), 201),
+    "tuple-headers": lambda site: (f"page {site.calls}", 200, with_cookie(site).headers),
+    "abort-response": lambda site: abort(with_cookie(site)),
+}
+
+
+@pytest.mark.parametrize("kind", PRIVATE)
+def test_a_private_answer_is_passed_on_and_not_stored(site: Site, kind: str) -> None:
+    """M11: Alice's cookie is never sent to Bob, in whatever shape the view returned it."""
+    site.view()(lambda: PRIVATE[kind](site))
+    assert [site.text(), site.text()] == ["page 1", "page 2"]
+    assert site.cache.get("view//works") is None
+    assert site.cache.stats().stored == 0
+
+
+@pytest.mark.parametrize("kind", PRIVATE)
+@pytest.mark.parametrize("colour", COLOURS, indirect=True)
+def test_cache_store_private_stores_them(app: Flask, colour: str, kind: str) -> None:
+    """Where the app says that all its pages are everybody's."""
+    config = {"CACHE_TYPE": "SimpleCache", "CACHE_STORE_PRIVATE": True}
+    site = Site(app, Cache(app, config=config), colour)
+    site.view()(lambda: PRIVATE[kind](site))
+    first, second = site.get(), site.get()
+    assert (first.text, second.text) == ("page 1", "page 1")
+    assert list(first.headers) == list(second.headers)
+
+
+def test_two_waiting_users_get_their_own_cookies(site: Site) -> None:
+    """Not even who waited for the same computation gets somebody else's."""
+
+    def body() -> Response:
+        until(lambda: site.cache.stats().misses >= 4)
+        return with_cookie(site)
+
+    site.view()(body)
+    users = iter(["alice", "bob", "carol", "dave"])
+
+    def visit() -> bool:
+        user = next(users)
+        return f"uid={user};" in site.get(headers={"X-User": user}).headers["Set-Cookie"]
+
+    assert at_once(4, visit) == [True] * 4
+    assert site.calls == 4
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Cache-Control": "public, max-age=5"}, {"X-Private": "private"}, {}], ids=str
+)
+def test_other_headers_are_no_obstacle(site: Site, headers: dict[str, str]) -> None:
+    """They are stored with the page."""
+    site.view()(lambda: (str(site.calls), headers))
+    first, second = site.get(), site.get()
+    assert (second.text, list(second.headers)) == ("1", list(first.headers))
+
+
+def test_the_sessions_own_cookie_is_no_part_of_the_page(site: Site) -> None:
+    """The framework sets it after the view; what is stored has none."""
+    site.app.secret_key = "secret"
+
+    def body() -> str:
+        flask_session["user"] = "alice"
+        return "page"
+
+    site.view()(body)
+    assert "Set-Cookie" in site.get().headers
+    assert "Set-Cookie" not in site.get().headers
+    assert site.calls == 1
+
+
+# --- status codes ---------------------------------------------------------------------------------
+
+
+def raised(code: int) -> Any:
+    """An ``abort()`` with any code."""
+    if code in (200, 206, 304):
+        abort(Response("page", code))
+    abort(code)
+
+
+SHAPES: dict[str, Callable[[int], Any]] = {
+    "response": lambda code: make_response("page", code),
+    "tuple": lambda code: ("page", code),
+    "tuple-of-3": lambda code: ("page", code, {"X-A": "1"}),
+    "text": lambda code: ("page", f"{code} SAID SO"),
+    "response-in-a-tuple": lambda code: (make_response("page"), code),
+    "abort": raised,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("code", [500, 502, 503, 599, 206, 304])
+def test_errors_and_partial_answers_are_not_stored(site: Site, shape: str, code: int) -> None:
+    """5xx, 206 and 304 are passed on as they are."""
+    if shape == "abort" and code == 599:
+        return
+    site.view()(lambda: SHAPES[shape](code))
+    assert [site.get().status_code, site.get().status_code, site.calls] == [code, code, 2]
+    assert site.cache.get("view//works") is None
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("code", [200, 404, 410, 418])
+def test_other_status_codes_are_stored(site: Site, shape: str, code: int) -> None:
+    """A 404 is an answer, too."""
+    site.view()(lambda: SHAPES[shape](code))
+    first, second = site.get(), site.get()
+    assert (first.status, first.data) == (second.status, second.data)
+    assert (second.status_code, site.calls) == (code, 1)
+
+
+def test_an_abort_is_raised_again_on_hits(site: Site) -> None:
+    """Error handlers run each time, with the original description."""
+    handled: list[Any] = []
+
+    @site.app.errorhandler(404)
+    def not_found(error: NotFound) -> Any:
+        handled.append((type(error), error.description))
+        return f"sorry: {error.description}", 404
+
+    site.view()(lambda: abort(404, description="no such work"))
+    assert [site.text() for _ in range(3)] == ["sorry: no such work"] * 3
+    assert handled == [(NotFound, "no such work")] * 3
+    assert site.calls == 1
+
+
+def test_an_abort_with_a_response_is_that_response_on_hits(site: Site) -> None:
+    """``abort(make_response(...))``, with its headers."""
+    site.view()(lambda: abort(make_response("gone", 410, {"X-A": "1"})))
+    for _ in range(3):
+        response = site.get()
+        assert (response.status_code, response.text, response.headers["X-A"]) == (410, "gone", "1")
+    assert site.calls == 1
+
+
+def test_a_returned_http_exception_is_stored_like_a_raised_one(site: Site) -> None:
+    """Both are answers."""
+    site.view()(lambda: NotFound("nothing here"))
+    for _ in range(2):
+        assert (site.get().status_code, "nothing here" in site.text()) == (404, True)
+    assert site.calls == 1
+
+
+class TeapotError(HTTPException):
+    """An exception with more than Werkzeug's."""
+
+    code = 418
+
+    def __init__(self, size: str = "small") -> None:
+        super().__init__(f"a {size} teapot")
+        self.size = size
+
+
+def test_an_http_exception_of_ones_own_keeps_what_it_carries(site: Site) -> None:
+    """Its class and attributes, on hits too."""
+
+    @site.app.errorhandler(TeapotError)
+    def handle(error: TeapotError) -> Any:
+        return f"{error.size}: {error.description}", 418
+
+    def body() -> Any:
+        raise TeapotError("large")
+
+    site.view()(body)
+    assert [site.text(), site.text(), site.calls] == ["large: a large teapot"] * 2 + [1]
+
+
+def test_other_exceptions_are_not_stored(site: Site) -> None:
+    """They reach the framework as they are, each time."""
+
+    def body() -> Any:
+        raise LookupError(f"no {site.calls}")
+
+    site.view()(body)
+    for number in (1, 2):
+        with pytest.raises(LookupError, match=f"no {number}"):
+            site.get()
+
+
+def test_a_redirect_is_stored(site: Site) -> None:
+    """It is a response like others."""
+    site.view()(lambda: redirect(f"/new/{site.calls}"))
+    assert [site.get().location, site.get().location] == ["/new/1", "/new/1"]
+
+
+# --- streams --------------------------------------------------------------------------------------
+
+
+def stream(site: Site) -> Iterator[str]:
+    """A page in pieces."""
+    yield "page "
+    yield str(site.calls)
+
+
+STREAMS: dict[str, Callable[[Site], Any]] = {
+    "response": lambda site: Response(stream(site)),
+    "response-in-a-tuple": lambda site: (Response(stream(site)), 201),
+    "generator-in-a-tuple": lambda site: (stream(site), {"Content-Type": "text/csv"}),
+    "iterator": lambda site: map(str, ["page ", site.calls]),
+    "send_file": lambda site: send_file(
+        io.BytesIO(f"page {site.calls}".encode()), "text/plain", conditional=False
+    ),
+    "passthrough": lambda site: Response([f"page {site.calls}"], direct_passthrough=True),
+}
+
+
+@pytest.mark.parametrize("debug", [False, True], ids=["production", "debug"])
+@pytest.mark.parametrize("kind", STREAMS)
+def test_a_streamed_response_is_passed_on_and_not_stored(
+    site: Site, kind: str, debug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Untouched, and without a word."""
+    site.app.debug = debug
+    site.view()(lambda: STREAMS[kind](site))
+    assert [site.text(), site.text()] == ["page 1", "page 2"]
+    assert site.cache.stats().stored == 0
+    assert not caplog.records
+
+
+def test_a_stream_is_not_read_before_it_is_sent(site: Site) -> None:
+    """The first piece leaves before the second is made."""
+    made: list[int] = []
+
+    def pieces() -> Iterator[str]:
+        for number in range(3):
+            made.append(number)
+            yield str(number)
+
+    site.view()(lambda: Response(pieces()))
+    response = site.get(buffered=False)
+    assert len(made) < 3
+    assert response.text == "012"
+
+
+def test_a_bare_generator_is_joined_and_stored(site: Site) -> None:
+    """As in Flask-Caching."""
+    site.view()(lambda: stream(site))
+    assert [site.text(), site.text(), site.calls] == ["page 1", "page 1", 1]
+    assert site.cache.get("view//works") == "page 1"
+
+
+# --- hosts ----------------------------------------------------------------------------------------
+
+
+def hosts_app(matching: str) -> Flask:
+    """An app that routes by host, or by subdomain."""
+    if matching == "host":
+        return Flask(__name__, host_matching=True, static_host="static")
+    app = Flask(__name__, subdomain_matching=True)
+    app.config["SERVER_NAME"] = "example.org"
+    return app
+
+
+@pytest.mark.parametrize("matching", ["host", "subdomain"])
+@pytest.mark.parametrize("query_string", [False, True])
+def test_hosts_do_not_share_pages_where_the_app_routes_by_them(
+    colour: str, matching: str, query_string: bool, tmp_path: Any
+) -> None:
+    """M10: two subdomains are two sites; a deletion of the path reaches both."""
+    app = hosts_app(matching)
+    site = Site(app, Cache(app, config=config_for("FileSystemCache", tmp_path)), colour)
+    view = site.face.cached(query_string=query_string)(
+        site.counted(lambda name: f"{name} {site.calls}")
+    )
+    rule = {"host": "<name>.example.org"} if matching == "host" else {"subdomain": "<name>"}
+    app.add_url_rule("/works", "works", view, **rule)
+
+    def text(name: str) -> str:
+        return site.text(base_url=f"http://{name}.example.org")
+
+    assert [text("a"), text("b"), text("a"), text("b")] == ["a 1", "b 2", "a 1", "b 2"]
+    assert site.do("delete_cached", view, "/works")
+    assert [text("a"), text("b")] == ["a 3", "b 4"]
+    site.do("delete", "view//works")
+    assert [text("a"), text("b")] == ["a 5", "b 6"]
+    assert site.do("delete_cached", view)
+    assert [text("a"), text("b")] == ["a 7", "b 8"]
+
+
+def test_hosts_share_pages_where_the_app_does_not_route_by_them(site: Site) -> None:
+    """Then the key is Flask-Caching's, because users delete by it."""
+    site.numbers()
+    assert [site.text(base_url=f"http://{host}") for host in ("a.org", "b.org")] == ["1", "1"]
+    assert site.cache.get("view//works") == "1"
+
+
+def test_keys_are_flask_cachings(site: Site) -> None:
+    """The path, or the path and a SHA-256 of the sorted query string."""
+    import hashlib
+
+    site.numbers()
+    site.numbers("/q", endpoint="q", query_string=True)
+    site.get()
+    site.get("/q?b=2&a=1")
+    query = hashlib.sha256(str((("a", "1"), ("b", "2"))).encode()).hexdigest()
+    assert (site.cache.get("view//works"), site.cache.get(f"view//q{query}")) == ("1", "2")
+    assert re.fullmatch("[0-9a-f]{64}", query)

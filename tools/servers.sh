@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Make sure that server programs are there: tools/servers.sh redis-server memcached
+#
+# Installs the missing ones where that is possible (Debian, as root), else says what to install.
+# It starts nothing: the tests start the servers that they need, on ports of their own.
+set -euo pipefail
+
+missing=()
+for program in "$@"; do
+    command -v "$program" >/dev/null || missing+=("$program")
+done
+[ "${#missing[@]}" -gt 0 ] || exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing ${missing[*]}"
+    apt-get update -qq >/dev/null
+    # RUNLEVEL: the packages start no service.
+    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq "${missing[@]}" >/dev/null
+else
+    echo "these servers are needed: ${missing[*]} (Debian, Ubuntu: apt-get install ${missing[*]})" >&2
+    exit 1
+fi

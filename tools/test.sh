@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# All checks of the project, in .venv: tools/test.sh [pytest args]
+#
+# A failed check does not hide the next one. pytest comes last, so that its closing line is the last
+# one; the exit code is that of the first check that failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+python=.venv/bin/python
+export PYRIGHT_PYTHON_IGNORE_WARNINGS=1 # that a newer pyright exists
+
+failed=0
+names=()
+check() { # check NAME COMMAND...
+    local name=$1 code
+    shift
+    echo "== $name"
+    "$@"
+    code=$?
+    if [ "$code" != 0 ]; then
+        names+=("$name")
+        [ "$failed" != 0 ] || failed=$code
+    fi
+}
+
+check "ruff check" "$python" -m ruff check --quiet .
+check "ruff format" "$python" -m ruff format --quiet --diff .
+check "mypy" "$python" -m mypy
+check "pyright" "$python" -m pyright --pythonpath "$python"
+[ "$failed" = 0 ] || echo "== failed so far: $(printf '%s, ' "${names[@]}" | sed 's/, $//')"
+check "pytest" "$python" -m pytest "$@"
+exit "$failed"
