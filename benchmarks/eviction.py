@@ -1,0 +1,457 @@
+"""Which eviction policy should the in-memory backend have? Run ``python benchmarks/eviction.py``.
+
+Each policy is a small cache of keys: ``get`` is what a reader does on every call, ``put`` what the
+engine does on a miss. All requests come from one seed, their popularity after Zipf(0.9) over
+50,000 keys:
+
+* *overall*, *before*, *after*: 200,000 requests, then a crawler asks once for 10,000 keys nobody
+  else wants, then 200,000 requests again. Hit ratio over all of it, in the last 2 x capacity
+  requests before the scan, and in the first 2 x capacity after it.
+* *drift*: 200,000 requests; every 20,000 a twentieth of the keys change places with random others,
+  so a policy that clings to what was popular is found out.
+
+The costs are of the Python code on one thread, the best of five runs, in nanoseconds:
+
+* *hit*: of asking for keys that are in, again and again.
+* *put*: of an insertion with its eviction, for keys nobody asks for again.
+* *miss*: the same for the misses among ordinary requests, where the policy finds entries to spare
+  and keys it remembers.
+
+*lock* tells whether a hit reorders something, so that a reader has to hold the lock of the cache;
+taking it is not in the figure.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+from zlib import crc32
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from flask_caching_async.backends._eviction import Evictor, Node
+
+KEYS = 50_000
+REQUESTS = 200_000
+SCAN = 10_000
+CAPACITIES = (500, 5_000)
+SEED = 20_24
+NEVER = float("inf")
+
+
+class Policy(Protocol):
+    name: str
+    lock: str
+
+    def __init__(self, capacity: int) -> None: ...
+
+    def get(self, key: str) -> bool:
+        """Whether the key is cached, noting the hit."""
+
+    def put(self, key: str) -> None:
+        """Enter a key that is not cached, and evict what is too much."""
+
+
+class FIFO:
+    name, lock = "FIFO", "no"
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.entries: OrderedDict[str, None] = OrderedDict()
+
+    def get(self, key: str) -> bool:
+        return key in self.entries
+
+    def put(self, key: str) -> None:
+        self.entries[key] = None
+        if len(self.entries) > self.capacity:
+            self.entries.popitem(last=False)
+
+
+class LRU(FIFO):
+    name, lock = "LRU", "yes"
+
+    def get(self, key: str) -> bool:
+        if key in self.entries:
+            self.entries.move_to_end(key)
+            return True
+        return False
+
+
+class Item:
+    __slots__ = ("freq", "key", "newer", "older", "queue")
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.freq = 0
+        self.newer: Item = self
+        self.older: Item = self
+        self.queue = 0
+
+
+class Ring:
+    """A doubly linked list from the oldest item to the newest."""
+
+    __slots__ = ("root", "size")
+
+    def __init__(self) -> None:
+        self.root = Item("")
+        self.size = 0
+
+    def append(self, item: Item) -> None:
+        root = self.root
+        last = root.older
+        item.older, item.newer = last, root
+        last.newer = root.older = item
+        self.size += 1
+
+    def remove(self, item: Item) -> None:
+        item.older.newer, item.newer.older = item.newer, item.older
+        self.size -= 1
+
+
+class SIEVE:
+    """Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024: one queue and a moving hand."""
+
+    name, lock = "SIEVE", "no"
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.entries: dict[str, Item] = {}
+        self.ring = Ring()
+        self.hand = self.ring.root
+
+    def get(self, key: str) -> bool:
+        item = self.entries.get(key)
+        if item is None:
+            return False
+        item.freq = 1
+        return True
+
+    def put(self, key: str) -> None:
+        if self.ring.size >= self.capacity:
+            self.evict()
+        item = self.entries[key] = Item(key)
+        self.ring.append(item)
+
+    def evict(self) -> None:
+        root, item = self.ring.root, self.hand
+        while item is root or item.freq:
+            item.freq = 0
+            item = item.newer
+        self.hand = item.newer
+        self.ring.remove(item)
+        del self.entries[item.key]
+
+
+class S3FIFO(SIEVE):
+    """Yang et al., "FIFO Queues are All You Need for Cache Eviction", SOSP 2023, as in the paper.
+
+    A counter up to 3; from the small queue to the main one after two hits; an exact ghost queue.
+    """
+
+    name = "S3-FIFO, 2 bits"
+    most, needed = 3, 2
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity)
+        self.target = max(1, capacity // 10)
+        self.small, self.main = Ring(), Ring()
+        self.ghosts: OrderedDict[str, None] = OrderedDict()
+
+    def get(self, key: str) -> bool:
+        item = self.entries.get(key)
+        if item is None:
+            return False
+        if item.freq < self.most:
+            item.freq += 1
+        return True
+
+    def put(self, key: str) -> None:
+        if len(self.entries) >= self.capacity:
+            self.evict()
+        item = self.entries[key] = Item(key)
+        if key in self.ghosts:
+            del self.ghosts[key]
+            self.main.append(item)
+        else:
+            self.small.append(item)
+
+    def evict(self) -> None:
+        while not (self.shrink_small() if self.small.size >= self.target else self.shrink_main()):
+            pass
+
+    def shrink_small(self) -> bool:
+        item = self.small.root.newer
+        self.small.remove(item)
+        if item.freq >= self.needed:
+            item.freq = 0
+            self.main.append(item)
+            return False
+        del self.entries[item.key]
+        self.ghosts[item.key] = None
+        if len(self.ghosts) > self.capacity - self.target:
+            self.ghosts.popitem(last=False)
+        return True
+
+    def shrink_main(self) -> bool:
+        item = self.main.root.newer
+        self.main.remove(item)
+        if item.freq:
+            item.freq -= 1
+            self.main.append(item)
+            return False
+        del self.entries[item.key]
+        return True
+
+
+class S3FIFOBit(S3FIFO):
+    """The same with one bit, as a reader that only stores ``True`` gives it."""
+
+    name = "S3-FIFO, 1 bit"
+    most, needed = 1, 1
+
+    get = SIEVE.get
+
+
+class Ours:
+    """The policy of the package, driven as the engine of the in-memory backend drives it."""
+
+    name, lock = "backends._eviction", "no"
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.entries: dict[str, Node] = {}
+        self.evictor = Evictor(capacity)
+
+    def get(self, key: str) -> bool:
+        node = self.entries.get(key)
+        if node is None:
+            return False
+        node.visited = True
+        return True
+
+    def put(self, key: str) -> None:
+        node = self.entries[key] = Node(key, NEVER)
+        self.evictor.add(node)
+        while len(self.entries) > self.capacity:
+            del self.entries[self.evictor.evict(0.0).key]
+
+
+class OursTimed(Ours):
+    """The same, with entries that expire, to see what their timetable costs."""
+
+    name = "same, with timeouts"
+    clock = itertools.count()
+
+    def put(self, key: str) -> None:
+        # A thousand insertions a second, each kept for 300 s: Flask-Caching's default timeout.
+        now = next(self.clock) / 1000
+        node = self.entries[key] = Node(key, now + 300.0)
+        self.evictor.add(node)
+        while len(self.entries) > self.capacity:
+            del self.entries[self.evictor.evict(now).key]
+
+
+class Sketch:
+    """A count-min sketch of four rows of 4-bit counters, halved every ten capacities."""
+
+    HALVED = bytes(count >> 1 for count in range(256))
+    SALTS = (0, 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9)
+
+    def __init__(self, capacity: int) -> None:
+        self.mask = (1 << (capacity * 4).bit_length()) - 1
+        self.rows = [bytearray(self.mask + 1) for _ in self.SALTS]
+        self.seen, self.sample = 0, capacity * 10
+
+    def slots(self, key: str) -> list[int]:
+        code = crc32(key.encode())  # Unlike hash(), the same in every run.
+        return [((code ^ salt) * 0x2545F4914F6CDD1D >> 24) & self.mask for salt in self.SALTS]
+
+    def count(self, key: str) -> None:
+        for row, slot in zip(self.rows, self.slots(key), strict=True):
+            if row[slot] < 15:
+                row[slot] += 1
+        self.seen += 1
+        if self.seen >= self.sample:
+            self.seen //= 2
+            self.rows = [row.translate(self.HALVED) for row in self.rows]
+
+    def estimate(self, key: str) -> int:
+        return min(row[slot] for row, slot in zip(self.rows, self.slots(key), strict=True))
+
+
+class WTinyLFU:
+    """Einziger et al., "TinyLFU: A Highly Efficient Cache Admission Policy", ACM ToS 2017.
+
+    A window LRU of 1%, then a segmented LRU (20% probation, 80% protected) behind the sketch.
+    """
+
+    name, lock = "W-TinyLFU", "yes"
+
+    def __init__(self, capacity: int) -> None:
+        self.window_size = max(1, capacity // 100)
+        self.main_size = capacity - self.window_size
+        self.protected_size = self.main_size * 8 // 10
+        self.window: OrderedDict[str, None] = OrderedDict()
+        self.probation: OrderedDict[str, None] = OrderedDict()
+        self.protected: OrderedDict[str, None] = OrderedDict()
+        self.sketch = Sketch(capacity)
+
+    def get(self, key: str) -> bool:
+        for segment in (self.protected, self.window):
+            if key in segment:
+                self.sketch.count(key)
+                segment.move_to_end(key)
+                return True
+        if key not in self.probation:
+            return False
+        self.sketch.count(key)
+        self.promote(key)
+        return True
+
+    def promote(self, key: str) -> None:
+        del self.probation[key]
+        self.protected[key] = None
+        if len(self.protected) > self.protected_size:
+            self.probation[self.protected.popitem(last=False)[0]] = None
+
+    def put(self, key: str) -> None:
+        self.sketch.count(key)
+        self.window[key] = None
+        if len(self.window) > self.window_size:
+            self.admit(self.window.popitem(last=False)[0])
+
+    def admit(self, key: str) -> None:
+        if len(self.probation) + len(self.protected) >= self.main_size:
+            victim = next(iter(self.probation or self.protected))
+            if self.sketch.estimate(key) <= self.sketch.estimate(victim):
+                return
+            del (self.probation or self.protected)[victim]
+        self.probation[key] = None
+
+
+POLICIES: list[type[Policy]] = [
+    FIFO,
+    LRU,
+    SIEVE,
+    S3FIFO,
+    S3FIFOBit,
+    WTinyLFU,
+    Ours,
+    OursTimed,
+]
+
+
+class Traces(NamedTuple):
+    before: list[str]
+    scan: list[str]
+    after: list[str]
+    drift: list[str]
+
+
+def make_traces() -> Traces:
+    """The requests, the same in every run."""
+    dice = random.Random(SEED)
+    weights = list(itertools.accumulate(1 / rank**0.9 for rank in range(1, KEYS + 1)))
+    keys = [f"view//page/{number}" for number in range(KEYS)]
+
+    def zipf(count: int) -> list[str]:
+        return dice.choices(keys, cum_weights=weights, k=count)
+
+    before, after = zipf(REQUESTS), zipf(REQUESTS)
+    scan = [f"view//archive/{number}" for number in range(SCAN)]
+    drift: list[str] = []
+    while len(drift) < REQUESTS:
+        drift += zipf(REQUESTS // 10)
+        for place in dice.sample(range(KEYS), KEYS // 20):
+            other = dice.randrange(KEYS)
+            keys[place], keys[other] = keys[other], keys[place]
+    return Traces(before, scan, after, drift)
+
+
+def replay(cache: Policy, trace: Sequence[str]) -> int:
+    """Ask for each key, enter it when it is missing, and count the hits."""
+    hits = 0
+    for key in trace:
+        if cache.get(key):
+            hits += 1
+        else:
+            cache.put(key)
+    return hits
+
+
+def hit_ratios(policy: type[Policy], capacity: int, traces: Traces) -> list[float]:
+    """Overall, right before the scan, right after it, and with drifting popularity."""
+    cache, window = policy(capacity), 2 * capacity
+    early = replay(cache, traces.before[:-window])
+    before = replay(cache, traces.before[-window:])
+    early += replay(cache, traces.scan)
+    after = replay(cache, traces.after[:window])
+    late = replay(cache, traces.after[window:])
+    requests = 2 * REQUESTS + SCAN
+    overall = (early + before + after + late) / requests
+    drift = replay(policy(capacity), traces.drift) / REQUESTS
+    return [overall, before / window, after / window, drift]
+
+
+def nanoseconds(action: Callable[[str], object], keys: Sequence[str]) -> float:
+    """How long one call takes."""
+    start = time.perf_counter_ns()
+    for key in keys:
+        action(key)
+    return (time.perf_counter_ns() - start) / len(keys)
+
+
+def costs_once(policy: type[Policy], capacity: int, traces: Traces) -> list[float]:
+    """Of a hit, of an insertion nobody asks for again, and of one among hits."""
+    cache = policy(capacity)
+    replay(cache, traces.before)
+    resident = [key for key in dict.fromkeys(traces.before[-capacity:]) if cache.get(key)]
+    hit = nanoseconds(cache.get, resident[: capacity // 2] * (50_000 // capacity))
+    insert = nanoseconds(cache.put, traces.scan)
+    return [hit, insert, cost_among_hits(cache, traces.after[: REQUESTS // 4])]
+
+
+def cost_among_hits(cache: Policy, trace: Sequence[str]) -> float:
+    """What one ``put`` takes on the misses of a trace, less what reading the clock takes."""
+    clock, spent, misses = time.perf_counter_ns, 0, 0
+    for key in trace:
+        if not cache.get(key):
+            start = clock()
+            cache.put(key)
+            spent += clock() - start
+            misses += 1
+    ticks = [clock() for _ in range(10_000)]
+    return spent / misses - (ticks[-1] - ticks[0]) / (len(ticks) - 1)
+
+
+def costs(policy: type[Policy], capacity: int, traces: Traces) -> list[float]:
+    """The best of five, since noise only ever adds."""
+    runs = [costs_once(policy, capacity, traces) for _ in range(5)]
+    return [min(column) for column in zip(*runs, strict=True)]
+
+
+def main() -> None:
+    traces = make_traces()
+    titles = ("before", "after", "drift", "hit ns", "put ns", "miss ns")
+    print(
+        f"{'policy':<20}{'capacity':>9}{'overall':>9}"
+        + "".join(f"{t:>9}" for t in titles)
+        + "  lock"
+    )
+    for capacity in CAPACITIES:
+        for policy in POLICIES:
+            ratios = "".join(f"{ratio:>9.1%}" for ratio in hit_ratios(policy, capacity, traces))
+            times = "".join(f"{cost:>9.0f}" for cost in costs(policy, capacity, traces))
+            print(f"{policy.name:<20}{capacity:>9,}{ratios}{times}  {policy.lock}")
+
+
+if __name__ == "__main__":
+    main()
