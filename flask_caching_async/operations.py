@@ -147,14 +147,16 @@ class Operations:
     def _put(
         self, name: str, mapping: Mapping[str, Any], timeout: Any, tags: Iterable[str]
     ) -> list[str]:
-        stored = run_now(self._now(name, 4).put(mapping, timeout, tag_stamps(tags)))
-        return self._land(stored, Target(list(mapping), [])) or []
+        stored: list[str] = run_now(self._now(name, 4).put(mapping, timeout, tag_stamps(tags)))
+        (self._only or self._binding()).engine.flights.displace(mapping)
+        return stored
 
     async def _aput(
         self, mapping: Mapping[str, Any], timeout: Any, tags: Iterable[str]
     ) -> list[str]:
-        stored = await self._later().put(mapping, timeout, tag_stamps(tags))
-        return self._land(stored, Target(list(mapping), [])) or []
+        stored: list[str] = await self._later().put(mapping, timeout, tag_stamps(tags))
+        (self._only or self._binding()).engine.flights.displace(mapping)
+        return stored
 
     def add(self, key: str, value: Any, timeout: Any = None, *, tags: Iterable[str] = ()) -> bool:
         """Store a value unless the key has one; whether it was stored."""

@@ -146,7 +146,7 @@ class Memory:
     ) -> None:
         """Store values as a user sets them: computations that are under way lose."""
         with self._lock:
-            tied = tuple([self._stamp(name) for name in stamps])
+            tied = tuple([self._stamp(name) for name in stamps]) if stamps else ()
             for key, value, thaw in items:
                 self._kill("k:" + key)
                 self._store(Kept(key, value, thaw, times, tied, self.era), times.created)
