@@ -4,8 +4,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test
 
-# Server programs that `make test` needs, for example redis-server and memcached.
-SERVERS :=
+# Programs that `make test` needs; tools/servers.sh installs what is missing.
+SERVERS := redis-server memcached openssl
 
 help:  ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile

@@ -1,66 +1,107 @@
-"""A small bounded pool of threads for work that outlives the request which started it."""
+"""A small bounded pool of threads for work that outlives the request which started it.
+
+Not a ``ThreadPoolExecutor``: the end of the program waits for that as long as it takes. Here it
+waits for what has been begun, :data:`SHUTDOWN` seconds at most, and what has not begun is dropped.
+"""
 
 from __future__ import annotations
 
+import atexit
 import contextvars
 import logging
 import os
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 __all__ = ["submit"]
 
 log = logging.getLogger("flask_caching_async")
 
-#: Threads, and pieces of work that may wait for one.
+#: Threads, and pieces of work that may be under way or wait for one.
 WORKERS = 4
 WAITING = 1000
+#: Seconds that a thread without work stays.
+IDLE = 10.0
+#: Seconds that the end of the program waits for what is under way.
+SHUTDOWN = 5.0
 
-_lock = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
-_waiting = 0
+
+class _Pool:
+    def __init__(self) -> None:
+        self.change = threading.Condition()
+        self.work: deque[Callable[[], Any]] = deque()
+        self.threads = self.idle = self.pending = 0
+        self.ended = False
+
+    def submit(self, work: Callable[[], Any]) -> bool:
+        with self.change:
+            if self.ended:
+                return False
+            if self.pending >= WAITING:
+                log.warning("%d background refreshes are waiting; one more was dropped", WAITING)
+                return False
+            self.work.append(work)
+            self.pending += 1
+            if self.idle >= len(self.work) or self.threads >= WORKERS:
+                self.change.notify()
+                return True
+            self.threads += 1
+        name = "flask-caching-async-refresh"
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+        return True
+
+    def _run(self) -> None:
+        while True:
+            with self.change:
+                self.idle += 1
+                came = self.change.wait_for(lambda: self.work or self.ended, IDLE)
+                self.idle -= 1
+                if not came or self.ended:
+                    self.threads -= 1
+                    self.change.notify_all()
+                    return
+                work = self.work.popleft()
+            try:
+                work()
+            except BaseException:  # SystemExit, say: the next piece of work is not to blame
+                log.exception("background work failed")
+            finally:
+                with self.change:
+                    self.pending -= 1
+
+    def end(self) -> None:
+        """Take no more, and wait a bounded time for what is under way."""
+        deadline = time.monotonic() + SHUTDOWN
+        with self.change:
+            self.ended = True
+            self.work.clear()
+            self.change.notify_all()
+            while self.threads and (left := deadline - time.monotonic()) > 0:
+                self.change.wait(left)
+            if self.threads:
+                log.warning("%d background refreshes were abandoned at the end", self.threads)
+
+
+_pool = _Pool()
 
 
 def submit(work: Callable[[], Any]) -> bool:
     """Run ``work`` in the background, with a copy of the caller's context variables.
 
-    False if so much is waiting that it was not accepted.
+    False if so much is waiting that it was not accepted, or if the program ends.
     """
-    global _pool, _waiting
-    with _lock:
-        if _waiting >= WAITING:
-            log.warning("%d background refreshes are waiting; one more was dropped", _waiting)
-            return False
-        _waiting += 1
-        if _pool is None:
-            _pool = ThreadPoolExecutor(WORKERS, "flask-caching-async-refresh")
-        pool = _pool
-    try:
-        pool.submit(contextvars.copy_context().run, _run, work).add_done_callback(_done)
-    except RuntimeError:  # the interpreter shuts down
-        _done(None)
-        return False
-    return True
-
-
-def _run(work: Callable[[], Any]) -> None:
-    # When the program ends, it waits for the pool: for what runs, not for all that still waits.
-    if threading.main_thread().is_alive():
-        work()
-
-
-def _done(_: Future[Any] | None) -> None:
-    global _waiting
-    with _lock:
-        _waiting -= 1
+    context = contextvars.copy_context()
+    return _pool.submit(lambda: context.run(work))
 
 
 def _after_fork() -> None:
-    global _lock, _pool, _waiting
-    _lock, _pool, _waiting = threading.Lock(), None, 0
+    global _pool
+    _pool = _Pool()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+atexit.register(lambda: _pool.end())

@@ -35,6 +35,7 @@ __all__ = [
     "pause",
     "run_now",
     "running_loop_kind",
+    "start_task",
     "wait_for",
     "whoami",
 ]
@@ -204,6 +205,18 @@ async def offload(function: Callable[..., T], *args: Any) -> T:
 def in_worker(function: Callable[..., Any], *args: Any) -> None:
     """Call a function in a worker thread and wait for nothing."""
     _worker_pool().submit(function, *args)
+
+
+#: Tasks that nobody waits for: asyncio itself holds them weakly.
+_tasks: set[asyncio.Task[Any]] = set()
+
+
+def start_task(step: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start a coroutine on the running asyncio loop, and keep it until it ends."""
+    task = asyncio.get_running_loop().create_task(step)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+    return task
 
 
 def _process_loop() -> asyncio.AbstractEventLoop:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar, cast
 
 from ._colour import run_now
 from ._flow.asking import aask
-from ._hosts import current_app
+from ._hosts import Program, current_app
+from .adjusting import EXTENSION, Adjustable
 from .binding import Binding, bind
 from .calls import CallPlan
+from .config import check_layer
 from .decorators import ask_now, decorate
-from .exceptions import ConfigurationError, not_initialized
+from .exceptions import not_initialized
 from .operations import Operations
 from .order import watch_order
 from .plans import Options
+from .renewals import Renewal, Renewals, Serving
 from .targets import cached_target, memoized_target
 from .typing import (
     AnyCached,
@@ -35,11 +37,8 @@ __all__ = ["Cache"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Where an app keeps the bindings of its caches.
-EXTENSION = "flask_caching_async"
 
-
-class Cache(Operations):
+class Cache(Operations, Renewals, Adjustable):
     """Caches views, functions and values for one or several apps.
 
     :param app: set up for this app at once; or call :meth:`init_app` later.
@@ -53,7 +52,7 @@ class Cache(Operations):
         with_jinja2_ext: bool = True,
         config: dict[str, Any] | None = None,
     ) -> None:
-        _check_config(config)
+        check_layer(config)
         self.with_jinja2_ext = with_jinja2_ext
         self.config = config
         #: The app that was set up last; used where no app context says otherwise.
@@ -61,8 +60,27 @@ class Cache(Operations):
         self._last: Binding | None = None
         self._apps: weakref.WeakSet[Any] = weakref.WeakSet()
         self._views: weakref.WeakSet[ViewPlan] = weakref.WeakSet()
+        self._renewals: list[Renewal] = []
         if app is not None:
             self.init_app(app, config)
+
+    @classmethod
+    def standalone(cls, config: dict[str, Any]) -> Cache:
+        """A cache for a program without an app of Flask or Quart: ``memoize`` and the operations.
+
+        ::
+
+            cache = Cache.standalone({"CACHE_TYPE": "RedisCache"})
+
+            async def main():
+                async with cache:  # this loop gets connections of its own
+                    ...
+
+        :raises ConfigurationError: if a setting is wrong.
+        """
+        cache = cls(config=config, with_jinja2_ext=False)
+        cache.init_app(Program())
+        return cache
 
     def init_app(self, app: Any, config: dict[str, Any] | None = None) -> None:
         """Set this cache up for an app; it may serve several, each with settings of its own.
@@ -70,13 +88,17 @@ class Cache(Operations):
         :param config: wins over the constructor's, which wins over the app's.
         :raises ConfigurationError: if a setting is wrong; the message says what to write.
         """
-        _check_config(config)
+        check_layer(config)
         binding = bind(app, app.config, self.config, config)
         binding.host.install()
         if self.with_jinja2_ext:
             binding.host.add_template_tag(self)
         app.extensions.setdefault("cache", {})[self] = binding.backend
         self._adopt(app, binding)
+        serving = Serving(self, binding)
+        binding.host.while_serving(serving.begin, serving.end)
+        for renewal in self._renewals:
+            self._attach(renewal, binding)
         watch_order(binding, self._views)
 
     def _adopt(self, app: Any, binding: Binding) -> None:
@@ -84,6 +106,12 @@ class Cache(Operations):
         self._apps.add(app)
         self.app, self._last = app, binding
         self._only = binding if len(self._apps) == 1 else None
+
+    def _serving(self) -> Serving:
+        return Serving(self, self._binding())
+
+    def _bound(self) -> list[Binding]:
+        return [app.extensions[EXTENSION][self] for app in self._apps]
 
     def _binding(self) -> Binding:
         """The binding of the current app, or of the last one outside any app context."""
@@ -103,52 +131,6 @@ class Cache(Operations):
     def cache(self) -> Any:
         """The backend of the current app."""
         return self._binding().backend
-
-    # --- settings that Flask-Caching's users read and write on the object -------------------------
-
-    @property
-    def hash_method(self) -> Callable[..., Any] | None:
-        """The hash method of keys; assign one to change it for the current app."""
-        return self._setting("hash_method")  # type: ignore[no-any-return]
-
-    @hash_method.setter
-    def hash_method(self, value: Callable[..., Any]) -> None:
-        self._change(hash_method=value)
-
-    @property
-    def source_check(self) -> bool | None:
-        """Whether keys contain the source of their function."""
-        return self._setting("source_check")  # type: ignore[no-any-return]
-
-    @source_check.setter
-    def source_check(self, value: bool) -> None:
-        self._change(source_check=value)
-
-    @property
-    def enable_signals(self) -> bool:
-        """Whether hits and misses send signals."""
-        return bool(self._setting("signals"))
-
-    @enable_signals.setter
-    def enable_signals(self, value: bool) -> None:
-        self._change(signals=value)
-
-    @property
-    def serializer(self) -> Any:
-        """The serializer of the current app's backend, if it has one."""
-        return None if self._last is None else getattr(self.cache, "serializer", None)
-
-    def _setting(self, name: str) -> Any:
-        return None if self._last is None else getattr(self._binding().settings, name)
-
-    def _change(self, **settings: Any) -> None:
-        """Replace settings; the backend and what it holds stay."""
-        old = self._binding()
-        settings_now = replace(old.settings, **settings)
-        new = replace(old, settings=settings_now, states=weakref.WeakKeyDictionary())
-        old.app.extensions[EXTENSION][self] = new
-        self._last = new if self._last is old else self._last
-        self._only = new if self._only is old else None
 
     # --- decorators -------------------------------------------------------------------------------
 
@@ -172,6 +154,7 @@ class Cache(Operations):
         stale_while_revalidate: Any = 0,
         stale_if_error: Any = 0,
         jitter: float | None = None,
+        soft_timeout: Any = None,
         tags: Tags = (),
         vary_on: Vary = (),
     ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
@@ -204,6 +187,8 @@ class Cache(Operations):
             function raises, or a view answers 5xx (RFC 5861).
         :param jitter: the largest share of a timeout by which it is shortened at random, 0.0 to
             1.0.
+        :param soft_timeout: seconds that a caller waits for a new value while ``stale_if_error``
+            allows the old one: then it gets that, and the computation goes on.
         :param tags: names for :meth:`delete_tags`, or a callable that makes them of the call's
             arguments.
         :param vary_on: what else is part of the key: header names, ``"cookie:NAME"``, callables.
@@ -213,7 +198,7 @@ class Cache(Operations):
             response_filter=response_filter, hash_method=hash_method, cache_none=cache_none,
             source_check=source_check, lock=lock, lock_timeout=lock_timeout,
             stale_while_revalidate=stale_while_revalidate, stale_if_error=stale_if_error,
-            jitter=jitter, tags=tags,
+            jitter=jitter, tags=tags, soft_timeout=soft_timeout,
         )  # fmt: skip
 
         def make_plan(function: Any) -> ViewPlan:
@@ -248,6 +233,7 @@ class Cache(Operations):
         stale_while_revalidate: Any = 0,
         stale_if_error: Any = 0,
         jitter: float | None = None,
+        soft_timeout: Any = None,
         tags: Tags = (),
     ) -> Callable[[Callable[P, R]], MemoizedFunction[P, R]]:
         """Cache the result of a function for each combination of arguments.
@@ -262,7 +248,7 @@ class Cache(Operations):
             response_filter=response_filter, hash_method=hash_method, cache_none=cache_none,
             source_check=source_check, lock=lock, lock_timeout=lock_timeout,
             stale_while_revalidate=stale_while_revalidate, stale_if_error=stale_if_error,
-            jitter=jitter, tags=tags,
+            jitter=jitter, tags=tags, soft_timeout=soft_timeout,
         )  # fmt: skip
 
         def make_plan(function: Any) -> CallPlan:
@@ -331,8 +317,3 @@ class Cache(Operations):
             await self._aexpel(await cached_target(self, f, path, query_args, kwargs, aask))
             is not None
         )
-
-
-def _check_config(config: Any) -> None:
-    if config is not None and not isinstance(config, dict):
-        raise ConfigurationError(f"config must be a dict of CACHE_* settings, not {config!r}")

@@ -6,7 +6,6 @@ import difflib
 import hashlib
 import os
 import re
-import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,10 +15,11 @@ from cachelib.serializers import BaseSerializer
 from werkzeug.utils import import_string
 
 from . import backends
+from ._failures import Limits
 from ._flow.policy import seconds
 from .backends.base import BaseCache
 from .backends.foreign import ForeignCache
-from .exceptions import ConfigurationError
+from .exceptions import ConfigurationError, outside
 
 __all__ = ["DEFAULTS", "Settings", "build_backend", "effective_config", "serializer_of"]
 
@@ -44,6 +44,11 @@ DEFAULTS: dict[str, Any] = {
     "CACHE_JITTER": 0.0,
     "CACHE_STORE_PRIVATE": False,
     "CACHE_ON_ERROR": None,
+    "CACHE_CONNECT_TIMEOUT": 1.0,
+    "CACHE_OPERATION_TIMEOUT": 0.5,
+    "CACHE_BREAKER_THRESHOLD": 5,
+    "CACHE_BREAKER_RESET": 5,
+    "CACHE_RENEWALS": True,
 }
 
 
@@ -60,6 +65,8 @@ class Settings:
     jitter: float
     store_private: bool
     on_error: str | None
+    limits: Limits
+    renewals: bool
 
     @classmethod
     def read(cls, config: dict[str, Any]) -> Settings:
@@ -94,7 +101,23 @@ class Settings:
             jitter=jitter,
             store_private=bool(config["CACHE_STORE_PRIVATE"]),
             on_error=config["CACHE_ON_ERROR"],
+            limits=_limits(config),
+            renewals=bool(config["CACHE_RENEWALS"]),
         )
+
+
+def _limits(config: dict[str, Any]) -> Limits:
+    """When a failing backend is left alone; the time budgets are checked with them."""
+    for name in ("CACHE_CONNECT_TIMEOUT", "CACHE_OPERATION_TIMEOUT", "CACHE_BREAKER_RESET"):
+        if not _number(config, name):
+            raise ConfigurationError(f"{name} must be more than 0 seconds, not {config[name]!r}")
+    threshold = config["CACHE_BREAKER_THRESHOLD"]
+    if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 0:
+        raise ConfigurationError(
+            "CACHE_BREAKER_THRESHOLD is a number of failures in a row, or 0 for a breaker that "
+            f"never opens, not {threshold!r}"
+        )
+    return Limits(threshold, _number(config, "CACHE_BREAKER_RESET"))
 
 
 def _number(config: dict[str, Any], name: str) -> float:
@@ -107,6 +130,15 @@ def _number(config: dict[str, Any], name: str) -> float:
     if number is None or number < 0:
         raise ConfigurationError(f"{name} must be a number, 0 or more, not {value!r}")
     return number
+
+
+def check_layer(config: Any) -> None:
+    """Check that a configuration is one.
+
+    :raises ConfigurationError: if it is not.
+    """
+    if config is not None and not isinstance(config, dict):
+        raise ConfigurationError(f"config must be a dict of CACHE_* settings, not {config!r}")
 
 
 def effective_config(*layers: dict[str, Any] | None) -> dict[str, Any]:
@@ -192,15 +224,6 @@ def _warn_of_odd_types(config: dict[str, Any]) -> None:
         )
 
 
-def outside() -> int:
-    """The stack level of the first caller that is not of this package, for a warning."""
-    frame: Any = sys._getframe(1)
-    level = 1
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith(__package__):
-        frame, level = frame.f_back, level + 1
-    return level
-
-
 def _find(name: Any) -> Any:
     """The class or function behind a ``CACHE_TYPE``."""
     if not isinstance(name, str):
@@ -209,6 +232,8 @@ def _find(name: Any) -> Any:
         raise ConfigurationError(f"CACHE_TYPE must be a name or a dotted path, not {name!r}")
     # Configurations written for Flask-Caching may spell our class by its path over there.
     name = name.removeprefix("flask_caching.backends.")
+    if name.startswith("flask_caching.contrib."):
+        name = name.replace("flask_caching", __package__, 1)
     if "." not in name:
         if name in backends.NAMES:
             return getattr(backends, name)

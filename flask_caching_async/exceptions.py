@@ -16,6 +16,10 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from typing import Any
+
 __all__ = [
     "AddressKeyWarning",
     "BackendError",
@@ -27,6 +31,8 @@ __all__ = [
     "NotInitializedError",
     "SerializationError",
     "not_initialized",
+    "outside",
+    "warn",
 ]
 
 
@@ -73,3 +79,17 @@ def not_initialized(app: object = None) -> NotInitializedError:
     return NotInitializedError(
         f"this cache was not set up for {app!r}: call cache.init_app(app) for it, too"
     )
+
+
+def outside() -> int:
+    """The stack level of the first caller that is not of this package, for a warning."""
+    frame: Any = sys._getframe(1)
+    level = 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(__package__):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def warn(message: str, category: type[Warning] = CacheWarning) -> None:
+    """Warn whoever called this package."""
+    warnings.warn(message, category, stacklevel=outside())

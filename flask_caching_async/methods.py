@@ -45,6 +45,11 @@ class BoundCached(functools.partial):  # type: ignore[type-arg]
         """Compute now, store, and return the value."""
         return functools.partial(self.func.refresh, self.args[0])  # type: ignore[attr-defined]
 
+    @property
+    def arefresh(self) -> Callable[..., Any]:
+        """Awaitable :attr:`refresh` of a sync method."""
+        return functools.partial(self.func.arefresh, self.args[0])  # type: ignore[attr-defined]
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.func, name)
 

@@ -46,6 +46,9 @@ class Operations:
     def _binding(self) -> Binding:
         raise NotImplementedError
 
+    def _serving(self) -> Any:
+        raise NotImplementedError
+
     def _now(self, name: str, depth: int = 3) -> Any:
         """The steps for sync code.
 
@@ -303,10 +306,12 @@ class Operations:
         await self._later().close()
 
     async def __aenter__(self) -> Any:
+        """Use the server natively on the running loop, until the end of the block."""
+        await self._serving().begin()
         return self
 
     async def __aexit__(self, *exc_info: Any) -> None:
-        await self.aclose()
+        await self._serving().end()
 
 
 def _plain(value: Any) -> Any:

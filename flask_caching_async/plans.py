@@ -42,6 +42,7 @@ class Options:
         stale_if_error: Any,
         jitter: float | None,
         tags: Any,
+        soft_timeout: Any = None,
     ) -> None:
         self.timeout = timeout if callable(timeout) else seconds(timeout)
         self.unless, self.forced_update = unless, forced_update
@@ -59,6 +60,12 @@ class Options:
                 f"jitter is the share of a timeout, 0.0 to 1.0, not {jitter!r}"
             )
         self.jitter = jitter
+        self.soft_timeout = _seconds("soft_timeout", soft_timeout)
+        if self.soft_timeout is not None and not self.stale_if_error:
+            raise ConfigurationError(
+                "soft_timeout serves the old value instead of waiting for a new one, and "
+                "stale_if_error says for how long there is one: set that, too"
+            )
         if isinstance(tags, str):
             tags = (tags,)
         self.tags: Any = tags if callable(tags) else tuple(tags)
@@ -95,6 +102,7 @@ class State:
             if options.lock_timeout is None
             else options.lock_timeout,
             cache_none=options.cache_none,
+            soft_timeout=options.soft_timeout,
         )
         self.memo: dict[str, str] = {}
         self.peek = binding.peek

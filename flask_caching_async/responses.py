@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any
 
 from werkzeug.datastructures import Headers
@@ -14,9 +14,9 @@ from werkzeug.wrappers import Response
 
 from ._flow.readthrough import Fate
 from ._flow.value import FREEZERS
-from ._wire import WIRE_FORMS
+from ._wire import WIRE_FORMS, apart, whole
 
-__all__ = ["fate_of", "shown"]
+__all__ = ["fate_of", "register", "shown"]
 
 
 def shown(value: Any) -> Any:
@@ -60,6 +60,9 @@ def facts(value: Any) -> tuple[int, list[tuple[str, str]], bool]:
         streamed = bool(
             getattr(value, "is_streamed", False) or getattr(value, "direct_passthrough", False)
         )
+        data_body = getattr(value, "data_body_class", None)  # Quart's: all other bodies are streams
+        if data_body is not None:
+            streamed = not isinstance(value.response, data_body)  # type: ignore[attr-defined]
         return value.status_code, list(value.headers), streamed
     if isinstance(value, tuple) and len(value) in (2, 3):
         status, headers, streamed = facts(value[0])
@@ -68,7 +71,7 @@ def facts(value: Any) -> tuple[int, list[tuple[str, str]], bool]:
         if isinstance(value[1], (Mapping, list, tuple)) or hasattr(value[1], "getlist"):
             return status, headers + _headers(value[1]), streamed
         return _status(value[1], status), headers, streamed
-    return 200, [], isinstance(value, Iterator)
+    return 200, [], isinstance(value, (Iterator, AsyncIterator))
 
 
 def _status(value: Any, default: int) -> int:
@@ -123,9 +126,24 @@ def thaw(parts: tuple[Any, ...]) -> Response:
     return response
 
 
-def _to_wire(response: Any) -> list[Any] | None:
+def register(base: type, name: str, freezer: Any, thawer: Any) -> None:
+    """Make the responses of a framework known.
+
+    :param name: what they are called on the wire.
+    :param freezer: like :func:`freeze`.
+    :param thawer: like :func:`thaw`.
+    """
+    FREEZERS[base] = freezer
+    WIRE_FORMS[base] = (
+        name,
+        functools.partial(_to_wire, freezer),
+        functools.partial(_from_wire, thawer),
+    )
+
+
+def _to_wire(freezer: Any, response: Any) -> list[Any] | None:
     """A response as objects that every serializer takes."""
-    frozen = freeze(response) if isinstance(response, Response) else None
+    frozen = freezer(response)
     if frozen is None:
         return None
     (kind, body, status, headers, timeout), _ = frozen
@@ -140,32 +158,34 @@ def _to_wire(response: Any) -> list[Any] | None:
     return [name, body, status, [list(h) for h in headers], extras]
 
 
-def _from_wire(parts: list[Any]) -> Response:
+def _from_wire(thawer: Any, parts: list[Any]) -> Any:
     name, body, status, headers, extras = parts
     if isinstance(body, str):
         body = body.encode()
     pairs = tuple((name, content) for name, content in headers)
-    return thaw((_class_called(name), body, status, pairs, extras.get("timeout", ...)))
+    return thawer((_class_called(name), body, status, pairs, extras.get("timeout", ...)))
 
 
 def _error_to_wire(error: Any) -> list[Any] | None:
     """An ``HTTPException`` that has no more than Werkzeug's attributes."""
-    kind: Any = type(error)
-    name, response = _name_of(kind), getattr(error, "response", None)
-    parts = None if response is None else _to_wire(response)
+    error_class: Any = type(error)
+    name, response = _name_of(error_class), getattr(error, "response", None)
+    kind, parts = "", None
+    if response is not None:
+        kind, parts = apart(response)
     plain = error.args == () and {"description", "response"}.issuperset(vars(error))
-    if name is None or not plain or (response is not None and parts is None):
+    if name is None or not plain or (response is not None and not kind):
         return None
-    return [name, vars(error).get("description"), parts]
+    return [name, vars(error).get("description"), kind, parts]
 
 
 def _error_from_wire(parts: list[Any]) -> HTTPException:
-    name, description, response = parts
-    kind = _class_called(name)
-    error: HTTPException = kind.__new__(kind)
+    name, description, kind, response = parts
+    error_class = _class_called(name)
+    error: HTTPException = error_class.__new__(error_class)
     if description is not None:
         error.description = description
-    error.response = None if response is None else _from_wire(response)
+    error.response = whole(kind, response)
     return error
 
 
@@ -185,11 +205,10 @@ def _class_called(name: str) -> Any:
     kind: Any = importlib.import_module(module)
     for part in path.split("."):
         kind = getattr(kind, part)
-    if not (isinstance(kind, type) and issubclass(kind, (Response, HTTPException))):
+    if not (isinstance(kind, type) and issubclass(kind, (AnyResponse, HTTPException))):
         raise TypeError(f"{name} is neither a response class nor an HTTPException")
     return kind
 
 
-FREEZERS[Response] = freeze
-WIRE_FORMS[Response] = ("response", _to_wire, _from_wire)
+register(Response, "response", freeze, thaw)
 WIRE_FORMS[HTTPException] = ("error", _error_to_wire, _error_from_wire)

@@ -14,16 +14,29 @@ with ``CACHE_ON_ERROR="raise"`` a :class:`.BackendError` is raised instead.
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, cast
 
-from ._colour import Awaited, Instant, bridge, offload, on_process_loop, run_now
+from ._attempts import SPACE
+from ._colour import (
+    Awaited,
+    Instant,
+    bridge,
+    in_worker,
+    offload,
+    on_process_loop,
+    run_now,
+    start_task,
+)
+from ._failures import Failures, Limits
 from ._flow.entry import MISSING, Entry, Reading
 from ._flow.policy import Timetable, seconds
-from ._tokens import Failures, TokenSteps
+from ._owed import Owed
+from ._tokens import TokenSteps
 from .backends._memory import Guard, timetable
 from .backends.base import BaseCache, Lease
 from .backends.simplecache import SimpleCache
@@ -34,14 +47,17 @@ __all__ = ["MemoryStore", "TokenStore", "open_store"]
 log = logging.getLogger("flask_caching_async")
 
 
-def open_store(backend: BaseCache, raising: Callable[[], bool]) -> MemoryStore | TokenStore:
+def open_store(
+    backend: BaseCache, raising: Callable[[], bool], limits: Limits | None = None
+) -> MemoryStore | TokenStore:
     """The store for a backend.
 
     :param raising: whether a failing backend raises :class:`.BackendError`.
+    :param limits: when a failing backend is left alone.
     """
     if isinstance(backend, SimpleCache) and not _overridden(type(backend)):
         return MemoryStore(backend, raising)
-    return TokenStore(backend, raising)
+    return TokenStore(backend, raising, limits or Limits())
 
 
 def _overridden(kind: type) -> bool:
@@ -67,7 +83,8 @@ class MemoryStore:
     def __init__(self, backend: SimpleCache, raising: Callable[[], bool]) -> None:
         self.backend = backend
         self.memory = backend.memory
-        self.failures = Failures(backend, raising)
+        # Memory does not fail; but a value may refuse to be serialized.
+        self.failures = Failures(type(backend).__name__, raising, Limits(0), lambda: None)
         self.now = self.later = self
 
     def clock(self) -> float:
@@ -104,7 +121,15 @@ class MemoryStore:
         """What must still stand when the computation ends."""
         return self.memory.guard(key, stamps)
 
-    async def save(self, key: str, value: Any, times: Timetable, guard: Guard) -> bool | None:
+    async def save(
+        self,
+        key: str,
+        value: Any,
+        times: Timetable,
+        guard: Guard,
+        reading: Reading,
+        lease: None,
+    ) -> bool | None:
         """Store a computed value if its guard stands; ``None`` if it cannot be stored at all."""
         if times.usable_until <= times.created:
             return None
@@ -172,31 +197,57 @@ class TokenStore:
 
     peek = None
 
-    def __init__(self, backend: BaseCache, raising: Callable[[], bool]) -> None:
+    def __init__(self, backend: BaseCache, raising: Callable[[], bool], limits: Limits) -> None:
         self.backend = backend
-        self.failures = Failures(backend, raising)
+        name = type(backend).__name__
+        self.failures = Failures(name, raising, limits, self._probe)
+        self._arrange(Owed())
+
+    def _probe(self) -> None:
+        """Ask the server something cheap, in a thread where it is no tenant's turn."""
+        backend = self.backend
+        if callable(backend.key_prefix):
+            backend = backend.for_prefix("")
+        backend.read(SPACE)
+
+    def _arrange(self, owed: Owed) -> None:
+        """Decide which steps serve sync code, and which async code."""
+        backend, failures = self.backend, self.failures
+        instant = TokenSteps(backend, Instant(backend), failures, owed)
         if backend.async_native:
-            steps = TokenSteps(backend, Awaited(backend), self.failures)
-            self.now: Any = _Moved(steps, self._on_process_loop)
-            self.later: Any = _Moved(steps, self._beside_process_loop)
+            steps = TokenSteps(backend, Awaited(backend), failures, owed)
+            self.now: Any = _Moved(steps, _on_process_loop)
+            self.later: Any = _Moved(steps, _beside_process_loop)
         else:
-            steps = TokenSteps(backend, Instant(backend), self.failures)
-            self.now = steps
-            self.later = _Moved(steps, self._in_worker) if backend.blocking else steps
+            self.now = instant
+            self.later = _Moved(instant, _in_worker) if backend.blocking else instant
+            if backend.two_coloured:
+                native = TokenSteps(backend, Awaited(backend), failures, owed)
+                self.later = _Chosen(backend.native_here, native, self.later)
+        failures.on_recovery.append(lambda: run_now(self.now.settle()))
+
+    def for_tenant(self, backend: BaseCache) -> TokenStore:
+        """A store for other keys of the same server: it fails, and is left alone, with this one."""
+        twin = copy.copy(self)
+        twin.backend = backend
+        twin._arrange(Owed())
+        return twin
 
     def clock(self) -> float:
         """Seconds since the epoch."""
         return self.backend.clock()
 
-    async def _on_process_loop(self, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        return on_process_loop(make)
-
-    async def _beside_process_loop(self, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        # The running loop may end with this request, and a client must not be bound to it.
-        return await bridge(make)
-
-    async def _in_worker(self, make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        return await offload(lambda: run_now(make()))
+    def detach(self, name: str, *args: Any) -> None:
+        """Start a step away from the caller, who does not wait for it."""
+        native = isinstance(self.later, _Chosen) and self.later.steps()
+        if native:
+            start_task(getattr(native, name)(*args))
+            return
+        step = functools.partial(getattr(self.now, name), *args)
+        try:
+            in_worker(lambda: run_now(step()))
+        except RuntimeError:  # the interpreter shuts down
+            run_now(step())
 
     def stands(self, guard: tuple[Any, dict[str, str]], reading: Reading) -> bool:
         """Whether a look at the key, made after ``guard`` was taken, finds all of it unchanged."""
@@ -220,6 +271,19 @@ class TokenStore:
             return None
 
 
+async def _on_process_loop(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    return on_process_loop(make)
+
+
+async def _beside_process_loop(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    # The running loop may end with this request, and a client must not be bound to it.
+    return await bridge(make)
+
+
+async def _in_worker(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    return await offload(lambda: run_now(make()))
+
+
 class _Moved:
     """Steps that run elsewhere: in a worker thread, or on the loop of the process."""
 
@@ -230,3 +294,20 @@ class _Moved:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         step, move = getattr(self._steps, name), self._move
         return lambda *args: move(functools.partial(step, *args))
+
+
+class _Chosen:
+    """Steps on the running loop where it may own a client, elsewhere those that are moved.
+
+    :param native_here: whether it may.
+    """
+
+    def __init__(self, native_here: Callable[[], bool], native: TokenSteps, moved: Any) -> None:
+        self._native_here, self._native, self._moved = native_here, native, moved
+
+    def steps(self) -> TokenSteps | None:
+        """The native steps, where they can be used."""
+        return self._native if self._native_here() else None
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return getattr(self._native if self._native_here() else self._moved, name)  # type: ignore[no-any-return]

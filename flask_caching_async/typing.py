@@ -45,14 +45,16 @@ class BoundCachedFunction(Protocol[Self_contra, P, R_co]):
     cache_timeout: Any
     make_cache_key: Callable[..., str]
     amake_cache_key: Callable[..., Any]
+    #: Awaitable ``refresh``, of sync functions, too.
+    arefresh: Callable[..., Any]
 
     @property
     def uncached(self) -> Callable[Concatenate[Self_contra, P], R_co]:
         """The undecorated function."""
         ...
 
-    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
-        """Compute now, store, and return the value."""
+    def refresh(self, *args: Any, **kwargs: Any) -> R_co:
+        """Compute now, store, and return; outside a request, ``path=…`` says which page."""
         ...
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
@@ -69,9 +71,11 @@ class CachedFunction(Protocol[P, R]):
     #: Makes the key of a page; writable.
     make_cache_key: Callable[..., str]
     amake_cache_key: Callable[..., Any]
+    #: Awaitable ``refresh``, of sync functions, too.
+    arefresh: Callable[..., Any]
 
-    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Compute now, store, and return the value."""
+    def refresh(self, *args: Any, **kwargs: Any) -> R:
+        """Compute now, store, and return; outside a request, ``path=…`` says which page."""
         ...
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -94,6 +98,8 @@ class BoundMemoizedFunction(Protocol[Self_contra, P, R_co]):
     cache_timeout: Any
     make_cache_key: Callable[..., str]
     amake_cache_key: Callable[..., Any]
+    #: Awaitable ``refresh``, of sync functions, too.
+    arefresh: Callable[..., Any]
     delete_memoized: Callable[[], Any]
     adelete_memoized: Callable[[], Any]
 
@@ -120,6 +126,8 @@ class MemoizedFunction(Protocol[P, R]):
     #: Makes the key of a call; takes the function first, as in Flask-Caching.
     make_cache_key: Callable[..., str]
     amake_cache_key: Callable[..., Any]
+    #: Awaitable ``refresh``, of sync functions, too.
+    arefresh: Callable[..., Any]
     #: Drops every call, also when it is reached through an instance.
     delete_memoized: Callable[[], Any]
     adelete_memoized: Callable[[], Any]

@@ -122,8 +122,16 @@ class ViewPlan(Plan):
 
     def lifetime(self, value: Any) -> Any:
         """A ``CachedResponse`` has a timeout of its own."""
-        own = getattr(value, "timeout", None) if hasattr(value, "status_code") else None
+        own = None
+        if hasattr(value, "status_code"):
+            # The timeout of Quart's responses is that of sending them.
+            name = "cache_timeout" if hasattr(value, "data_body_class") else "timeout"
+            own = getattr(value, name, None)
         return self.wrapper.cache_timeout if own is None else own
+
+    def named(self, args: tuple[Any, ...]) -> dict[str, Any]:
+        """Positional arguments of the view by their names."""
+        return dict(zip(self._names, args, strict=False))
 
     # --- the key ----------------------------------------------------------------------------------
 
@@ -250,7 +258,7 @@ class ViewPlan(Plan):
         prefix = await asking(self.key_prefix) if callable(self.key_prefix) else self.key_prefix
         if in_request:
             return self.request_levels(self.state(), prefix)[-1]
-        kwargs.update(zip(self._names, args, strict=False))
+        kwargs.update(self.named(args))
         return self.page_levels(prefix, path, query_args, kwargs)[-1]
 
     def page_levels(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ from flask import Flask
 
 from flask_caching_async import Cache
 from flask_caching_async.testing import FakeClock
+
+#: The fixtures of real servers.
+pytest_plugins = ["servers"]
 
 BACKENDS = ("SimpleCache", "FileSystemCache", "cachelib", "sync-only", "async-only")
 
@@ -36,16 +40,50 @@ def app() -> Flask:
     return app
 
 
+#: What a test asks for if it is about Flask itself.
+OF_FLASK = {"app", "colour", "site", "any_site"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run in each colour what has one; on Quart, too, what names no Flask app of its own."""
+    marks = metafunc.definition.iter_markers("parametrize")
+    if "colour" not in metafunc.fixturenames or any("colour" in mark.args[0] for mark in marks):
+        return
+    named = inspect.signature(metafunc.function).parameters.keys()
+    on_quart = "host_app" in metafunc.fixturenames and named.isdisjoint(OF_FLASK)
+    colours = (*helpers.COLOURS, helpers.QUART) if on_quart else helpers.COLOURS
+    metafunc.parametrize("colour", colours, indirect=True)
+
+
 @pytest.fixture
-def cache(app: Flask) -> Cache:
+def colour(request: pytest.FixtureRequest) -> str:
+    """``sync``, ``async``, or ``quart``."""
+    return str(request.param)
+
+
+@pytest.fixture
+def host_app(request: pytest.FixtureRequest) -> Any:
+    """The app that caches are set up on: a Flask app, or a Quart app in that colour."""
+    colour = getattr(request.node, "callspec", None) and request.node.callspec.params.get("colour")
+    if colour != helpers.QUART:
+        return request.getfixturevalue("app")
+    from quart import Quart
+
+    app = Quart(__name__)
+    app.testing = True
+    return app
+
+
+@pytest.fixture
+def cache(host_app: Any) -> Cache:
     """A cache in memory."""
-    return Cache(app, config={"CACHE_TYPE": "SimpleCache"})
+    return Cache(host_app, config={"CACHE_TYPE": "SimpleCache"})
 
 
 @pytest.fixture(params=BACKENDS)
-def any_cache(request: pytest.FixtureRequest, app: Flask, tmp_path: Path) -> Cache:
+def any_cache(request: pytest.FixtureRequest, host_app: Any, tmp_path: Path) -> Cache:
     """A cache on each kind of backend."""
-    return Cache(app, config=config_for(request.param, tmp_path))
+    return Cache(host_app, config=config_for(request.param, tmp_path))
 
 
 @pytest.fixture
@@ -54,12 +92,6 @@ def clock(cache: Cache) -> FakeClock:
     clock = FakeClock()
     clock.install(cache)
     return clock
-
-
-@pytest.fixture(params=helpers.COLOURS)
-def colour(request: pytest.FixtureRequest) -> str:
-    """``sync`` and ``async``."""
-    return str(request.param)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,13 @@ from flask_caching_async import Cache
 from flask_caching_async.backends import BaseCache
 
 COLOURS = ("sync", "async")
+#: A third one where it makes a difference: async, with the cache on a Quart app that is served.
+QUART = "quart"
+
+
+def named(value: Any) -> str:
+    """A name for a parameter: its repr, without an address, which differs from run to run."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 class Face:
@@ -23,7 +31,7 @@ class Face:
     def __init__(self, cache: Cache, colour: str) -> None:
         self.cache = cache
         self.colour = colour
-        self.is_async = colour == "async"
+        self.is_async = colour != "sync"
 
     def dye(self, body: Callable[..., Any]) -> Callable[..., Any]:
         """The body in this colour."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import warnings
@@ -14,7 +15,7 @@ import cachelib
 import pytest
 from cachelib.serializers import BaseSerializer
 from flask import Flask
-from helpers import Face, SyncOnly
+from helpers import Face, SyncOnly, named
 
 from flask_caching_async import (
     BackendError,
@@ -321,7 +322,7 @@ def build(app: Any, config: Any, args: Any, kwargs: Any) -> WithFactory:
         (build, WithFactory),
         (Plain, Plain),
     ],
-    ids=str,
+    ids=named,
 )
 @pytest.mark.asyncio
 async def test_cache_type_names_a_backend_in_many_ways(
@@ -589,6 +590,8 @@ async def test_failures_are_logged_once_per_change_of_state(
     cache = failing("log")
     face = Face(cache, colour)
     caplog.set_level(logging.INFO, logger="flask_caching_async")
+    breaker = cache._binding().engine.store.failures.breaker
+    breaker.reset = 0.05
     for _ in range(2):
         cache.cache.error = OSError("refused")
         for _ in range(3):
@@ -598,6 +601,8 @@ async def test_failures_are_logged_once_per_change_of_state(
         assert "Failing failed to" in caplog.text and "refused" in caplog.text
         caplog.clear()
         cache.cache.error = None
+        while breaker.open:
+            await asyncio.sleep(0.001)
         for _ in range(3):
             await face.get("key")
         assert ["works again" in r.message for r in caplog.records] == [True]

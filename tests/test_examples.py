@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
 import doctest
+import inspect
 import os
 import re
 import runpy
 import subprocess
 import sys
+import threading
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flask_caching_async.config import DEFAULTS
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+TUTORIAL = ROOT / "examples" / "tutorial"
+PORT = ROOT / "examples" / "quart_port"
+BACKGROUND = ROOT / "examples" / "background_refresh"
+EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.rst"))]
 WITH_DOCTESTS = [page for page in PAGES if re.search(r"^ *>>> ", page.read_text("utf-8"), re.M)]
 
 
+needs_quart = pytest.mark.skipif(not find_spec("quart"), reason="Quart is not installed")
+
+
 def name_of(path: Path) -> str:
-    return path.name
+    return str(path.relative_to(path.parent.parent))
 
 
-def run(path: Path, *args: str) -> subprocess.CompletedProcess[str]:
+def run(path: Path, *args: str, patience: float = 50) -> subprocess.CompletedProcess[str]:
     """Run an example as a user does; a warning is an error."""
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     return subprocess.run(
         [sys.executable, "-W", "error", str(path), *args],
-        capture_output=True, text=True, encoding="utf-8", timeout=50, env=environment,
+        capture_output=True, text=True, encoding="utf-8", timeout=patience, env=environment,
     )  # fmt: skip
 
 
@@ -41,7 +52,7 @@ def test_the_demo_shows_that_every_claim_holds():
     assert "FAIL" not in done.stdout
 
 
-@pytest.mark.parametrize("name", ["async_views", "custom_backend", "invalidation"])
+@pytest.mark.parametrize("name", ["async_views", "custom_backend", "invalidation", "standalone"])
 def test_every_example_runs_by_itself(name):
     """Each example prints something, and nothing on stderr."""
     done = run(ROOT / "examples" / f"{name}.py")
@@ -52,9 +63,13 @@ def test_every_example_runs_by_itself(name):
 @pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
 def test_importing_an_example_starts_nothing(path, monkeypatch, capfd):
     """``flask --app examples/…`` imports the file; that alone prints and runs nothing."""
+    if path.name.startswith("quart_"):
+        pytest.importorskip("quart")
     monkeypatch.syspath_prepend(str(path.parent))
+    before = threading.enumerate()
     runpy.run_path(str(path))
     assert capfd.readouterr() == ("", "")
+    assert set(threading.enumerate()) <= set(before)
 
 
 def test_the_invalidation_example_shows_fresh_titles():
@@ -62,6 +77,94 @@ def test_the_invalidation_example_shows_fresh_titles():
     lines = run(ROOT / "examples" / "invalidation.py").stdout.splitlines()
     titles = ["Emma", "Emma", "Mansfield Park", "Mansfield Park", "Sanditon", "Northanger Abbey"]
     assert [line.split(" | ")[1].split(",")[0] for line in lines] == titles
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="gunicorn needs a POSIX system")
+@pytest.mark.parametrize(
+    "app",
+    [
+        pytest.param(
+            app,
+            marks=pytest.mark.skipif(
+                not (find_spec(app) and find_spec(server)), reason=f"needs {app} and {server}"
+            ),
+        )
+        for app, server in [("flask", "gunicorn"), ("quart", "hypercorn")]
+    ],
+)
+def test_nobody_waits_for_what_is_refreshed_in_the_background(app):
+    """On real servers with two workers each; the run checks its claims."""
+    done = run(BACKGROUND / "run.py", app, "--seconds", "2")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "all 9 claims hold"
+
+
+@needs_quart
+def test_the_quart_port_differs_by_imports_async_and_await():
+    """And by nothing else."""
+
+    def flasklike(name: str) -> str:
+        text = (PORT / name).read_text("utf-8")
+        for new, old in [
+            *[("await cache.a", "cache."), ("await ", ""), ("async def", "def")],
+            *[("from quart", "from flask"), ("Quart", "Flask")],
+        ]:
+            text = text.replace(new, old)
+        return text
+
+    assert flasklike("quart_app.py") == flasklike("flask_app.py")
+
+
+async def awaited(answer: Any) -> Any:
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+async def visit_the_bookshop(app: Any, form: str) -> list[tuple[int, str]]:
+    """Status and text of some requests; ``form`` is what the client calls a form."""
+    client, answers = app.test_client(), []
+    editor = {"headers": {"X-Editor": "yes"}}
+    for method, path, more in [
+        *[("get", path, {}) for path in ("/", "/?order=title", "/books/1", "/books/1", "/books/9")],
+        *[("post", "/search", {form: {"words": words}}) for words in ("EM", "em", "lys")],
+        ("post", "/books/1", {"json": {"title": "Persuasion"}}),
+        *[("get", path, {}) for path in ("/", "/?order=title", "/books/1", "/last")],
+        ("get", "/books/1", editor),
+    ]:
+        response = await awaited(getattr(client, method)(path, **more))
+        answers.append((response.status_code, await awaited(response.get_data(as_text=True))))
+    return answers
+
+
+@needs_quart
+def test_the_quart_port_answers_as_the_flask_app_does():
+    """And from the cache as often."""
+    flask_app = runpy.run_path(str(PORT / "flask_app.py"))
+    quart_app = runpy.run_path(str(PORT / "quart_app.py"))
+    for files in (flask_app, quart_app):  # they were not imported from where their templates are
+        files["app"].root_path = str(PORT)
+
+    async def under_quart() -> list[tuple[int, str]]:
+        async with quart_app["app"].test_app() as served:
+            return await visit_the_bookshop(served, "form")
+
+    expected = asyncio.run(visit_the_bookshop(flask_app["app"], "data"))
+    assert asyncio.run(under_quart()) == expected
+    assert [status for status, _ in expected] == [200] * 4 + [404] + [200] * 3 + [204] + [200] * 5
+    assert quart_app["cache"].stats() == flask_app["cache"].stats()
+    assert "Persuasion" in expected[9][1] and expected[12][1] == "Persuasion"
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="gunicorn needs a POSIX system")
+def test_the_tutorial_shows_what_workers_share():
+    """Six real servers: four workers see one value, but not with ``SimpleCache``."""
+    done = run(TUTORIAL / "run.py", "--requests", "20", patience=190)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.endswith(" as claimed")]
+    shared = {"SimpleCache": "1", "FileSystemCache": "4", "RedisCache": "4"}
+    expected = [[name, kind, n] for name, n in shared.items() for kind in ("gthread", "gevent")]
+    assert [row[:3] for row in rows[:6]] == expected
+    assert done.stdout.endswith("\nall as claimed\n")
 
 
 def test_the_quickstart_serves_both_colours_from_the_cache(monkeypatch):
@@ -115,6 +218,7 @@ def test_every_setting_is_documented_with_its_default():
 
 def test_the_examples_stay_short():
     """The demo can be read in one go, and the small examples at a glance."""
-    limits = {"demo.py": 250, "demo_app.py": 90}
+    limits = {"demo.py": 250, "demo_app.py": 90, "run.py": 180}
     for path in EXAMPLES:
-        assert len(path.read_text("utf-8").splitlines()) <= limits.get(path.name, 80), path.name
+        limit = 120 if path.parent == BACKGROUND else limits.get(path.name, 80)
+        assert len(path.read_text("utf-8").splitlines()) <= limit, path.name

@@ -16,17 +16,19 @@ PACKAGE = Path(__file__).parent.parent / "flask_caching_async"
 #: imports from units in lower rows, and from its neighbours in a row as long as there is no cycle.
 LAYERS = (
     ("exceptions", "typing"),
-    ("_colour", "_background"),
+    ("_colour", "_deadline", "_background", "_workers"),
     ("_flow.entry", "_flow.value", "_flow.flight", "_flow.asking"),
-    ("_flow.policy",),
-    ("_flow.readthrough",),
+    ("_flow.policy", "_flow.backoff"),
+    ("_flow.lead", "_flow.readthrough"),
     ("_flow.drive", "_flow.__init__"),
     ("_wire",),
     ("backends", "serializers"),
+    ("_breaker", "_failures", "_owed", "_attempts"),
     ("_tokens", "store", "responses", "config", "keys", "stats", "signals", "_hosts"),
     ("binding", "utils"),
-    ("methods", "plans", "order", "calls", "views", "decorators", "targets", "jinja2ext", "cli"),
-    ("operations", "cache"),
+    ("methods", "plans", "order", "calls", "views", "jinja2ext", "cli"),
+    ("calling", "refreshing", "decorators"),
+    ("targets", "operations", "renewals", "adjusting", "cache"),
     ("__init__", "testing", "contrib"),
 )
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from helpers import Face
+from helpers import Face, named
 
 from flask_caching_async import Cache, ColourError, ConfigurationError
 from flask_caching_async.testing import FakeClock
@@ -357,7 +357,7 @@ CALLBACKS = "unless forced_update is_stale response_filter make_name timeout tag
 TRUTHS = pytest.mark.parametrize(
     ("answer", "true"),
     [(True, True), (1, True), ("x", True), ([0], True), (False, False), (None, False), ("", False)],
-    ids=repr,
+    ids=named,
 )
 
 
@@ -596,7 +596,7 @@ def test_forgotten_parentheses_are_explained(cache: Cache) -> None:
 # --- timeouts -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("timeout", [60, 60.0, "60", timedelta(minutes=1)], ids=repr)
+@pytest.mark.parametrize("timeout", [60, 60.0, "60", timedelta(minutes=1)], ids=named)
 @pytest.mark.asyncio
 async def test_a_value_is_gone_at_exactly_its_timeout(
     any_face: Face, count: Counter, timeout: Any

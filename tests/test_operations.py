@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from helpers import AsyncOnly, Face, SyncOnly
+from helpers import AsyncOnly, Face, SyncOnly, named
 
 from flask_caching_async import Cache, CacheWarning, SerializationError
 from flask_caching_async.testing import FakeClock
@@ -216,7 +216,7 @@ async def test_a_value_that_cannot_be_stored_raises(any_face: Face) -> None:
 
 
 @OURS
-@pytest.mark.parametrize("timeout", [10, 10.0, "10", timedelta(seconds=10)], ids=repr)
+@pytest.mark.parametrize("timeout", [10, 10.0, "10", timedelta(seconds=10)], ids=named)
 @pytest.mark.parametrize("tags", [(), ("t",)], ids=["plain", "tagged"])
 @pytest.mark.asyncio
 async def test_a_value_is_gone_at_exactly_its_timeout(
@@ -257,7 +257,7 @@ async def test_zero_never_expires_and_none_is_the_default(
     assert await any_face.get_many(*keys) == [1, None, 1, None]
 
 
-@pytest.mark.parametrize("timeout", [-1, -0.5, timedelta(seconds=-1)], ids=repr)
+@pytest.mark.parametrize("timeout", [-1, -0.5, timedelta(seconds=-1)], ids=named)
 @pytest.mark.asyncio
 async def test_a_negative_timeout_is_over_before_it_begins(any_face: Face, timeout: Any) -> None:
     """What the key had is gone, too."""

@@ -26,6 +26,11 @@ ALONE = {
     "factory": "builds; does no I/O",
     "lease": "returns an object whose methods return at once",
     "pack": "changes a value in memory",
+    "standalone": "sets up; does no I/O",
+    "refresh_every": "arranges what happens later; does no I/O",
+    "for_prefix": "a view of the same backend; does no I/O",
+    "marks_entries": "a property of the class",
+    "native_here": "looks at the running loop",
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import config_for
 from flask import Flask, Response, abort, jsonify, make_response
-from helpers import COLOURS
+from helpers import COLOURS, named
 from hosts.web import Site
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import MethodNotAllowed, NotFound, Unauthorized
@@ -302,7 +302,7 @@ def test_a_value_that_cannot_be_read_is_a_miss(app: Flask, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "value",
     [None, 5, "", (), ("x",), ("x", None), ("x", "bad"), ("x", 200, None), (1, 2, 3, 4), {}],
-    ids=repr,
+    ids=named,
 )
 def test_any_value_has_a_fate(value: Any) -> None:
     """What is no response is nothing special: ``cached`` serves other functions too."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conftest import config_for
 from flask import Flask, render_template, render_template_string
+from helpers import named
 from hosts.web import at_once, until
 from jinja2 import Environment
 from markupsafe import Markup
@@ -125,7 +126,7 @@ def test_different_vary_lists_are_different_fragments(room: Room) -> None:
     assert len({room.render(source, x=x, y=y) for x, y in pairs}) == len(pairs)
 
 
-@pytest.mark.parametrize("name", [7, 2.5, None, ("a", 1)], ids=repr)
+@pytest.mark.parametrize("name", [7, 2.5, None, ("a", 1)], ids=named)
 def test_a_name_may_be_any_value(room: Room, name: Any) -> None:
     """It counts as its text."""
     for vary in ("", ", 'x'"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask, abort, jsonify, make_response, request
-from helpers import Face
+from helpers import Face, named
 from hosts.web import Site, at_once, background, own_colour, until
 from werkzeug.datastructures import MultiDict
 
@@ -57,7 +57,7 @@ def test_a_view_is_computed_once_for_each_path(any_site: Site) -> None:
 @pytest.mark.parametrize(
     "value",
     ["text", b"bytes", {"a": [1]}, ["a", 1], ("gone", 404), ("x", {"X-A": "1"}), ("x", 201, [])],
-    ids=repr,
+    ids=named,
 )
 def test_get_of_a_views_key_gives_what_the_view_returned(any_site: Site, value: Any) -> None:
     """``cache.get("view//works")`` is the view's own value, not an entry around it."""
@@ -365,7 +365,7 @@ def test_a_view_in_no_request_says_what_to_do(site: Site) -> None:
 # --- whether the cache is asked -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", [True, 1, "Alice", ["x"]], ids=repr)
+@pytest.mark.parametrize("answer", [True, 1, "Alice", ["x"]], ids=named)
 @MIXED
 def test_unless_bypasses_the_cache_for_any_true_answer(
     site: Site, callbacks: Any, answer: Any

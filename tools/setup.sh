@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 case "${1:-}" in
     demo) install=(--editable .) ;;
-    test) install=(--editable '.[msgpack]' --group tests --group typing --group lint) ;;
+    test) install=(--editable '.[all]' --group tests --group typing --group lint) ;;
     *)
         echo "usage: tools/setup.sh demo|test" >&2
         exit 2

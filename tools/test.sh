@@ -27,5 +27,6 @@ check "ruff format" "$python" -m ruff format --quiet --diff .
 check "mypy" "$python" -m mypy
 check "pyright" "$python" -m pyright --pythonpath "$python"
 [ "$failed" = 0 ] || echo "== failed so far: $(printf '%s, ' "${names[@]}" | sed 's/, $//')"
-check "pytest" "$python" -m pytest "$@"
+# More workers than cores: much of the time, tests wait for servers and processes of their own.
+check "pytest" "$python" -m pytest -n 3 "$@"
 exit "$failed"

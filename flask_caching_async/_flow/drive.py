@@ -16,8 +16,9 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from contextvars import Token
 from typing import Any, cast
 
-from .._colour import in_worker, pause, run_now, wait_for, whoami
+from .._colour import pause, run_now, wait_for, whoami
 from .asking import aask, ask, awhole, whole
+from .backoff import Backoff
 from .entry import NOTHING, Reading
 from .flight import Failed, Flight, Flights, Outcome, Signal, leading
 from .policy import seconds
@@ -80,6 +81,7 @@ class Engine:
         self.now = store.now
         self.later = store.later
         self.flights = Flights()
+        self.backoff = Backoff()
         self.stats = stats
         self.spawn = spawn
 
@@ -87,11 +89,12 @@ class Engine:
 class SyncPorts:
     """Ports whose coroutines return at once, blocking the thread where they must wait."""
 
-    __slots__ = ("engine", "flights", "steps", "stats", "clock", "stands", "lease")
+    __slots__ = ("engine", "flights", "steps", "backoff", "stats", "clock", "stands", "lease")
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.flights, self.steps, self.stats = engine.flights, engine.now, engine.stats
+        self.backoff = engine.backoff
         self.clock = engine.store.clock
         self.stands, self.lease = engine.store.stands, engine.store.lease
 
@@ -114,7 +117,11 @@ class SyncPorts:
         time.sleep(seconds)  # noqa: ASYNC251 - a sync port blocks, and never suspends
 
     def release(self, lease: Any, shared: bool) -> None:
-        _release(lease, shared)
+        lease.abandoned = True  # first: see TokenSteps.claim
+        if lease.failed:
+            self.engine.store.detach("release", lease, shared)
+        else:
+            run_now(self.steps.release(lease, shared))
 
     def spawn(self, lead: Lead) -> None:
         self.engine.spawn(lead, False)
@@ -148,21 +155,11 @@ class AsyncPorts(SyncPorts):
 
     def release(self, lease: Any, shared: bool) -> None:
         # Nobody waits for it, and a cancelled task could not: but it is I/O.
-        try:
-            in_worker(_release, lease, shared)
-        except RuntimeError:  # the interpreter shuts down
-            _release(lease, shared)
+        lease.abandoned = True
+        self.engine.store.detach("release", lease, shared)
 
     def spawn(self, lead: Lead) -> None:
         self.engine.spawn(lead, True)
-
-
-def _release(lease: Any, shared: bool) -> None:
-    lease.abandoned = True  # first: see TokenSteps.acquire
-    try:
-        lease.release(shared)
-    except Exception:
-        log.exception("a lease could not be released; it ends by itself")
 
 
 # --- computing ------------------------------------------------------------------------------------
@@ -278,8 +275,9 @@ def refresh(lead: Lead) -> None:
         answer = run_now(lead.prepare(fresh_look=True, wait=False))
         if type(answer) is Lead:
             fill(answer)
-    except Exception:
-        log.exception("a background refresh of %r failed; the old value is kept", lead.job.key)
+    except Exception as error:
+        lead.failure = error
+    _learn(lead)
 
 
 async def arefresh(lead: Lead) -> None:
@@ -290,5 +288,21 @@ async def arefresh(lead: Lead) -> None:
         answer = await lead.prepare(fresh_look=True, wait=False)
         if type(answer) is Lead:
             await afill(answer)
-    except Exception:
-        log.exception("a background refresh of %r failed; the old value is kept", lead.job.key)
+    except Exception as error:
+        lead.failure = error
+    _learn(lead)
+
+
+def _learn(lead: Lead) -> None:
+    """After a refresh: log a change once, and let the next attempt wait if this one failed."""
+    key, ports, failure = lead.job.key, lead.ports, lead.failure
+    if failure is None:
+        if ports.backoff.worked(key):
+            log.info("the background refresh of %r works again", key)
+    elif ports.backoff.failed(key, ports.clock()):
+        cause = failure if isinstance(failure, BaseException) else None
+        why = "" if cause is not None else f" with {failure!r}"
+        log.error(
+            "a background refresh of %r failed%s; the old value is kept, and it is tried again "
+            "later", key, why, exc_info=cause,
+        )  # fmt: skip

@@ -76,11 +76,13 @@ class Reading(NamedTuple):
     :param entry: what may be served in some way, or ``None``.
     :param seen: what the store needs to tell later whether something was invalidated since.
     :param failed: whether the backend failed; then this call makes no further operation on it.
+    :param version: what the store needs to replace exactly what was found here, if anything.
     """
 
     entry: Entry | None
     seen: Any = None
     failed: bool = False
+    version: Any = None
 
 
 def judge(entry: Entry | None, now: float, revalidate: float = 0.0, rescue: float = 0.0) -> Verdict:

@@ -114,6 +114,13 @@ class Flight:
         self.leader = whoami()
         self.renew()
 
+    def joined(self) -> Flight:
+        """Somebody will wait for its outcome."""
+        if self.outcome is None:
+            self.outcome = Future()
+            self.outcome.set_running_or_notify_cancel()
+        return self
+
     def lost_since(self, then: float) -> bool:
         """Whether it has waited since ``then`` for somebody to begin it."""
         return self.leader[1] is self and self.since <= then
@@ -143,10 +150,13 @@ class Flights:
             if flight is None:
                 flight = self._open[key] = Flight(key, stamps)
                 return flight, True
-            if flight.outcome is None:
-                flight.outcome = Future()
-                flight.outcome.set_running_or_notify_cancel()
-            return flight, False
+            return flight.joined(), False
+
+    def open_one(self, key: str) -> Flight | None:
+        """The open flight of ``key``, if there is one, for a caller who will not lead."""
+        with _lock:
+            flight = self._open.get(key)
+            return None if flight is None else flight.joined()
 
     def try_lead(
         self, key: str, stamps: Collection[str] = (), patience: float = NEVER

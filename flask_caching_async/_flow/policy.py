@@ -58,6 +58,7 @@ class Policy:
     lock: bool = True
     lock_timeout: float = 10.0
     cache_none: bool = False
+    soft_timeout: float | None = None
 
     def seal(self, now: float, timeout: float | None = None) -> Timetable:
         """The timetable of a value that was finished at ``now``.

@@ -18,6 +18,10 @@ class Host(Protocol):
     """
 
     app: Any
+    #: Whether the app runs as soon as it is there; an ASGI app waits for a loop that serves it.
+    serves: bool
+    #: The loop that serves the app, where there is one that lives long.
+    loop: Any
 
     @property
     def debug(self) -> bool:
@@ -67,6 +71,28 @@ class Host(Protocol):
 
     def install(self) -> None:
         """Whatever the app needs once, however many caches it has."""
+        ...
+
+    def request_for(self, where: Any, query_args: Any, headers: Any) -> Any:
+        """A context in which a page is requested; entered, it gives the view and its arguments.
+
+        :param where: the path, or endpoint and values.
+        """
+        ...
+
+    def arequest_for(self, where: Any, query_args: Any, headers: Any) -> Any:
+        """:meth:`request_for` for async code."""
+        ...
+
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Refresh a function from a thread of our own, as a job would, and wait for it.
+
+        What is async runs on the loop that serves, where there is one.
+        """
+        ...
+
+    def while_serving(self, begin: Callable[[], Any], end: Callable[[], Any]) -> None:
+        """Await ``begin`` before a loop that lives long begins to serve, and ``end`` after it."""
         ...
 
     def add_template_tag(self, cache: Any) -> None:

@@ -9,16 +9,37 @@ from .base import BaseCache
 
 if TYPE_CHECKING:
     from .filesystemcache import FileSystemCache
+    from .memcache import MemcachedCache, SASLMemcachedCache, SpreadSASLMemcachedCache
     from .nullcache import NullCache
+    from .rediscache import RedisCache
+    from .rediscluster import RedisClusterCache
+    from .redissentinel import RedisSentinelCache
     from .simplecache import SimpleCache
 
-__all__ = ["BaseCache", "FileSystemCache", "NullCache", "SimpleCache"]
+__all__ = [
+    "BaseCache",
+    "FileSystemCache",
+    "MemcachedCache",
+    "NullCache",
+    "RedisCache",
+    "RedisClusterCache",
+    "RedisSentinelCache",
+    "SASLMemcachedCache",
+    "SimpleCache",
+    "SpreadSASLMemcachedCache",
+]
 
 #: What ``CACHE_TYPE`` may name, and where it is.
 NAMES = {
     "NullCache": "nullcache",
     "SimpleCache": "simplecache",
     "FileSystemCache": "filesystemcache",
+    "RedisCache": "rediscache",
+    "RedisSentinelCache": "redissentinel",
+    "RedisClusterCache": "rediscluster",
+    "MemcachedCache": "memcache",
+    "SASLMemcachedCache": "memcache",
+    "SpreadSASLMemcachedCache": "memcache",
 }
 
 

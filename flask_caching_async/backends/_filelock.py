@@ -319,8 +319,10 @@ class FileLease(Lease):
         if file is None or file.fd < 0:  # never ours, or the parent's
             return
         try:
-            if not shared and self.holder is not None:
-                file.write(_pack(_NOBODY, [self.holder, *_unpack(file.read())[1]]))
+            told = [] if shared or self.holder is None else [self.holder]
+            told += _unpack(file.read())[1]
+            if told:  # somebody may still wait for them
+                file.write(_pack(_NOBODY, told))
             elif file.is_current():
                 os.unlink(self._path)
         except OSError:  # Windows unlinks no open file; the next sweep does

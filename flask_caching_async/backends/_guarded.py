@@ -33,15 +33,21 @@ class Snapshot(NamedTuple):
     :param mark: an opaque, comparable token; equal marks mean that the key was not invalidated
         in between.
     :param stamps: one token for each name that was asked for, ``None`` where there is none.
+    :param version: what :meth:`.BaseCache.fill` needs to replace exactly this value, on backends
+        that cannot compare the mark and store in one step.
     """
 
     value: Any
     mark: Any
     stamps: tuple[str | None, ...]
+    version: Any = None
 
 
 class Lease:
     """The right to compute one key, held by one process at a time. All methods return at once.
+
+    A backend whose leases are taken over the network overrides ``claim``, ``deliver`` and
+    ``release`` instead, and its leases only remember what the last claim has seen.
 
     :attr:`holder` is a token of whoever holds it now, so that a waiter notices a new leader.
     """
@@ -49,6 +55,9 @@ class Lease:
     holder: str | None = None
     #: Whether whoever asked for it is gone; then it is given back as soon as it is had.
     abandoned = False
+    #: Whether the backend failed while it was held, so that giving it back had better not be
+    #: waited for.
+    failed = False
 
     def acquire(self) -> bool:
         """Try once to take the lease; True if it is ours now."""
@@ -94,7 +103,13 @@ async def ensure(face: Any, stamps: Sequence[str], timeout: int) -> list[str | N
 
 
 async def fill(
-    face: Any, key: str, value: Any, timeout: int, mark: Any, stamps: Mapping[str, str]
+    face: Any,
+    key: str,
+    value: Any,
+    timeout: int,
+    mark: Any,
+    stamps: Mapping[str, str],
+    version: Any = None,
 ) -> bool:
     # Step 1: does everything still stand?
     names, expected = [tomb(key), *stamps], [mark, *stamps.values()]
@@ -137,3 +152,21 @@ async def expel(face: Any, keys: Sequence[str], stamps: Sequence[str]) -> list[s
     if len(keys) > 1:
         return [str(key) for key in await face.delete_many(*keys) or ()]
     return [key for key in keys if await face.delete(key)]
+
+
+async def claim(
+    face: Any, lease: Lease, key: str, stamps: Sequence[str]
+) -> tuple[bool, Snapshot | None]:
+    if not lease.acquire():
+        return False, None
+    return True, None if lease.abandoned else await face.read(key, stamps)
+
+
+async def deliver(face: Any, lease: Lease, *what: Any) -> bool:
+    stored = bool(await face.fill(*what))
+    await face.release(lease, True)
+    return stored
+
+
+async def release(face: Any, lease: Lease, shared: bool) -> None:
+    lease.release(shared)

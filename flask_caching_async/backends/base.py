@@ -7,8 +7,8 @@ False), a blocking method from an awaitable one runs it on an event loop of the 
 sync backend must write ``get``, ``set`` and ``delete``, an async-only one ``aget``, ``aset`` and
 ``adelete``; everything else has a correct, slower default.
 
-**Guarded operations** (``read``, ``ensure``, ``fill``, ``put``, ``expel``) are what the decorators
-need beyond get and set; see ``_guarded.py``. They have defaults too.
+**Guarded operations** (``read``, ``fill``, ``expel`` …) are what the decorators need beyond get and
+set; see ``guarded.py``. They have defaults too.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ import datetime as dt
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from cachelib import BaseCache as CachelibBaseCache
 
-from .._colour import Awaited, Instant, offload, on_process_loop, run_now
+from .._colour import offload, on_process_loop
 from .._flow.policy import seconds
-from . import _guarded
 from ._guarded import TOMBSTONE_LIFE, Lease, Snapshot, new_token
+from .guarded import GuardedOperations
 
 __all__ = ["TOMBSTONE_LIFE", "BaseCache", "Lease", "Snapshot", "new_token"]
 
 
-class BaseCache(CachelibBaseCache):
+class BaseCache(GuardedOperations, CachelibBaseCache):
     """Base class of all backends; subclass it to write one.
 
     :param default_timeout: seconds (or a ``timedelta``) that :meth:`set` uses when it is given no
@@ -43,6 +43,8 @@ class BaseCache(CachelibBaseCache):
     blocking: ClassVar[bool] = True
     #: Whether ``aget`` was written and ``get`` derived from it.
     async_native: ClassVar[bool] = False
+    #: Whether both colours were written: see ``_twin.py``.
+    two_coloured: ClassVar[bool] = False
     #: Whether other processes see the same entries.
     shared: ClassVar[bool] = False
     #: Put in front of every key by the backends that share a server with others.
@@ -227,83 +229,28 @@ class BaseCache(CachelibBaseCache):
         if not self.async_native:
             await self._away(self.close)
 
+    def open(self) -> None:  # noqa: B027
+        """Sync code needs no call of this: it connects when it must."""
+
+    async def aopen(self) -> None:
+        """Awaitable :meth:`open`: let the running loop own connections, until :meth:`aclose`.
+
+        That loop must not end before. Without this call, awaitable methods use worker threads.
+        """
+
+    def for_prefix(self, prefix: str) -> BaseCache:
+        """This backend under another key prefix, over the same connections."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__, key_prefix=prefix)
+        return twin
+
+    def native_here(self) -> bool:
+        """Whether the running loop owns connections of this backend."""
+        return False
+
     async def _away(self, method: Callable[..., Any], *args: Any) -> Any:
         """Call a sync method without blocking the loop."""
         return await offload(method, *args) if self.blocking else method(*args)
-
-    # --- guarded operations: see the head of this file --------------------------------------------
-
-    def read(self, key: str, stamps: Sequence[str] = ()) -> Snapshot:
-        """Look at a key, its mark and some stamps, in one round trip."""
-        return self._now(_guarded.read, key, stamps)  # type: ignore[no-any-return]
-
-    async def aread(self, key: str, stamps: Sequence[str] = ()) -> Snapshot:
-        """Awaitable :meth:`read`."""
-        return await self._either(_guarded.read, self.read, key, stamps)  # type: ignore[no-any-return]
-
-    def ensure(self, stamps: Sequence[str], timeout: int) -> list[str | None]:
-        """The tokens of ``stamps``; what is missing is created, to live ``timeout`` seconds.
-
-        ``None`` stands for a stamp that the backend would not keep: nothing can be stored with it.
-        """
-        return self._now(_guarded.ensure, stamps, timeout)  # type: ignore[no-any-return]
-
-    async def aensure(self, stamps: Sequence[str], timeout: int) -> list[str | None]:
-        """Awaitable :meth:`ensure`."""
-        return await self._either(_guarded.ensure, self.ensure, stamps, timeout)  # type: ignore[no-any-return]
-
-    def fill(
-        self, key: str, value: Any, timeout: int, mark: Any, stamps: Mapping[str, str]
-    ) -> bool:
-        """Store ``value`` if the key's mark and all ``stamps`` still stand; whether it was."""
-        return self._now(_guarded.fill, key, value, timeout, mark, stamps)  # type: ignore[no-any-return]
-
-    async def afill(
-        self, key: str, value: Any, timeout: int, mark: Any, stamps: Mapping[str, str]
-    ) -> bool:
-        """Awaitable :meth:`fill`."""
-        return await self._either(_guarded.fill, self.fill, key, value, timeout, mark, stamps)  # type: ignore[no-any-return]
-
-    def put(self, mapping: Mapping[str, Any], timeout: float | None = None) -> list[str]:
-        """Set several values so that no computation that is under way overwrites them.
-
-        Returns the keys that were stored.
-        """
-        return self._now(_guarded.put, mapping, timeout)  # type: ignore[no-any-return]
-
-    async def aput(self, mapping: Mapping[str, Any], timeout: float | None = None) -> list[str]:
-        """Awaitable :meth:`put`."""
-        return await self._either(_guarded.put, self.put, mapping, timeout)  # type: ignore[no-any-return]
-
-    def expel(self, keys: Sequence[str], stamps: Sequence[str] = ()) -> list[str]:
-        """Delete ``keys`` so that no computation under way brings them back, and drop ``stamps``.
-
-        Returns the keys that existed.
-        """
-        return self._now(_guarded.expel, keys, stamps)  # type: ignore[no-any-return]
-
-    async def aexpel(self, keys: Sequence[str], stamps: Sequence[str] = ()) -> list[str]:
-        """Awaitable :meth:`expel`."""
-        return await self._either(_guarded.expel, self.expel, keys, stamps)  # type: ignore[no-any-return]
-
-    def _now(self, step: Any, *args: Any) -> Any:
-        """A guarded step in sync code: over the sync methods, or as a whole on the process loop."""
-        if self.async_native:
-            return on_process_loop(functools.partial(step, Awaited(self), *args))
-        return run_now(step(Instant(self), *args))
-
-    async def _either(self, step: Any, method: Any, *args: Any) -> Any:
-        """A guarded step: natively, or the sync one away from the loop."""
-        if self.async_native:
-            return await step(Awaited(self), *args)
-        return await self._away(method, *args)
-
-    def lease(self, key: str, life: float) -> Lease | None:
-        """A lease on ``key`` across processes, or ``None`` where other processes do not matter.
-
-        :param life: seconds after which the lease of a dead holder ends.
-        """
-        return None
 
 
 # --- deriving one colour from the other -----------------------------------------------------------
@@ -311,7 +258,7 @@ class BaseCache(CachelibBaseCache):
 #: The sync names of all operations that come in pairs.
 PAIRS = (
     "get set add has delete get_many set_many get_dict delete_many unlink inc dec clear close "
-    "read ensure fill put expel"
+    "read ensure fill put expel claim deliver release"
 ).split()
 
 

@@ -33,7 +33,7 @@ from typing import Any
 from cachelib.serializers import BaseSerializer, FileSystemSerializer
 
 from .._flow.policy import seconds
-from ..exceptions import BackendError, ConfigurationError, SerializationError
+from ..exceptions import BackendError, ConfigurationError
 from ._filelock import FileLease, remove, slurp
 from ._files import (
     ABSENT,
@@ -48,6 +48,7 @@ from ._files import (
     pack,
     parse,
 )
+from ._serializing import dumps
 from .base import TOMBSTONE_LIFE, BaseCache, Lease, Snapshot
 
 __all__ = ["FileSystemCache"]
@@ -230,7 +231,13 @@ class FileSystemCache(BaseCache):
         return self.set_many(mapping, timeout)
 
     def fill(
-        self, key: str, value: Any, timeout: float, mark: Any, stamps: Mapping[str, str]
+        self,
+        key: str,
+        value: Any,
+        timeout: float,
+        mark: Any,
+        stamps: Mapping[str, str],
+        version: Any = None,
     ) -> bool:
         """Store ``value`` if the key's mark and all ``stamps`` still stand; whether it was stored.
 
@@ -306,19 +313,7 @@ class FileSystemCache(BaseCache):
         return max(self.clock() + life, sys.float_info.min)
 
     def _dumps(self, value: Any) -> bytes:
-        try:
-            payload: Any = self.serializer.dumps(value)
-        except Exception as error:
-            raise SerializationError(
-                f"cannot serialize a {type(value).__name__}: {error}"
-            ) from error
-        # cachelib's own serializers log some errors, and give None.
-        if not isinstance(payload, (bytes, bytearray, memoryview)):
-            raise SerializationError(
-                f"{type(self.serializer).__name__}.dumps gave {type(payload).__name__} "
-                f"for a {type(value).__name__}, not bytes"
-            )
-        return bytes(payload)
+        return dumps(self.serializer, value)
 
     def _value(self, record: Record | None, data: bytes) -> Any:
         """The value in a file, or ``None`` where it is gone, or nobody can decode it any more."""

@@ -156,7 +156,7 @@ def test_a_missing_key_is_nothing(cache: FileSystemCache) -> None:
     """Reading what nobody stored gives None, and creates no file."""
     assert cache.get("key") is None
     assert cache.has("key") is False
-    assert cache.read("key", ["stamp"]) == (None, None, (None,))
+    assert cache.read("key", ["stamp"])[:3] == (None, None, (None,))
     assert entry_files(cache) == []
 
 
@@ -247,7 +247,7 @@ def test_values_persist_across_instances(make: Callable[..., FileSystemCache]) -
     token = first.ensure(["stamp"], 60)
     mark = first.read("key").mark
     first.close()
-    assert make().read("key", ["stamp"]) == (1, mark, tuple(token))
+    assert make().read("key", ["stamp"])[:3] == (1, mark, tuple(token))
     assert first.get("key") == 1
 
 
@@ -627,7 +627,7 @@ def test_a_fill_is_stored_while_everything_stands(cache: FileSystemCache, clock:
     assert snapshot.stamps == (None,)
     (token,) = cache.ensure(["stamp"], 60)
     clock.now += 6
-    assert cache.read("key", ["stamp"]) == (None, snapshot.mark, (token,))
+    assert cache.read("key", ["stamp"])[:3] == (None, snapshot.mark, (token,))
     cache.set("other", 1)
     assert cache.fill("key", "new", 10, snapshot.mark, {"stamp": str(token)})
     clock.now += 9.5
@@ -1075,7 +1075,7 @@ def test_an_unshared_release_frees_all_waiters_of_that_holder(cache: FileSystemC
     assert second.unshared(waited_for) and second.unshared(first.holder)
     assert second.acquire()
     second.release()
-    assert not first.unshared(waited_for)
+    assert first.unshared(waited_for)  # somebody may look even later
 
 
 def test_an_old_release_does_not_end_a_new_lease(cache: FileSystemCache) -> None:

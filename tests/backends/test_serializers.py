@@ -10,7 +10,7 @@ from typing import Any
 import cachelib.serializers
 import pytest
 from flask import Flask, Response, abort, make_response
-from helpers import Face
+from helpers import Face, named
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
@@ -48,7 +48,7 @@ def test_plain_values_come_back_as_they_were(kind: Any, value: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [JSONSerializer, MsgpackSerializer])
-@pytest.mark.parametrize("value", [object(), {1, 2}, 1j, datetime.date(2026, 1, 1)], ids=repr)
+@pytest.mark.parametrize("value", [object(), {1, 2}, 1j, datetime.date(2026, 1, 1)], ids=named)
 def test_what_a_format_cannot_say_is_an_error(kind: Any, value: Any) -> None:
     """It is not silently turned into something else."""
     with pytest.raises(TypeError):
@@ -82,7 +82,7 @@ def serialized(
 @pytest.mark.parametrize(
     "value",
     [1, "text", None, [1, [2]], {"a": {"b": [1]}}, ("body", 404), ("body", 404, {"X": "y"}), True],
-    ids=repr,
+    ids=named,
 )
 @pytest.mark.asyncio
 async def test_entries_are_stored_with_every_serializer(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cachelib.serializers import BaseSerializer
 from flask import Flask
+from helpers import named
 
 from flask_caching_async import Cache, ConfigurationError, SerializationError
 from flask_caching_async.backends import SimpleCache
@@ -83,7 +84,7 @@ def test_an_evicted_value_is_computed_again(app: Flask) -> None:
     assert f(9) == 9
 
 
-@pytest.mark.parametrize("threshold", ["500", -1, 1.5, None], ids=repr)
+@pytest.mark.parametrize("threshold", ["500", -1, 1.5, None], ids=named)
 def test_a_threshold_that_is_no_number_is_refused(threshold: Any) -> None:
     """Also when the backend is made by hand."""
     with pytest.raises(ConfigurationError, match="CACHE_THRESHOLD"):
@@ -104,7 +105,7 @@ VALUES: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=named)
 def test_values_are_isolated(backend: SimpleCache, value: Any) -> None:
     """Equal, of the same type, and never the same mutable object."""
     backend.set("key", value)

@@ -175,12 +175,20 @@ def story(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]
     @functools.wraps(test)
     def run(**fixtures: Any) -> None:
         stage = fixtures.get("stage") or fixtures["any_stage"]
-        if stage.is_async:
+        if stage.colour == helpers.QUART:
+            asyncio.run(_served(stage.cache.app, test, fixtures))
+        elif stage.is_async:
             asyncio.run(test(**fixtures))
         else:
             run_now(test(**fixtures))
 
     return run
+
+
+async def _served(app: Any, test: Any, fixtures: dict[str, Any]) -> None:
+    """Run a story while a Quart app is being served, as a request would."""
+    async with app.test_app(), app.test_request_context("/"):
+        await test(**fixtures)
 
 
 def stage_of(cache: Cache, colour: str) -> Stage:

@@ -252,7 +252,8 @@ def test_work_in_the_background_is_bounded(monkeypatch: pytest.MonkeyPatch, capl
 
     go = threading.Event()
     done: list[int] = []
-    monkeypatch.setattr(_background, "WAITING", _background._waiting + 6)
+    monkeypatch.setattr(_background, "WAITING", 6)
+    monkeypatch.setattr(_background, "_pool", _background._Pool())
     accepted = [
         _background.submit(lambda n=n: (go.wait(10), done.append(n)))  # type: ignore[misc]
         for n in range(8)

@@ -241,7 +241,7 @@ def test_a_lease_that_comes_after_its_caller_was_cancelled_is_given_back(app: Fl
     cache = Cache(app, config={"CACHE_TYPE": "cachelib.SimpleCache"})
     engine = cache._binding().engine
     lease, lost = Slot(), Slot()
-    assert run_now(engine.now.acquire(lease)) and lease.given_back == 0
+    assert run_now(engine.now.claim(lease, "key", ()))[0] and lease.given_back == 0
     SyncPorts(engine).release(lost, True)
-    run_now(engine.now.acquire(lost))
+    run_now(engine.now.claim(lost, "key", ()))
     assert (lost.taken, lost.given_back) == (1, 2)

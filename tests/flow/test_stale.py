@@ -12,6 +12,7 @@ import pytest
 import trio
 from flask import Flask, current_app, g, request
 from flow.crowd import Body, Stage, auntil, story, together, until
+from helpers import named
 
 from flask_caching_async import Cache, CachedResponse
 from flask_caching_async.testing import FakeClock
@@ -59,7 +60,7 @@ async def test_after_the_stale_window_callers_wait(any_stage: Stage, any_clock: 
 async def test_a_failing_refresh_keeps_the_old_value_and_is_logged(
     any_stage: Stage, any_clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And the next stale hit tries again."""
+    """And a stale hit tries again, after a second."""
     body = Body(any_stage)
 
     async def answer(number: int) -> int:
@@ -75,6 +76,8 @@ async def test_a_failing_refresh_keeps_the_old_value_and_is_logged(
         assert await any_stage.call(f) == 1
         await any_stage.until(lambda: caplog.records)
     assert "the old value is kept" in caplog.text and "OSError: down" in caplog.text
+    assert await any_stage.call(f) == 1 and body.calls == 2
+    any_clock.advance(1)
     assert await any_stage.call(f) == 1
     await any_stage.until(lambda: any_stage.cache.stats().stored == 2)
     assert await any_stage.call(f) == 3
@@ -304,7 +307,7 @@ def test_stale_hits_in_all_regimes_cause_one_refresh(
 
 
 @pytest.mark.parametrize(
-    "timeout", [10, 10.0, dt.timedelta(seconds=10), lambda value: 10 * value], ids=repr
+    "timeout", [10, 10.0, dt.timedelta(seconds=10), lambda value: 10 * value], ids=named
 )
 @story
 async def test_a_timeout_is_a_number_a_timedelta_or_a_callable(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from helpers import named
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
@@ -122,7 +123,7 @@ def test_a_cached_value_is_nobodys_to_change(app: Flask, value: Any) -> None:
         "text", b"bytes", 1, 1.5, True, None, 1j, Markup("<b>"), range(3), (1, "two", None),
         frozenset({1, 2}), dt.datetime(2026, 1, 1), dt.timedelta(1), decimal.Decimal("1.5"),
     ],
-    ids=repr,
+    ids=named,
 )  # fmt: skip
 def test_what_cannot_change_is_not_copied(value: Any) -> None:
     """The very object is held and handed out."""
@@ -130,7 +131,7 @@ def test_what_cannot_change_is_not_copied(value: Any) -> None:
     assert kept is value and thaw is None
 
 
-@pytest.mark.parametrize("value", [[1, "a"], {"a": 1, 2: None}], ids=repr)
+@pytest.mark.parametrize("value", [[1, "a"], {"a": 1, 2: None}], ids=named)
 def test_flat_collections_are_copied_without_pickle(value: Any) -> None:
     """A copy method does it, both ways."""
     kept, thaw = keep(value)
@@ -145,7 +146,7 @@ def test_flat_collections_are_copied_without_pickle(value: Any) -> None:
         type("Sub", (str,), {"__module__": __name__})("sub") if False else [Thing("b", [])],
         collections.Counter("aab"),
     ],
-    ids=repr,
+    ids=named,
 )  # fmt: skip
 def test_everything_else_is_copied_whole(value: Any) -> None:
     """At every depth."""

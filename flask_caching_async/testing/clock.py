@@ -1,4 +1,4 @@
-"""Help for tests: a clock that only moves when it is told to."""
+"""A clock that only moves when it is told to."""
 
 from __future__ import annotations
 

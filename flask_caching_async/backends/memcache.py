@@ -1,0 +1,216 @@
+"""Memcached: the cache on one server or several.
+
+How values lie on the servers is told in ``_memcachevalues.py``, and how none is stored that was
+invalidated in ``_memcacheguarded.py``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from cachelib.serializers import RedisSerializer
+
+from .._flow.entry import MISSING
+from ..exceptions import BackendError, ConfigurationError
+from ._memcacheclients import ClientCache, shared_client
+from ._memcacheguarded import TRIES, MemcachedGuarded, marking, replacing
+from ._memcacheprotocol import STORED, TOO_LARGE, add_to, found_in, gets
+from ._memcachesasl import SASLMemcachedCache, SpreadSASLMemcachedCache
+from ._memcachevalues import SPACE, Seal, split
+from ._serializing import dumps
+from ._twin import PLAIN, two_colours
+from ._twin import _hear as hear
+
+__all__ = ["MemcachedCache", "SASLMemcachedCache", "SpreadSASLMemcachedCache"]
+
+
+@two_colours
+class MemcachedCache(MemcachedGuarded):
+    """A cache on Memcached.
+
+    Nothing connects before the first operation. ``clear`` invalidates what is under the key prefix,
+    and touches nothing else on the servers; the memory is freed when the server needs it.
+
+    :param servers: a list of ``"host:port"``, ``(host, port)`` and paths of sockets; ``None`` is
+        ``127.0.0.1:11211``. Or a client with the API of python-memcached, pylibmc, libmc or
+        pymemcache: then that is used, by one thread at a time, and async code calls it in worker
+        threads.
+    :param default_timeout: seconds that a value lives when it is given no timeout; 0 never expires.
+    :param key_prefix: put in front of all keys: text, or a callable that is asked on each call.
+    :param pool_size: how many connections to each server all threads share, and each event loop
+        has; 50 if it is ``None``.
+    :param pool_blocking: whether to wait for a free connection.
+    :param ignore_delete_many_errors: accepted for compatibility.
+    :param connect_timeout: seconds that opening a connection may take.
+    :param operation_timeout: seconds that an answer may take, or the wait for a free connection.
+    :raises ConfigurationError: if the servers make no sense.
+    """
+
+    def __new__(cls, servers: Any = None, *args: Any, **kwargs: Any) -> MemcachedCache:
+        """One over a client, if one is given."""
+        ready = cls is MemcachedCache and not _are_servers(servers)
+        return object.__new__(ReadyMemcachedCache if ready else cls)
+
+    def __init__(
+        self,
+        servers: Any = None,
+        default_timeout: float | dt.timedelta = 300,
+        key_prefix: str | Callable[[], str] | None = None,
+        pool_size: int | None = None,
+        pool_blocking: bool = True,
+        ignore_delete_many_errors: bool = False,
+        connect_timeout: float = 1.0,
+        operation_timeout: float = 0.5,
+    ) -> None:
+        super().__init__(default_timeout, ignore_delete_many_errors)
+        self.key_prefix = key_prefix or ""
+        self.serializer = RedisSerializer()  # whole numbers as digits, anything else as pickles
+        self._told = {}
+        self._tokens = {}
+        patience = operation_timeout if pool_blocking else 0.0
+        self._link(servers, (connect_timeout, operation_timeout, patience, pool_size or 50))
+
+    def _link(self, servers: Any, budget: tuple[float, float, float, int]) -> None:
+        """Where the servers are."""
+        from . import _memcachewire as wire
+
+        found = wire.servers_of(servers)
+        self._ring = wire.Ring(found)
+        self._wires = wire.wires(found, wire.Budget(*budget))
+
+    @classmethod
+    def factory(
+        cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]
+    ) -> MemcachedCache:
+        """Build it with ``CACHE_MEMCACHED_SERVERS``; ``CACHE_OPTIONS`` wins."""
+        if not args:
+            kwargs.setdefault("servers", config["CACHE_MEMCACHED_SERVERS"])
+        kwargs.setdefault("key_prefix", config.get("CACHE_KEY_PREFIX"))
+        kwargs.setdefault("connect_timeout", float(config["CACHE_CONNECT_TIMEOUT"]))
+        kwargs.setdefault("operation_timeout", float(config["CACHE_OPERATION_TIMEOUT"]))
+        return cls(*args, **kwargs)
+
+    # --- plain operations -------------------------------------------------------------------------
+
+    async def _get(self, wire: Any, key: str) -> Any:
+        """The value of ``key``, or ``None``."""
+        return (await self._get_many(wire, key))[0]
+
+    async def _get_many(self, wire: Any, *keys: str) -> list[Any]:
+        """The values of ``keys``, ``None`` for what is missing."""
+        if not keys:
+            return []
+        prefix = self._prefix()
+        places, space = [self._place(prefix, key) for key in keys], self._stamp(prefix, SPACE)
+        found = found_in(await wire.batch(gets([*places, space])))
+        stamp = found.get(space[1])
+        token = None if stamp is None else stamp.text
+        values = [self._value(found.get(name), token) for _, name in places]
+        return [None if value is MISSING else value for value in values]
+
+    async def _has(self, wire: Any, key: str) -> bool:
+        """Whether there is a value, be it ``None``."""
+        spot = self._spot(self._prefix(), key)
+        look = self._seen(spot, await wire.batch(gets([spot.entry, spot.space])))
+        return look.item is not None and self._holds(split(look.item.raw)[0], look.token)
+
+    async def _add(self, wire: Any, key: str, value: Any, timeout: Any = None) -> bool:
+        """Store a value unless there is one; of several callers anywhere, one succeeds."""
+        life, spot = self._life(timeout), self._spot(self._prefix(), key)
+        payload = dumps(self.serializer, value)
+        for _ in range(TRIES):
+            look = self._seen(spot, await wire.batch(gets(spot)))
+            if self._value(look.item, look.token) is not MISSING:
+                return False
+            if life < 0:  # over before it began
+                return True
+            token = look.token or await self._space(wire, spot.space)
+            raw = Seal(token, self.clock() + life).around(payload)
+            change = replacing(look.item, spot.entry, raw, life)
+            _, result = await wire.batch([marking(spot.mark), change])
+            if result == TOO_LARGE:
+                self._too_large(key)
+                return False
+            if result == STORED:
+                return True
+        return False
+
+    async def _delete(self, wire: Any, key: str) -> bool:
+        """Delete a key, so that no computation under way brings it back; whether it existed."""
+        return bool(await self._expel(wire, (key,)))
+
+    async def _delete_many(self, wire: Any, *keys: str) -> list[str]:
+        """Delete several keys, in one trip; the list of the keys that are gone now."""
+        await self._expel(wire, keys)
+        return list(keys)
+
+    async def _unlink(self, wire: Any, *keys: str) -> list[str]:
+        """Delete several keys, in one trip; the list of the keys that are gone now."""
+        return await self._delete_many(wire, *keys)
+
+    async def _inc(self, wire: Any, key: str, delta: int = 1) -> Any:
+        """Add to the number under ``key``, atomically; the sum. Its time runs on.
+
+        What somebody else has stored as digits is counted by the server: not below 0.
+        """
+        spot = self._spot(self._prefix(), key)
+        looking = gets([spot.entry, spot.space])
+        answers = await wire.batch(looking)
+        for _ in range(TRIES):
+            item, _mark, token = self._seen(spot, answers)
+            value = self._value(item, token)
+            seal = None if item is None else split(item.raw)[0]
+            total: Any = delta
+            if value is MISSING:
+                token = token or await self._space(wire, spot.space)
+                seal = Seal(token, self.clock() + self._life(None))
+            elif isinstance(value, (int, float)):
+                total += value
+            else:
+                raise TypeError(f"{key!r} holds a {type(value).__name__}, not a number")
+            if seal is None:
+                change = add_to(spot.entry, delta)
+            else:
+                raw, life = seal.around(dumps(self.serializer, total)), seal.until - self.clock()
+                change = replacing(item, spot.entry, raw, life)
+            result, *answers = await wire.batch([change, *looking])
+            if result == STORED or result.isdigit():
+                return total if result == STORED else int(result)
+        raise BackendError(f"{key!r} is not digits, or too many count it at once")
+
+    async def _dec(self, wire: Any, key: str, delta: int = 1) -> Any:
+        """Subtract from the number under ``key``, atomically; the difference."""
+        return await self._inc(wire, key, -delta)
+
+    async def _clear(self, wire: Any) -> bool:
+        """Invalidate all that lies under our prefix, and nothing else."""
+        await self._expel(wire, (), (SPACE,))
+        return True
+
+
+class ReadyMemcachedCache(ClientCache, MemcachedCache):
+    """A :class:`MemcachedCache` over a client that was given."""
+
+    def _link(self, servers: Any, budget: tuple[float, float, float, int]) -> None:
+        if inspect.iscoroutinefunction(getattr(servers, "get", None)):
+            raise ConfigurationError(
+                f"{type(servers).__name__} cannot be used from sync code, which every app has: "
+                "give CACHE_MEMCACHED_SERVERS the addresses of the servers"
+            )
+        if not (callable(getattr(servers, "get", None)) or hasattr(servers, "reserve")):
+            raise ConfigurationError(
+                "CACHE_MEMCACHED_SERVERS must be a list of 'host:port', (host, port) and paths of "
+                f"sockets, or a client, not {servers!r}"
+            )
+        self._client = servers
+        self._run = shared_client(servers, budget[1])
+
+
+hear(ReadyMemcachedCache, list(PLAIN))
+
+
+def _are_servers(servers: Any) -> bool:
+    return servers is None or isinstance(servers, (list, tuple, str))

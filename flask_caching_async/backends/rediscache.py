@@ -1,0 +1,199 @@
+"""Redis and Valkey: the cache on one server.
+
+How entries, marks, stamps and leases lie on the server is told in ``_redisguarded.py``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from cachelib.serializers import RedisSerializer
+
+from ..exceptions import ConfigurationError, SerializationError, warn
+from . import _redislua as lua
+from ._redisguarded import RedisGuarded
+from ._serializing import dumps
+from ._twin import Wires, two_colours
+
+__all__ = ["RedisCache"]
+
+
+@two_colours
+class RedisCache(RedisGuarded):
+    """A cache on one Redis or Valkey server.
+
+    Nothing connects before the first operation.
+
+    :param host: the server's name, or a client: ``redis.Redis`` or ``redis.asyncio.Redis``. Its
+        settings are taken over, and connections of each colour are made with them.
+    :param port: its port.
+    :param password: its password.
+    :param db: the number of the database.
+    :param default_timeout: seconds that a value lives when it is given no timeout; 0 never expires.
+    :param key_prefix: put in front of all keys: text, or a callable that is asked on each call.
+    :param ignore_delete_many_errors: accepted for compatibility.
+    :param connect_timeout: seconds that opening a connection may take.
+    :param operation_timeout: seconds that a command may take, or the wait for a free connection.
+    :param max_connections: how many connections all threads share, and each event loop has.
+    :param kwargs: everything else is given to ``redis.Redis``: ``ssl``, ``unix_socket_path`` …
+    :raises ConfigurationError: if they make no sense together.
+    """
+
+    def __init__(
+        self,
+        host: Any = "localhost",
+        port: int = 6379,
+        password: str | None = None,
+        db: int = 0,
+        default_timeout: float | dt.timedelta = 300,
+        key_prefix: str | Callable[[], str] | None = None,
+        ignore_delete_many_errors: bool = False,
+        connect_timeout: float = 1.0,
+        operation_timeout: float = 0.5,
+        max_connections: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(default_timeout, ignore_delete_many_errors)
+        self.key_prefix = key_prefix or ""
+        self.serializer = RedisSerializer()
+        self._budget = (
+            float(kwargs.pop("socket_connect_timeout", None) or connect_timeout),
+            float(kwargs.pop("socket_timeout", None) or operation_timeout),
+        )
+        if kwargs.get("decode_responses"):
+            raise ConfigurationError("decode_responses is not supported by RedisCache")
+        self._wires = self._link(host, (port, password, db, kwargs), max_connections)
+
+    def _link(self, host: Any, rest: tuple[Any, ...], limit: int | None) -> Wires:
+        """Where the server is."""
+        from . import _redisclients as clients
+
+        if host is None:
+            raise ConfigurationError("RedisCache host parameter may not be None")
+        if isinstance(host, str):
+            host = clients.client(host, *rest)
+        return clients.wires(host, *self._budget, limit)
+
+    @property
+    def _write_client(self) -> Any:
+        """The client of redis-py for sync code, for what this class has no method for."""
+        return self._wires.client()
+
+    _read_client = _write_client
+
+    @classmethod
+    def factory(
+        cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]
+    ) -> RedisCache:
+        """Build it from ``CACHE_REDIS_URL`` or ``_HOST`` and ``_PORT``; ``_PASSWORD``, ``_DB``."""
+        from . import _redisclients as clients
+
+        common(config, kwargs)
+        url, password = config.get("CACHE_REDIS_URL"), config.get("CACHE_REDIS_PASSWORD")
+        db = config.get("CACHE_REDIS_DB", kwargs.pop("db", 0))
+        if url:
+            kwargs["host"] = clients.from_url(url, db, password, kwargs)
+        else:
+            kwargs["host"] = config.get("CACHE_REDIS_HOST", kwargs.get("host", "localhost"))
+            kwargs["port"] = config.get("CACHE_REDIS_PORT", kwargs.get("port", 6379))
+            kwargs["db"] = db
+            if password:
+                kwargs["password"] = password
+        return cls(*args, **kwargs)
+
+    # --- plain operations -------------------------------------------------------------------------
+
+    async def _get(self, wire: Any, key: str) -> Any:
+        """The value of ``key``, or ``None``."""
+        return self._loads(await self._raw(wire, self._full(self._prefix(), key)))
+
+    async def _raw(self, wire: Any, name: str) -> Any:
+        """The bytes under a name; what is no string is nothing."""
+        return (await wire.run("MGET", name))[0]
+
+    async def _get_many(self, wire: Any, *keys: str) -> list[Any]:
+        """The values of ``keys``, ``None`` for what is missing."""
+        if not keys:
+            return []
+        prefix = self._prefix()
+        found = await wire.mget([self._full(prefix, key) for key in keys])
+        return [self._loads(raw) for raw in found]
+
+    async def _has(self, wire: Any, key: str) -> bool:
+        """Whether there is a value, be it ``None``."""
+        return self._readable(await self._raw(wire, self._full(self._prefix(), key)))
+
+    async def _add(self, wire: Any, key: str, value: Any, timeout: Any = None) -> bool:
+        """Store a value unless there is one; of several callers anywhere, one succeeds."""
+        adding = self._putting(self._prefix(), lua.ADD, key, value, timeout)
+        if await wire.run(*adding):
+            return True
+        raw = await self._raw(wire, name := self._full(self._prefix(), key))
+        if raw is None or self._readable(raw):
+            return False
+        await wire.run("EVAL", lua.SWAP, 1, name, raw, b"")  # nobody can read it
+        return bool(await wire.run(*adding))
+
+    async def _delete(self, wire: Any, key: str) -> bool:
+        """Delete a key, so that no computation under way brings it back; whether it existed."""
+        return bool(await self._expel(wire, (key,)))
+
+    async def _delete_many(self, wire: Any, *keys: str) -> list[str]:
+        """Delete several keys, in one trip; the list of the keys that are gone now."""
+        if keys:
+            await self._expel(wire, keys)
+        return list(keys)
+
+    async def _unlink(self, wire: Any, *keys: str) -> list[str]:
+        """Delete several keys; their memory is freed in the background, as with every delete."""
+        return await self._delete_many(wire, *keys)
+
+    async def _inc(self, wire: Any, key: str, delta: int = 1) -> int:
+        """Add to the number under ``key``, atomically; the sum."""
+        from redis.exceptions import ResponseError
+
+        name = self._full(self._prefix(), key)
+        if dumps(self.serializer, 10) == b"10":
+            try:
+                return int(await wire.run("INCRBY", name, delta))
+            except ResponseError:
+                pass  # what is there is no number, for Redis at least
+        while True:
+            raw = await self._raw(wire, name)
+            old = self._loads(raw)
+            if not isinstance(old, (int, float, type(None))):
+                raise SerializationError(f"what {key!r} has is a {type(old).__name__}, no number")
+            total = (old or 0) + delta
+            swap = (raw or b"", dumps(self.serializer, total))
+            if await wire.run("EVAL", lua.SWAP, 1, name, *swap):
+                return total  # type: ignore[return-value]
+
+    async def _dec(self, wire: Any, key: str, delta: int = 1) -> int:
+        """Subtract from the number under ``key``, atomically; the difference."""
+        return await self._inc(wire, key, -delta)
+
+    async def _clear(self, wire: Any) -> bool:
+        """Remove every key with our prefix, in batches."""
+        pattern = "".join(f"\\{c}" if c in "*?[]\\^" else c for c in self._prefix()) + "*"
+        await wire.sweep(pattern)
+        return True
+
+
+def __getattr__(name: str) -> Any:
+    # Where Flask-Caching has them.
+    home = {"RedisClusterCache": "rediscluster", "RedisSentinelCache": "redissentinel"}.get(name)
+    if home is not None:
+        return getattr(importlib.import_module(f"{__package__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def common(config: dict[str, Any], kwargs: dict[str, Any]) -> None:
+    """What all Redis backends take from a configuration."""
+    kwargs.setdefault("key_prefix", config.get("CACHE_KEY_PREFIX"))
+    if not kwargs["key_prefix"]:
+        warn("CACHE_KEY_PREFIX is empty, so clear() empties the whole Redis database")
+    kwargs.setdefault("connect_timeout", float(config["CACHE_CONNECT_TIMEOUT"]))
+    kwargs.setdefault("operation_timeout", float(config["CACHE_OPERATION_TIMEOUT"]))

@@ -1,0 +1,203 @@
+"""An invalidation wins over every computation that began before it.
+
+Most checks go through the store, as the decorators do: some backends refuse to store what was
+overtaken, others store it so that every reader sees that it is dead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..._flow.entry import MISSING
+from .._regimes import Hands, in_each_regime
+from .abilities import Abilities
+
+__all__ = ["GuardedOperations"]
+
+
+class GuardedOperations(Abilities):
+    """Checks of read, ensure, fill, put and expel."""
+
+    @in_each_regime
+    async def test_one_look_shows_value_mark_and_stamps(self, cache: Hands) -> None:
+        """``read`` gives what is there, in the order in which it was asked for."""
+        key, a, b, missing = cache.keys("key ~a~ ~b~ ~missing~")
+        nothing: Any = await cache.read(key, [a, missing])
+        assert (nothing.value, tuple(nothing.stamps)) == (None, (None, None))
+        tokens: Any = await cache.ensure([a, b], 60)
+        assert len({None, *tokens}) == 3
+        await cache.put({key: "value"}, 60)
+        found: Any = await cache.read(key, [b, missing, a])
+        assert (found.value, tuple(found.stamps)) == ("value", (tokens[1], None, tokens[0]))
+        bare: Any = await cache.read(key)
+        assert (bare.value, bare.mark, tuple(bare.stamps)) == ("value", found.mark, ())
+
+    @in_each_regime
+    async def test_a_mark_changes_with_each_invalidation(self, cache: Hands) -> None:
+        """And with nothing else: not by looking, and not by what happens to other keys."""
+        key, other, stamp = cache.keys("key other ~stamp~")
+
+        async def mark() -> Any:
+            found: Any = await cache.read(key, [stamp])
+            return found.mark
+
+        marks = [await mark()]
+        for number in range(2):
+            await cache.expel([key])
+            marks.append(await mark())
+            await cache.put({key: number}, 60)
+            marks.append(await mark())
+        await cache.ensure([stamp], 60)
+        await cache.expel([other], [stamp])
+        await cache.put({other: 1}, 60)
+        assert await mark() == marks[-1]
+        assert all(a != b for n, a in enumerate(marks) for b in marks[:n])
+
+    @in_each_regime
+    async def test_stamps_stand_until_they_are_dropped(self, cache: Hands) -> None:
+        """``ensure`` creates only what is missing; ``expel`` drops what it is told to."""
+        a, b, c = names = cache.keys("~a~ ~b~ ~c~")
+        one: Any = await cache.ensure([a, b], 60)
+        two: Any = await cache.ensure([c, b, a], 0)
+        assert two[1:] == [one[1], one[0]]
+        await cache.expel([], [a, c])
+        three: Any = await cache.ensure(names, 60)
+        assert three[1] == one[1]
+        assert three[0] and three[2] and three[0] != one[0] and three[2] != two[0]
+        assert await cache.ensure([], 60) == []
+
+    @in_each_regime
+    async def test_expel_names_the_keys_that_existed(self, cache: Hands) -> None:
+        """As ``delete`` does."""
+        a, b, missing = cache.keys("a b missing")
+        await cache.set_many({a: 1, b: 2})
+        existed: Any = await cache.expel([b, missing, a], [])
+        assert {a, b} <= set(existed)
+        if self.reports_deletions:
+            assert await cache.expel([missing]) == []
+        assert await cache.get_many(a, b) == [None, None]
+        assert list(await cache.expel([], [])) == []
+
+    @in_each_regime
+    async def test_a_computed_value_is_found(self, cache: Hands) -> None:
+        """With its stamps, and by hand; a later computation replaces it."""
+        key, tag = cache.keys("key ~tag~")
+        for number in range(3):
+            assert await cache.compute(key, [number], tag) is True
+            assert await cache.found(key, tag) == [number]
+            assert await cache.found(key) == [number]
+            assert await cache.got(key) == [number]
+            assert await cache.steps.has(key)
+
+    @in_each_regime
+    async def test_a_delete_beats_a_computation_that_began_before_it(self, cache: Hands) -> None:
+        """Whether the key had an entry, a plain value or nothing."""
+        for before in ("nothing", "entry", "plain", "deleted"):
+            key = cache.key(before)
+            if before == "entry":
+                await cache.compute(key, "old")
+            elif before == "plain":
+                await cache.by_hand(key, "old")
+            elif before == "deleted":
+                await cache.steps.expel((key,), ())
+            late = await cache.begin(key)
+            await cache.steps.expel((key,), ())
+            await late.end("late")
+            assert await cache.found(key) is MISSING, before
+            assert await cache.got(key) is MISSING, before
+            assert not await cache.steps.has(key), before
+
+    @in_each_regime
+    async def test_a_late_computation_replaces_nothing_newer(self, cache: Hands) -> None:
+        """Neither a newer computation's value, nor after several deletions."""
+        key = cache.key()
+        first = await cache.begin(key)
+        await cache.steps.expel((key,), ())
+        second = await cache.begin(key)
+        await cache.steps.expel((key,), ())
+        third = await cache.begin(key)
+        assert await third.end("third") is True
+        await first.end("first")
+        await second.end("second")
+        assert await cache.found(key) in ("third", MISSING)
+        assert await cache.compute(key, "fourth") is True
+        await first.end("first")
+        assert await cache.found(key) in ("fourth", MISSING)
+
+    @in_each_regime
+    async def test_what_was_set_by_hand_is_not_overwritten(self, cache: Hands) -> None:
+        """By a computation that began before; neither is it brought back after a deletion."""
+        key, other = cache.keys("key other")
+        for _ in range(2):
+            late = await cache.begin(key)
+            await cache.by_hand(key, "by hand")
+            await late.end("late")
+            assert await cache.got(key) == "by hand"
+            assert await cache.get(key) == "by hand"
+        late = await cache.begin(key)
+        await cache.steps.put({key: 1, other: 2}, 60, ())
+        await late.end("late")
+        assert await cache.steps.get([key, other]) == [1, 2]
+        await cache.steps.expel((key,), ())
+        await late.end("late")
+        assert await cache.got(key) is MISSING
+
+    @in_each_regime
+    async def test_a_deletion_hinders_nothing_that_begins_after_it(self, cache: Hands) -> None:
+        """Nor does that of another key or stamp; and setting by hand hinders nothing later."""
+        key, other, tag = cache.keys("key other ~tag~")
+        await cache.steps.expel((key,), (tag,))
+        work = await cache.begin(key, tag)
+        await cache.steps.expel((other,), (cache.key("~another~"),))
+        await cache.by_hand(other, 1)
+        assert await work.end("value") is True
+        assert await cache.found(key, tag) == "value"
+        await cache.by_hand(key, "by hand")
+        assert await cache.compute(key, "computed", tag) is True
+        assert await cache.found(key, tag) == "computed"
+
+    @in_each_regime
+    async def test_a_dropped_stamp_ends_all_its_entries(self, cache: Hands) -> None:
+        """At once, those that were set by hand too; entries without it live on."""
+        one, two, three, hand, a, b = cache.keys("one two three hand ~a~ ~b~")
+        await cache.compute(one, 1, a)
+        await cache.compute(two, 2, b, a)
+        await cache.compute(three, 3, b)
+        await cache.by_hand(hand, 4, a)
+        keys = (one, two, three, hand)
+        assert await cache.steps.get(keys) == [1, 2, 3, 4]
+        await cache.steps.expel((), (a,))
+        assert await cache.steps.get(keys) == [MISSING, MISSING, 3, MISSING]
+        assert await cache.found(one, a) is MISSING
+        assert await cache.found(two, b, a) is MISSING
+        assert await cache.found(two, b) is MISSING
+        assert await cache.found(three, b) == 3
+        assert not await cache.steps.has(hand)
+        assert await cache.steps.add(one, 5, 60, ())
+        assert await cache.got(one) == 5
+
+    @in_each_regime
+    async def test_a_dropped_stamp_beats_a_computation(self, cache: Hands) -> None:
+        """Also one for which the stamp was created, and when the stamp is created again."""
+        key, tag, other = cache.keys("key ~tag~ ~other~")
+        for again in (False, True):
+            late = await cache.begin(key, tag, other)
+            await cache.steps.expel((), (tag,))
+            if again:
+                await cache.ensure([tag], 60)
+            await late.end("late")
+            assert await cache.found(key, tag, other) is MISSING
+            assert await cache.got(key) is MISSING
+
+    @in_each_regime
+    async def test_clear_beats_a_computation(self, cache: Hands) -> None:
+        """And ends all entries, even where the backend cannot list them."""
+        key, other = cache.keys("key other")
+        await cache.compute(other, "old")
+        late = await cache.begin(key)
+        assert bool(await cache.steps.clear()) is self.clears
+        await late.end("late")
+        assert await cache.found(key) is MISSING
+        assert await cache.got(other) is MISSING
+        assert await cache.compute(key, "new") is True
+        assert await cache.found(key) == "new"

@@ -1,0 +1,223 @@
+"""Every backend of ours, and the kinds that users write, keep what the public kit checks.
+
+What a backend cannot do is said here by the kit's attributes, one line each.
+"""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cachelib
+import pytest
+from helpers import AsyncOnly, SyncOnly
+from servers import MemcachedServer, RedisCluster, RedisReplicaSet, RedisServer
+
+from flask_caching_async.backends import BaseCache, FileSystemCache, SimpleCache, memcache
+from flask_caching_async.backends.foreign import ForeignCache
+from flask_caching_async.backends.memcache import MemcachedCache
+from flask_caching_async.backends.rediscache import RedisCache
+from flask_caching_async.backends.rediscluster import RedisClusterCache
+from flask_caching_async.backends.redissentinel import RedisSentinelCache
+from flask_caching_async.serializers import JSONSerializer
+from flask_caching_async.testing import BackendConformance
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "custom_backend.py"
+
+#: No backend here has a threshold that a check could reach.
+PLENTY = 10_000
+
+
+# --- embedded -------------------------------------------------------------------------------------
+
+
+class TestSimpleCache(BackendConformance):
+    """The memory of this process."""
+
+    @pytest.fixture
+    def backend(self) -> BaseCache:
+        return SimpleCache(threshold=PLENTY)
+
+
+class TestSimpleCacheWithJSON(BackendConformance):
+    """The same, with a serializer that knows plain data only."""
+
+    values = BackendConformance.plain_values
+
+    @pytest.fixture
+    def backend(self) -> BaseCache:
+        made = SimpleCache(threshold=PLENTY)
+        made.serializer = JSONSerializer()
+        return made
+
+
+class TestFileSystemCache(BackendConformance):
+    """Files; the lease of a dead process ends at once."""
+
+    lease_life = 0.1
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> BaseCache:
+        return FileSystemCache(tmp_path, threshold=PLENTY)
+
+
+# --- foreign --------------------------------------------------------------------------------------
+
+
+class TestCachelibSimpleCache(BackendConformance):
+    """cachelib's memory."""
+
+    expires_in_real_time = True
+    reports_deletions = False  # delete_many does not name what was missing
+
+    @pytest.fixture
+    def backend(self) -> BaseCache:
+        return ForeignCache(cachelib.SimpleCache(threshold=PLENTY))
+
+
+class TestCachelibFileSystemCache(BackendConformance):
+    """cachelib's files."""
+
+    expires_in_real_time = True
+    reports_deletions = False  # whatever was missing has been deleted
+    atomic = False  # it reads and writes, and holds no lock
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> BaseCache:
+        return ForeignCache(cachelib.FileSystemCache(str(tmp_path), threshold=0))
+
+
+# --- of users -------------------------------------------------------------------------------------
+
+
+class Sketch(BackendConformance):
+    """What a backend with three methods over a dict cannot do."""
+
+    copies_values = False
+    atomic = False
+
+
+class TestSyncOnly(Sketch):
+    """Three sync methods, and a clear."""
+
+    expires = False
+
+    @pytest.fixture
+    def backend(self) -> BaseCache:
+        return SyncOnly()
+
+
+class TestAsyncOnly(Sketch):
+    """Three awaitable methods."""
+
+    expires = False
+    clears = False
+
+    @pytest.fixture
+    def backend(self) -> BaseCache:
+        return AsyncOnly()
+
+
+class TestTheSyncExample(Sketch):
+    """The documentation's backend in ``def``."""
+
+    expires_in_real_time = True
+    short_timeout = 0.05
+    clears = False
+    name = "SyncStore"
+
+    @pytest.fixture
+    def backend(self) -> BaseCache:
+        return runpy.run_path(str(EXAMPLE))[self.name]()
+
+
+class TestTheAsyncExample(TestTheSyncExample):
+    """The documentation's backend in ``async def``."""
+
+    name = "AsyncStore"
+
+
+# --- Redis ----------------------------------------------------------------------------------------
+
+
+class OnRedis(BackendConformance):
+    """Redis tells the time itself, to the millisecond."""
+
+    expires_in_real_time = True
+    short_timeout = 0.1
+    lease_life = 2.4
+
+
+class TestRedisCache(OnRedis):
+    """One server, shared with other prefixes."""
+
+    @pytest.fixture
+    def backend(self, redis_server: RedisServer) -> BaseCache:
+        return RedisCache("127.0.0.1", redis_server.port, key_prefix="conformance*[a]:")
+
+
+class TestRedisSentinelCache(OnRedis):
+    """The master that a sentinel names."""
+
+    @pytest.fixture
+    def backend(self, replica_set: RedisReplicaSet) -> BaseCache:
+        sentinel = replica_set.sentinel
+        return RedisSentinelCache([("127.0.0.1", sentinel.port)], sentinel.name, key_prefix="s:")
+
+
+class TestRedisClusterCache(OnRedis):
+    """Three masters."""
+
+    @pytest.fixture
+    def backend(self, redis_cluster: RedisCluster) -> BaseCache:
+        nodes = ",".join(f"127.0.0.1:{node.port}" for node in redis_cluster.nodes)
+        return RedisClusterCache(nodes, key_prefix="c:")
+
+
+# --- Memcached ------------------------------------------------------------------------------------
+
+
+class TestMemcachedCache(BackendConformance):
+    """Two servers; values end by our clock, leases by the server's, which ticks once a second."""
+
+    lease_life = 1
+
+    @pytest.fixture
+    def backend(self, two_memcached: tuple[MemcachedServer, MemcachedServer]) -> BaseCache:
+        ports = [server.port for server in two_memcached]
+        return MemcachedCache([f"127.0.0.1:{port}" for port in ports], key_prefix="m:")
+
+
+class TestMemcachedCacheOverAClient(BackendConformance):
+    """A client of pymemcache, which is not ours."""
+
+    @pytest.fixture
+    def backend(self, memcached_server: MemcachedServer) -> Iterator[BaseCache]:
+        from pymemcache.client.base import Client
+
+        client = Client(("127.0.0.1", memcached_server.port))
+        yield MemcachedCache(client, key_prefix="client:")
+        client.close()
+
+
+class TestSASLMemcachedCache(BackendConformance):
+    """pylibmc; this server wants no password."""
+
+    kind = "SASLMemcachedCache"
+    options: dict[str, Any] = {}
+
+    @pytest.fixture
+    def backend(self, memcached_server: MemcachedServer) -> BaseCache:
+        pytest.importorskip("pylibmc", reason="pylibmc is not installed")
+        kind = getattr(memcache, self.kind)
+        where = [f"127.0.0.1:{memcached_server.port}"]
+        return kind(where, key_prefix=f"{self.kind}:", **self.options)
+
+
+class TestSpreadSASLMemcachedCache(TestSASLMemcachedCache):
+    """The same, with values in pieces."""
+
+    kind = "SpreadSASLMemcachedCache"
+    options = {"chunksize": 10_000}

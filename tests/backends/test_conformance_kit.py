@@ -1,0 +1,292 @@
+"""The public conformance kit sees what is wrong with a backend."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import time
+from typing import Any
+from unittest import SkipTest
+
+import pytest
+
+from flask_caching_async.backends import BaseCache, SimpleCache
+from flask_caching_async.backends.base import Lease, new_token
+from flask_caching_async.testing import BackendConformance
+from flask_caching_async.testing._regimes import REGIMES
+
+
+class Good(BaseCache):
+    """A backend over a dict that keeps everything; each of those below has one fault."""
+
+    blocking = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = SimpleCache(threshold=0)
+
+    def get(self, key: str) -> Any:
+        return self.held.get(key)
+
+    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
+        self.held.clock = self.clock
+        return self.held.set(key, value, timeout)
+
+    def add(self, key: str, value: Any, timeout: Any = None) -> bool:
+        return self.held.add(key, value, timeout)
+
+    def delete(self, key: str) -> bool:
+        return self.held.delete(key)
+
+    def inc(self, key: str, delta: int = 1) -> int:
+        return self.held.inc(key, delta)
+
+    def clear(self) -> bool:
+        return self.held.clear()
+
+    def lease(self, key: str, life: float) -> Lease | None:
+        return Turn(self.held, key)
+
+
+class Turn(Lease):
+    """A lease in a dict. It never ends by itself."""
+
+    def __init__(self, held: SimpleCache, key: str) -> None:
+        self.held, self.key, self.token = held, "lease " + key, new_token()
+
+    def acquire(self) -> bool:
+        taken = self.held.add(self.key, self.token, 0)
+        self.holder = self.held.get(self.key)
+        return taken
+
+    def release(self, shared: bool = True) -> None:
+        if self.held.get(self.key) == self.token:
+            if not shared:
+                self.held.set("unshared " + self.token, True)
+            self.held.delete(self.key)
+
+    def unshared(self, holder: str | None) -> bool:
+        return bool(self.held.get(f"unshared {holder}"))
+
+
+class OneLoop(Good):
+    """Its client belongs to the first event loop that used it."""
+
+    loop: Any = None
+
+    def get(self, key: str) -> Any:
+        return super().get(key)
+
+    async def aget(self, key: str) -> Any:
+        loop = asyncio.get_running_loop()
+        self.loop = self.loop or loop
+        assert self.loop is loop, "attached to a different loop"
+        return self.held.get(key)
+
+
+class TwoStores(Good):
+    """Its async half does not see what the sync half stores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other: dict[str, Any] = {}
+
+    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
+        return super().set(key, value, timeout)
+
+    async def aset(self, key: str, value: Any, timeout: Any = None) -> bool:
+        self.other[key] = value
+        return True
+
+    def get(self, key: str) -> Any:
+        return super().get(key)
+
+    async def aget(self, key: str) -> Any:
+        return self.other.get(key)
+
+
+class Deaf(Good):
+    """A deletion changes no mark."""
+
+    def expel(self, keys: Any, stamps: Any = ()) -> list[str]:
+        for name in stamps:
+            self.delete(name)
+        return [key for key in keys if self.delete(key)]
+
+
+class Overwritten(Good):
+    """A value that is set by hand changes no mark."""
+
+    def put(self, mapping: Any, timeout: Any = None) -> list[str]:
+        return [str(key) for key in self.set_many(mapping, timeout)]
+
+
+class Stubborn(Good):
+    """A stamp cannot be dropped."""
+
+    def expel(self, keys: Any, stamps: Any = ()) -> list[str]:
+        return super().expel(keys)
+
+
+class Racing(Good):
+    """It counts in two steps."""
+
+    def inc(self, key: str, delta: int = 1) -> int:
+        total = (self.get(key) or 0) + delta
+        time.sleep(0.001)
+        self.set(key, total)
+        return total
+
+
+class Careless(Good):
+    """Two may add."""
+
+    def add(self, key: str, value: Any, timeout: Any = None) -> bool:
+        exists = self.has(key)
+        time.sleep(0.001)
+        return not exists and self.set(key, value, timeout)
+
+
+class Lowercase(Good):
+    """It takes some keys for the same."""
+
+    def get(self, key: str) -> Any:
+        return super().get(key.lower())
+
+    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
+        return super().set(key.lower(), value, timeout)
+
+    def delete(self, key: str) -> bool:
+        return super().delete(key.lower())
+
+
+class Eternal(Good):
+    """It knows no time."""
+
+    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
+        return super().set(key, value, 0)
+
+
+class Hasty(Good):
+    """0 is over at once."""
+
+    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
+        return super().set(key, value, timeout or 0.001 if timeout is not None else None)
+
+
+class Mutable(Good):
+    """It gives out the objects that it keeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.objects: dict[str, Any] = {}
+
+    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
+        self.objects[key] = value
+        return super().set(key, value, timeout)
+
+    def get(self, key: str) -> Any:
+        return super().get(key) and self.objects.get(key)
+
+
+class Textual(Good):
+    """It keeps numbers as text."""
+
+    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
+        return super().set(key, str(value) if type(value) is int else value, timeout)
+
+
+class Polygamous(Good):
+    """Each who wants a lease has it."""
+
+    def lease(self, key: str, life: float) -> Lease | None:
+        return Turn(self.held, key + new_token())
+
+
+class Stealing(Good):
+    """Whoever gives back a lease frees it, be it theirs or not."""
+
+    def lease(self, key: str, life: float) -> Lease | None:
+        turn = Turn(self.held, key)
+        turn.release = lambda shared=True: self.held.delete(turn.key)  # type: ignore
+        return turn
+
+
+class Closed(Good):
+    """Once closed, it stays so."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+    def get(self, key: str) -> Any:
+        assert not self.closed, "closed"
+        return super().get(key)
+
+
+FAULTS = {
+    OneLoop: "test_what_was_set_is_got",
+    TwoStores: "test_what_one_regime_stores_all_others_see",
+    Deaf: "test_a_delete_beats_a_computation_that_began_before_it",
+    Overwritten: "test_what_was_set_by_hand_is_not_overwritten",
+    Stubborn: "test_a_dropped_stamp_ends_all_its_entries",
+    Racing: "test_no_count_is_lost",
+    Careless: "test_one_of_many_adds",
+    Lowercase: "test_no_two_keys_are_the_same",
+    Eternal: "test_values_end_with_their_timeouts",
+    Hasty: "test_a_value_lives_until_its_timeout",
+    Mutable: "test_nobody_changes_what_is_stored",
+    Textual: "test_values_come_back_with_their_types",
+    Polygamous: "test_a_lease_has_one_holder",
+    Stealing: "test_whoever_did_not_get_a_lease_holds_nothing",
+    Closed: "test_a_closed_backend_opens_again",
+}
+
+
+class TestGood(BackendConformance):
+    """What the faulty ones have in common has no fault."""
+
+    test_a_lease_ends_with_its_holder = None  # type: ignore
+
+    @pytest.fixture
+    def backend(self) -> BaseCache:
+        return Good()
+
+
+@pytest.mark.parametrize("kind", FAULTS, ids=lambda kind: kind.__name__)
+def test_a_fault_is_seen(kind: type[BaseCache]) -> None:
+    """By the check that is there for it, in words that say in which regime."""
+    check = getattr(BackendConformance(), FAULTS[kind])
+    regimes = [()] if check.__code__.co_argcount == 2 else [(name,) for name in REGIMES]
+    failures: list[Any] = []
+    for regime in regimes:
+        with contextlib.suppress(SkipTest):
+            try:
+                check(kind(), *regime)
+            except AssertionError as error:
+                failures.append((error, regime))
+    assert failures
+    for error, regime in failures:
+        assert not regime or "This check used" in error.__notes__[0]
+
+
+def test_the_kit_needs_no_pytest_to_be_imported() -> None:
+    """FakeClock is for other test frameworks, too."""
+    code = "import sys, flask_caching_async.testing; sys.exit('pytest' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_check_that_fails_shows_what_it_compared() -> None:
+    """Its assertions are rewritten by pytest."""
+    with pytest.raises(AssertionError, match=r"assert None == 'one'"):
+        BackendConformance().test_what_was_set_is_got(Forgetful(), "sync")
+
+
+class Forgetful(Good):
+    """Whatever is got was never set."""
+
+    def get(self, key: str) -> Any:
+        return None

@@ -1,0 +1,157 @@
+"""gunicorn workers over servers: threads, greenlets, and forks of a process that used the cache."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flow.crew import BACKENDS, TESTS, Backend
+from flow.crowd import until
+from servers import free_port
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system"),
+    pytest.mark.timeout(150),  # many processes, perhaps on a busy machine
+]
+
+
+class Gunicorn:
+    """A server that has nothing to say on stderr, unless something goes wrong.
+
+    :param python: options of the interpreter.
+    :param arguments: options of gunicorn.
+    """
+
+    def __init__(
+        self, folder: Path, config: dict[str, Any], python: str, arguments: str, **more: str
+    ) -> None:
+        self.folder, self.port, self.stderr = folder, free_port(), folder / "stderr"
+        command = [
+            sys.executable, *python.split(), "-m", "gunicorn", "--no-control-socket",
+            "--bind", f"127.0.0.1:{self.port}", "--log-level", "warning", "--timeout", "60",
+            *arguments.split(), "flow.served:make()",
+        ]  # fmt: skip
+        config = {**config, "CACHE_KEY_PREFIX": folder.name}
+        environment = {**os.environ, "PYTHONPATH": TESTS, "SERVED": json.dumps(config), **more}
+        with open(self.stderr, "wb") as stderr:
+            self.process = subprocess.Popen(
+                command, cwd=folder, stdout=stderr, stderr=stderr, env=environment
+            )
+        until(self._answers, 60)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.stderr.read_text()
+        try:
+            return self.get("/up")[0] == 200
+        except OSError:
+            return False
+
+    def get(self, path: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def get_all(self, paths: list[str], at_once: int) -> list[tuple[int, str]]:
+        """The answers to many requests."""
+        with ThreadPoolExecutor(at_once) as pool:
+            return list(pool.map(self.get, paths))
+
+    def computed(self, name: str) -> int:
+        return len((self.folder / f"{name}.notes").read_text().split())
+
+    def close(self) -> str:
+        """End it; what it said until then, and of errors also at its end."""
+        said = self.stderr.read_text()
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        finally:
+            self.process.kill()
+            self.process.wait()
+        last = self.stderr.read_text()
+        return last if "Traceback" in last else said
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each kind of server."""
+    return Backend(request.param, request.getfixturevalue)
+
+
+Start = Callable[..., Gunicorn]
+
+
+@pytest.fixture
+def start(tmp_path: Path, backend: Backend) -> Iterator[Start]:
+    """Start a server, which must have nothing to complain about."""
+    servers: list[Gunicorn] = []
+
+    def start_one(python: str, arguments: str, **more: str) -> Gunicorn:
+        servers.append(Gunicorn(tmp_path, backend.config, python, arguments, **more))
+        return servers[-1]
+
+    yield start_one
+    assert [server.close() for server in servers] == [""] * len(servers)
+
+
+def test_workers_that_were_forked_after_the_cache_was_used_do_so_too(start: Start) -> None:
+    """With ``--preload``, after sync and async calls: one computation, and no connection shared."""
+    threads = "--worker-class gthread --threads 16 --workers 4"
+    server = start("-W error", f"{threads} --preload", USE_BEFORE_FORK="yes")
+    assert server.get_all(["/cold/early"] * 16, 16) == [(200, "1")] * 16
+    for kind in ("cold", "acold"):
+        assert server.get_all([f"/{kind}/{kind}"] * 40, 40) == [(200, "1")] * 40
+        assert server.computed(kind) == 1
+    answers = server.get_all([f"/busy/{number}" for number in range(200)], 16)
+    assert [json.loads(text)["after"] for _, text in answers] == list(range(200))
+    assert server.computed("early") == 1
+
+
+def test_greenlets_of_all_workers_cause_one_computation(start: Start) -> None:
+    """With gevent: whoever waits, for a greenlet or for another process, stops nobody else."""
+    server = start("", "--worker-class gevent --workers 2")
+    assert server.get_all(["/cold/page"] * 60, 60) == [(200, "1")] * 60
+    assert server.computed("page") == 1
+    # Flask cannot run two async views at once in one of these workers; but hits need no loop.
+    assert server.get("/acold/other") == (200, "1")
+    assert server.get_all(["/acold/other"] * 60, 60) == [(200, "1")] * 60
+
+
+def test_a_thousand_async_views_need_a_handful_of_connections(
+    start: Start, backend: Backend
+) -> None:
+    """Each has an event loop of its own, and reads, sets and computes: no error, no warning."""
+    before = backend.connections()
+    server = start("-X dev -W error", "--worker-class gthread --threads 4 --workers 2")
+    most, ended = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not ended.wait(0.1):
+            most = max(most, backend.connections() - before)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        answers = server.get_all([f"/busy/{number}" for number in range(1000)], 8)
+    finally:
+        ended.set()
+        watching.join()
+    assert [status for status, _ in answers] == [200] * 1000
+    assert [json.loads(text) for _, text in answers] == [
+        {"before": None, "after": number, "square": (number % 50) ** 2} for number in range(1000)
+    ]
+    assert 0 < most <= 12

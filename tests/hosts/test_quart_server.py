@@ -1,0 +1,208 @@
+"""Under a real server: Quart, Flask behind adapters, and no framework, with real HTTP clients."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flow.crew import TESTS
+from flow.crowd import until
+from hosts.quart_web import connections, redis_config
+from servers import free_port
+
+__all__ = ["connections", "redis_config"]
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
+
+
+class Hypercorn:
+    """A server that has nothing to say on stderr, unless something goes wrong.
+
+    :param program: a function in ``hosts/served_quart.py``, perhaps after ``wsgi:``.
+    :param workers: processes beside its own, 0 for none.
+    :param more: variables of its environment.
+    """
+
+    def __init__(
+        self, folder: Path, config: dict[str, Any], program: str, workers: int, **more: str
+    ) -> None:
+        self.folder, self.port, self.stderr = folder, free_port(), folder / "stderr"
+        how, _, name = program.rpartition(":")
+        command = [
+            sys.executable, "-X", "dev", "-W", "error", "-m", "hypercorn",
+            "--bind", f"127.0.0.1:{self.port}", "--workers", str(workers), "--log-level", "ERROR",
+            f"{how + ':' if how else ''}hosts.served_quart:{name}()",
+        ]  # fmt: skip
+        environment = {**os.environ, "PYTHONPATH": TESTS, "SERVED": json.dumps(config), **more}
+        with open(self.stderr, "wb") as stderr:
+            self.process = subprocess.Popen(
+                command, cwd=folder, stdout=stderr, stderr=stderr, env=environment
+            )
+        until(self._answers)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, self.stderr.read_text()
+        try:
+            return self.get("/up")[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("GET", path, headers={"Connection": "close"})
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def get_all(self, paths: list[str], at_once: int) -> list[tuple[int, str]]:
+        """The answers to many requests; so many of them begin in the same moment."""
+        barrier = threading.Barrier(min(at_once, len(paths)))
+
+        def get(number: int) -> tuple[int, str]:
+            if number < at_once:
+                barrier.wait(20)
+            return self.get(paths[number])
+
+        with ThreadPoolExecutor(at_once) as pool:
+            return list(pool.map(get, range(len(paths))))
+
+    def computed(self, name: str) -> list[str]:
+        """The process ids of those who computed something, in order."""
+        return (self.folder / f"{name}.notes").read_text().split()
+
+    def let_end(self, name: str, number: int) -> None:
+        """Let a refresh end that is held."""
+        (self.folder / f"{name}-{number}-may-end").touch()
+
+    def close(self) -> tuple[int, str]:
+        """End it with SIGTERM; its exit code, and what it said."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(20)
+        finally:
+            self.process.kill()
+            self.process.wait()
+        return code, self.stderr.read_text()
+
+
+Start = Callable[..., Hypercorn]
+
+
+@pytest.fixture
+def start(
+    tmp_path: Path, redis_config: dict[str, Any], connections: Callable[[], int]
+) -> Iterator[Start]:
+    """Start servers that have nothing to complain about, and leave no connection."""
+    servers: list[Hypercorn] = []
+
+    def start_one(program: str, workers: int = 0, **more: str) -> Hypercorn:
+        servers.append(Hypercorn(tmp_path, redis_config, program, workers, **more))
+        return servers[-1]
+
+    yield start_one
+    assert [server.close() for server in servers] == [(0, "")] * len(servers)
+    until(lambda: connections() == 0)
+
+
+def test_200_visitors_of_a_cold_page_cause_one_computation(start: Start) -> None:
+    """On a served Quart app: of an async view, and of a sync one, whose visitors are threads."""
+    server = start("quart_app")
+    for kind in ("async", "sync"):
+        assert server.get_all([f"/{kind}/{kind}"] * 200, 200) == [(200, "1")] * 200
+        assert len(server.computed(kind)) == 1
+    paths = [f"/async/page?n={n % 4}" for n in range(40)]
+    answers = server.get_all(paths, 40)
+    assert len({(path, text) for path, (_, text) in zip(paths, answers, strict=True)}) == 4
+    assert len(server.computed("page")) == 4
+
+
+def test_the_loop_of_a_server_works_with_connections_of_its_own(start: Start) -> None:
+    """No worker thread is ever needed; each request gets its right answer."""
+    server = start("quart_app")
+    answers = server.get_all([f"/busy/{number}" for number in range(300)], 30)
+    assert [json.loads(text) for _, text in answers] == [
+        {"after": number, "square": (number % 5) ** 2} for number in range(300)
+    ]
+    assert len(server.computed("square")) == 5
+    assert json.loads(server.get("/about")[1]) == {"native": True, "workers": []}
+
+
+def test_a_stale_page_leaves_the_server_at_once(start: Start) -> None:
+    """However long its refresh is held; a stop in the middle waits for that, and says nothing.
+
+    Renewals, too, begin and end with the server.
+    """
+    server = start("quart_app", RENEW="yes")
+    assert server.get("/stale/page") == (200, "1")
+    time.sleep(0.06)
+    times = []
+    for _ in range(9):
+        began = time.perf_counter()
+        assert server.get("/stale/page") == (200, "1")
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.05
+    server.let_end("page", 2)
+    until(lambda: server.get("/stale/page") == (200, "2"))
+    until(lambda: len(server.computed("rates")) >= 3)
+    time.sleep(0.06)
+    assert server.get("/stale/page") == (200, "2")
+    until(lambda: len(server.computed("page")) == 3)
+    threading.Timer(0.3, server.let_end, ("page", 3)).start()
+    assert server.close() == (0, "")
+    rounds = len(server.computed("rates"))
+    time.sleep(0.1)
+    assert len(server.computed("rates")) == rounds
+    assert start("quart_app").get("/stale/page") == (200, "3"), "it was stored"
+
+
+def test_two_workers_cause_one_computation(start: Start) -> None:
+    """Between both of them, over Redis; of several pages, each worker computes some."""
+    server = start("quart_app", workers=2, RENEW="yes")
+    for kind in ("async", "sync"):
+        assert server.get_all([f"/{kind}/{kind}"] * 100, 100) == [(200, "1")] * 100
+        assert len(server.computed(kind)) == 1
+    until(lambda: len(set(server.get_all(["/up"] * 20, 20))) == 2)  # both workers answer
+    until(lambda: len(server.computed("rates")) >= 3)
+    assert len(set(server.computed("rates"))) == 1, "one of them renews"
+
+
+@pytest.mark.parametrize("program", ["asgiref", "wsgi:flask_app", "a2wsgi"])
+def test_flask_works_behind_adapters_for_asgi(start: Start, program: str) -> None:
+    """Sync and async views, memoized coroutines, the operations; one computation for all."""
+    server = start(program)
+    for kind in ("async", "sync"):
+        assert server.get_all([f"/{kind}/{kind}"] * 30, 30) == [(200, "1")] * 30
+        assert len(server.computed(kind)) == 1
+    answers = server.get_all([f"/busy/{number}" for number in range(60)], 20)
+    assert [json.loads(text) for _, text in answers] == [
+        {"after": number, "square": (number % 5) ** 2} for number in range(60)
+    ]
+    assert len(server.computed("square")) == 5
+    assert server.get("/stale/page") == (200, "1")
+    time.sleep(0.06)
+    assert server.get("/stale/page") == (200, "1")
+    server.let_end("page", 2)
+    until(lambda: server.get("/stale/page") == (200, "2"))
+    server.let_end("page", 3)
+
+
+def test_a_program_without_a_framework_is_served(start: Start) -> None:
+    """With ``Cache.standalone``, in two workers, each of which has connections of its own."""
+    server = start("standalone", workers=2)
+    assert server.get_all(["/page"] * 100, 100) == [(200, "1")] * 100
+    assert len(server.computed("page")) == 1
