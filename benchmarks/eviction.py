@@ -35,7 +35,7 @@ from zlib import crc32
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from flask_caching_async.backends._eviction import Evictor, Node
+from flask_caching_async.backends._memory.eviction import Evictor, Node
 
 KEYS = 50_000
 REQUESTS = 200_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ._hosts.flask import CachedResponse
+from ._frameworks.flask import CachedResponse
 from .cache import Cache
 from .exceptions import (
     AddressKeyWarning,

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import cachelib
 
-from ._flow.drive import Engine
-from ._flow.entry import Entry
-from ._hosts import Host, pick
-from ._workers import warn_of_many_workers
+from ._entries.entry import Entry
+from ._flow.engine import Engine
+from ._frameworks import pick
+from ._frameworks.base import Host
+from ._runtime.server_workers import warn_of_many_workers
+from ._store.open import open_store
 from .backends.base import BaseCache
 from .backends.nullcache import NullCache
 from .backends.simplecache import SimpleCache
 from .config import Settings, adapted, build_backend, effective_config, serializer_of
 from .exceptions import warn
 from .stats import Counters
-from .store import open_store
 
-__all__ = ["Binding", "bind"]
+__all__ = ["EXTENSION", "Adjustable", "Binding", "bind"]
+
+
+#: Where an app keeps the bindings of its caches.
+EXTENSION = "flask_caching_async"
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -124,3 +129,58 @@ def assemble(app: Any, settings: Settings, backend: Any) -> Binding:
         clock=store.clock,
         null=isinstance(backend, NullCache),
     )
+
+
+class Adjustable:
+    """The settings of a :class:`.Cache` on the current app."""
+
+    cache: Any
+    _last: Binding | None
+    _only: Binding | None
+
+    def _binding(self) -> Binding:
+        raise NotImplementedError
+
+    @property
+    def hash_method(self) -> Callable[..., Any] | None:
+        """The hash method of keys; assign one to change it for the current app."""
+        return self._setting("hash_method")  # type: ignore[no-any-return]
+
+    @hash_method.setter
+    def hash_method(self, value: Callable[..., Any]) -> None:
+        self._change(hash_method=value)
+
+    @property
+    def source_check(self) -> bool | None:
+        """Whether keys contain the source of their function."""
+        return self._setting("source_check")  # type: ignore[no-any-return]
+
+    @source_check.setter
+    def source_check(self, value: bool) -> None:
+        self._change(source_check=value)
+
+    @property
+    def enable_signals(self) -> bool:
+        """Whether hits and misses send signals."""
+        return bool(self._setting("signals"))
+
+    @enable_signals.setter
+    def enable_signals(self, value: bool) -> None:
+        self._change(signals=value)
+
+    @property
+    def serializer(self) -> Any:
+        """The serializer of the current app's backend, if it has one."""
+        return None if self._last is None else getattr(self.cache, "serializer", None)
+
+    def _setting(self, name: str) -> Any:
+        return None if self._last is None else getattr(self._binding().settings, name)
+
+    def _change(self, **settings: Any) -> None:
+        """Replace settings; the backend and what it holds stay."""
+        old = self._binding()
+        settings_now = replace(old.settings, **settings)
+        new = replace(old, settings=settings_now, states=WeakKeyDictionary())
+        old.app.extensions[EXTENSION][self] = new
+        self._last = new if self._last is old else self._last
+        self._only = new if self._only is old else None

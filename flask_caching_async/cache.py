@@ -6,20 +6,22 @@ import weakref
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
-from ._colour import run_now
-from ._flow.asking import aask
-from ._hosts import Program, current_app
-from .adjusting import EXTENSION, Adjustable
-from .binding import Binding, bind
-from .calls import CallPlan
+from ._flow.callbacks import aask, ask_now
+from ._frameworks import current_app
+from ._frameworks.standalone import Program
+from ._runtime.colour import run_now
+from .binding import EXTENSION, Adjustable, Binding, bind
 from .config import check_layer
-from .decorators import ask_now, decorate
+from .decorators.cached import ViewPlan
+from .decorators.debug_checks import watch_order
+from .decorators.deletion import cached_target, memoized_target
+from .decorators.memoize import CallPlan
+from .decorators.plan import Options
+from .decorators.refresh_every import Renewal, Renewals
+from .decorators.wrappers import decorate
 from .exceptions import not_initialized
+from .lifecycle import Serving
 from .operations import Operations
-from .order import watch_order
-from .plans import Options
-from .renewals import Renewal, Renewals, Serving
-from .targets import cached_target, memoized_target
 from .typing import (
     AnyCached,
     AnyMemoized,
@@ -30,7 +32,6 @@ from .typing import (
     TimeoutArgument,
     Vary,
 )
-from .views import ViewPlan
 
 __all__ = ["Cache"]
 

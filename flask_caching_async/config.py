@@ -15,8 +15,8 @@ from cachelib.serializers import BaseSerializer
 from werkzeug.utils import import_string
 
 from . import backends
-from ._failures import Limits
-from ._flow.policy import seconds
+from ._entries.times import seconds
+from ._store.failures import Limits
 from .backends.base import BaseCache
 from .backends.foreign import ForeignCache
 from .exceptions import ConfigurationError, outside

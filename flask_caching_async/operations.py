@@ -10,22 +10,22 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ._colour import run_now
-from ._flow import drive
-from ._flow.drive import aread_through, read_through
-from ._flow.entry import MISSING, Verdict
-from ._flow.policy import Policy, seconds
-from ._flow.readthrough import Job
+from ._entries.entry import MISSING, Verdict
+from ._entries.times import seconds
+from ._flow.engine import CallHooks
+from ._flow.policy import Job, Policy
+from ._flow.run import aread_through, read_through
+from ._runtime.colour import run_now
 from .binding import Binding
+from .decorators.deletion import Target, of_keys
+from .decorators.plan import tag_stamps
 from .exceptions import CacheWarning
-from .plans import tag_stamps
 from .stats import Stats
-from .targets import Target, of_keys
 
 __all__ = ["Operations"]
 
 
-class ValuePlan(drive.Plan):
+class ValuePlan(CallHooks):
     """``get_or_set``: a value with a timeout, and nobody to ask about it."""
 
     def __init__(self, timeout: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from blinker import Namespace, Signal
 
-from ._colour import is_coroutine_function
+from ._runtime.colour import is_coroutine_function
 from .exceptions import ColourError
 
 __all__ = ["cache_memoize_hit", "cache_memoize_miss", "cache_view_hit", "cache_view_miss"]

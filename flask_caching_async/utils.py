@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from ._flow.asking import joined
-from ._flow.policy import seconds as normalize_timeout
+from ._entries.times import seconds as normalize_timeout
+from ._flow.callbacks import joined
 from .keys import function_namespace, get_id, make_template_fragment_key, signature_of
 from .keys import query_pairs as query_args_as_pairs
 

@@ -13,7 +13,7 @@ import pytest
 import flask_caching_async
 from flask_caching_async import Cache
 from flask_caching_async.backends import BaseCache, FileSystemCache, NullCache, SimpleCache
-from flask_caching_async.cache import Operations
+from flask_caching_async.operations import Operations
 
 PACKAGE = Path(flask_caching_async.__file__).parent
 

@@ -16,7 +16,9 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound, Unauthorized
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from flask_caching_async import Cache, CachedResponse
-from flask_caching_async.responses import FREEZERS, WIRE_FORMS, fate_of
+from flask_caching_async._entries.envelope import WIRE_FORMS
+from flask_caching_async._entries.isolation import FREEZERS
+from flask_caching_async._frameworks.responses import fate_of
 from flask_caching_async.serializers import JSONSerializer
 
 
@@ -289,7 +291,7 @@ def test_a_value_that_cannot_be_read_is_a_miss(app: Flask, tmp_path: Path) -> No
     site.view()(lambda: Moved(str(site.calls)))
     assert [site.text(), site.text()] == ["1", "1"]
     del globals()["Moved"]
-    from flask_caching_async import responses
+    from flask_caching_async._frameworks import responses
 
     responses._class_called.cache_clear()
     globals()["Moved"] = None

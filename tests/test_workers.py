@@ -20,7 +20,11 @@ from flask import Flask
 from flow.crowd import until
 
 from flask_caching_async import Cache
-from flask_caching_async._workers import Workers, server_workers, warn_of_many_workers
+from flask_caching_async._runtime.server_workers import (
+    Workers,
+    server_workers,
+    warn_of_many_workers,
+)
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
 

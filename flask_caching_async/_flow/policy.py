@@ -3,48 +3,15 @@
 from __future__ import annotations
 
 import enum
-import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-from .entry import NEVER, Entry, Verdict, judge
+from .._entries.entry import Entry, Verdict, judge
+from .._entries.times import NEVER, Timetable
 
-__all__ = ["Fate", "Job", "Policy", "Timetable", "seconds"]
-
-
-def seconds(timeout: Any, name: str = "timeout") -> float | None:
-    """A timeout as a number of seconds; ``None`` stays ``None``.
-
-    A ``timedelta`` is rounded up to whole seconds, as in Flask-Caching, so that a part of a second
-    never becomes 0, which means "never expires".
-
-    :raises TypeError: if it is neither a number nor a ``timedelta``.
-    """
-    if timeout is None:
-        return None
-    if isinstance(timeout, timedelta):
-        return math.ceil(timeout.total_seconds())
-    if isinstance(timeout, str) and timeout.strip().lstrip("-").isdigit():
-        return int(timeout)
-    if isinstance(timeout, (int, float)):
-        return timeout
-    raise TypeError(f"{name} must be seconds or a timedelta, not {timeout!r}")
-
-
-class Timetable(NamedTuple):
-    """When a value was made and until when it is good; seconds since the epoch."""
-
-    created: float
-    fresh_until: float
-    usable_until: float
-
-    @property
-    def life(self) -> float:
-        """Seconds that a backend must keep the value; 0 for ever."""
-        return 0 if self.usable_until == NEVER else self.usable_until - self.created
+__all__ = ["Fate", "Job", "Policy"]
 
 
 @dataclass(frozen=True, slots=True)

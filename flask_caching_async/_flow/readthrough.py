@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 
-from .entry import Reading, Verdict
-from .flight import Failed, Landed, Outcome, Signal
-from .lead import Answer, Lead, Ports, found
-from .policy import Fate, Job
+from .._entries.entry import Reading, Verdict
+from .leader import Answer, Lead, Ports, found
+from .policy import Job
+from .singleflight import Failed, Landed, Outcome, Signal
 
-__all__ = ["Answer", "Fate", "Job", "Lead", "Ports", "begin"]
+__all__ = ["begin"]
 
 log = logging.getLogger("flask_caching_async")
 

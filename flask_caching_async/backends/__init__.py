@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from .base import BaseCache
 
 if TYPE_CHECKING:
+    from ._memcached.sasl import SASLMemcachedCache, SpreadSASLMemcachedCache
     from .filesystemcache import FileSystemCache
-    from .memcache import MemcachedCache, SASLMemcachedCache, SpreadSASLMemcachedCache
+    from .memcache import MemcachedCache
     from .nullcache import NullCache
     from .rediscache import RedisCache
     from .rediscluster import RedisClusterCache

@@ -22,10 +22,11 @@ from typing import Any, ClassVar
 
 from cachelib import BaseCache as CachelibBaseCache
 
-from .._colour import offload, on_process_loop
-from .._flow.policy import seconds
-from ._guarded import TOMBSTONE_LIFE, Lease, Snapshot, new_token
-from .guarded import GuardedOperations
+from .._entries.times import seconds
+from .._runtime.process_loop import on_process_loop
+from .._runtime.threads import offload
+from ._versioned.contract import TOMBSTONE_LIFE, Lease, Snapshot, new_token
+from ._versioned.operations import GuardedOperations
 
 __all__ = ["TOMBSTONE_LIFE", "BaseCache", "Lease", "Snapshot", "new_token"]
 

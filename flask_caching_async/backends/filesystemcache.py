@@ -32,24 +32,26 @@ from typing import Any
 
 from cachelib.serializers import BaseSerializer, FileSystemSerializer
 
-from .._flow.policy import seconds
+from .._entries.times import seconds
 from ..exceptions import BackendError, ConfigurationError
-from ._filelock import FileLease, remove, slurp
-from ._files import (
+from ..serializers._checked import dumps
+from ._files.directory import (
     ABSENT,
     HEADER_SIZE,
     TOMBSTONE,
     VALUE,
     Directory,
     Record,
-    Sweeper,
     damaged,
     look,
     pack,
     parse,
 )
-from ._serializing import dumps
-from .base import TOMBSTONE_LIFE, BaseCache, Lease, Snapshot
+from ._files.lease import FileLease
+from ._files.locks import remove, slurp
+from ._files.sweeper import Sweeper
+from ._versioned.contract import TOMBSTONE_LIFE, Lease, Snapshot
+from .base import BaseCache
 
 __all__ = ["FileSystemCache"]
 

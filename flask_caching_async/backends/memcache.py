@@ -13,16 +13,16 @@ from typing import Any
 
 from cachelib.serializers import RedisSerializer
 
-from .._flow.entry import MISSING
+from .._entries.entry import MISSING
 from ..exceptions import BackendError, ConfigurationError
-from ._memcacheclients import ClientCache, shared_client
-from ._memcacheguarded import TRIES, MemcachedGuarded, marking, replacing
-from ._memcacheprotocol import STORED, TOO_LARGE, add_to, found_in, gets
-from ._memcachesasl import SASLMemcachedCache, SpreadSASLMemcachedCache
-from ._memcachevalues import SPACE, Seal, split
-from ._serializing import dumps
-from ._twin import PLAIN, two_colours
-from ._twin import _hear as hear
+from ..serializers._checked import dumps
+from ._connections.both_colours import PLAIN, two_colours
+from ._connections.both_colours import _hear as hear
+from ._memcached.clients import ClientCache, shared_client
+from ._memcached.protocol import STORED, TOO_LARGE, add_to, found_in, gets
+from ._memcached.sasl import SASLMemcachedCache, SpreadSASLMemcachedCache
+from ._memcached.values import SPACE, Seal, split
+from ._memcached.versioned import TRIES, MemcachedGuarded, marking, replacing
 
 __all__ = ["MemcachedCache", "SASLMemcachedCache", "SpreadSASLMemcachedCache"]
 
@@ -75,7 +75,7 @@ class MemcachedCache(MemcachedGuarded):
 
     def _link(self, servers: Any, budget: tuple[float, float, float, int]) -> None:
         """Where the servers are."""
-        from . import _memcachewire as wire
+        from ._memcached import transport as wire
 
         found = wire.servers_of(servers)
         self._ring = wire.Ring(found)

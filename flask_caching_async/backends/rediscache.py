@@ -13,10 +13,11 @@ from typing import Any
 from cachelib.serializers import RedisSerializer
 
 from ..exceptions import ConfigurationError, SerializationError, warn
-from . import _redislua as lua
-from ._redisguarded import RedisGuarded
-from ._serializing import dumps
-from ._twin import Wires, two_colours
+from ..serializers._checked import dumps
+from ._connections.both_colours import two_colours
+from ._connections.per_loop import Wires
+from ._redis import scripts as lua
+from ._redis.versioned import RedisGuarded
 
 __all__ = ["RedisCache"]
 
@@ -69,7 +70,7 @@ class RedisCache(RedisGuarded):
 
     def _link(self, host: Any, rest: tuple[Any, ...], limit: int | None) -> Wires:
         """Where the server is."""
-        from . import _redisclients as clients
+        from ._redis import connect as clients
 
         if host is None:
             raise ConfigurationError("RedisCache host parameter may not be None")
@@ -89,7 +90,7 @@ class RedisCache(RedisGuarded):
         cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]
     ) -> RedisCache:
         """Build it from ``CACHE_REDIS_URL`` or ``_HOST`` and ``_PORT``; ``_PASSWORD``, ``_DB``."""
-        from . import _redisclients as clients
+        from ._redis import connect as clients
 
         common(config, kwargs)
         url, password = config.get("CACHE_REDIS_URL"), config.get("CACHE_REDIS_PASSWORD")

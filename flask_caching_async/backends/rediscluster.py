@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..exceptions import ConfigurationError
-from ._redisguarded import is_tagged
-from ._twin import Wires
+from ._connections.per_loop import Wires
+from ._redis.versioned import is_tagged
 from .rediscache import RedisCache, common
 
 __all__ = ["RedisClusterCache"]
@@ -49,7 +49,7 @@ class RedisClusterCache(RedisCache):
         )
 
     def _link(self, host: Any, rest: tuple[Any, ...], limit: int | None) -> Wires:
-        from . import _redisclients as clients
+        from ._redis import connect as clients
 
         _, password, _, options = rest
         options.pop("skip_full_coverage_check", None)  # redis-py has no such check any more

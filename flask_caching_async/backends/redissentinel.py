@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..exceptions import ConfigurationError
-from ._twin import Wires
+from ._connections.per_loop import Wires
 from .rediscache import RedisCache, common
 
 __all__ = ["RedisSentinelCache"]
@@ -49,7 +49,7 @@ class RedisSentinelCache(RedisCache):
         )
 
     def _link(self, host: Any, rest: tuple[Any, ...], limit: int | None) -> Wires:
-        from . import _redisclients as clients
+        from ._redis import connect as clients
 
         _, password, db, options = rest
         for_sentinels = {n[9:]: v for n, v in options.items() if n.startswith("sentinel_")}

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
 from cachelib.serializers import BaseSerializer, SimpleSerializer
 
-from .._flow.policy import seconds
-from .._flow.value import keep
-from .._wire import apart, whole
+from .._entries.envelope import apart, whole
+from .._entries.isolation import keep
+from .._entries.times import seconds, timetable
+from .._runtime.fork import forgets_parent
 from ..exceptions import ConfigurationError, SerializationError
-from ._memory import Memory, timetable
+from ._memory.entries import Memory
 from .base import BaseCache
 
 __all__ = ["SimpleCache"]
-
-_caches: weakref.WeakSet[SimpleCache] = weakref.WeakSet()
 
 
 class SimpleCache(BaseCache):
@@ -59,7 +56,7 @@ class SimpleCache(BaseCache):
         #: Turns values into bytes where it is not cachelib's default one.
         self.serializer: BaseSerializer = SimpleSerializer()
         self.memory = Memory(threshold)
-        _caches.add(self)
+        forgets_parent(self.memory)
 
     @classmethod
     def factory(
@@ -140,12 +137,3 @@ class SimpleCache(BaseCache):
         """Forget everything."""
         self.memory.clear()
         return True
-
-
-def _after_fork() -> None:
-    for cache in list(_caches):
-        cache.memory.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from cachelib.serializers import BaseSerializer
 
-from .._flow.policy import seconds
-from ..backends._serializing import dumps
+from .._entries.times import seconds
 from ..backends.base import BaseCache, new_token
 from ..serializers import PickleSerializer
+from ..serializers._checked import dumps
 
 __all__ = ["NOTHING", "DatedCache", "Held", "digest", "unwrap"]
 

@@ -13,11 +13,11 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from .._colour import Awaited, Instant, run_now
-from .._flow.entry import MISSING, Reading
-from .._flow.policy import Timetable
+from .._entries.entry import MISSING, Reading
+from .._entries.times import Timetable
+from .._runtime.colour import Awaited, Instant, run_now
+from .._store.open import open_store
 from ..backends.base import BaseCache, Lease, new_token
-from ..store import open_store
 
 __all__ = ["REGIMES", "Computation", "Hands", "in_each_regime", "play", "play_everywhere"]
 

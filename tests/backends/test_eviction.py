@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from flask_caching_async.backends import _eviction
-from flask_caching_async.backends._eviction import NEVER, Evictor, Node
+from flask_caching_async.backends._memory import eviction as _eviction
+from flask_caching_async.backends._memory.eviction import NEVER, Evictor, Node
 
 START = 1_000_000.0
 KEYS = st.sampled_from("abcdefghijkl")

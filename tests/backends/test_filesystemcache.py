@@ -23,7 +23,7 @@ from cachelib import FileSystemCache as CachelibFileSystemCache
 from cachelib.serializers import JSONSerializer
 
 import flask_caching_async
-from flask_caching_async.backends import _files
+from flask_caching_async.backends._files import directory as _files
 from flask_caching_async.backends.base import TOMBSTONE_LIFE
 from flask_caching_async.backends.filesystemcache import FileSystemCache
 from flask_caching_async.exceptions import (

@@ -31,11 +31,11 @@ from hypothesis import strategies as st
 from pymemcache.client.hash import HashClient
 from servers import HOST, FaultProxy, MemcachedServer
 
-from flask_caching_async import Cache, _tokens
-from flask_caching_async._colour import run_now
-from flask_caching_async.backends import _memcacheprotocol as protocol
-from flask_caching_async.backends import _memcachevalues as values
-from flask_caching_async.backends._memcachewire import Ring
+from flask_caching_async import Cache
+from flask_caching_async._runtime.colour import run_now
+from flask_caching_async._store import versioned as _tokens
+from flask_caching_async.backends._memcached import protocol, values
+from flask_caching_async.backends._memcached.transport import Ring
 from flask_caching_async.backends.memcache import MemcachedCache
 from flask_caching_async.exceptions import BackendError, BackendTimeout, ConfigurationError
 from flask_caching_async.serializers import JSONSerializer

@@ -30,11 +30,11 @@ from pymemcache.client.hash import HashClient
 from servers import HOST, MemcachedServer, free_port
 
 from flask_caching_async import Cache
-from flask_caching_async.backends.memcache import (
-    MemcachedCache,
+from flask_caching_async.backends._memcached.sasl import (
     SASLMemcachedCache,
     SpreadSASLMemcachedCache,
 )
+from flask_caching_async.backends.memcache import MemcachedCache
 from flask_caching_async.exceptions import BackendError, ConfigurationError
 
 PREFIX = "flask_cache_"

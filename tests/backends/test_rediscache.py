@@ -28,7 +28,7 @@ from helpers import Face
 from servers import HOST, FaultProxy, RedisServer
 
 from flask_caching_async import Cache
-from flask_caching_async._colour import run_now
+from flask_caching_async._runtime.colour import run_now
 from flask_caching_async.backends.rediscache import RedisCache
 from flask_caching_async.exceptions import (
     BackendError,

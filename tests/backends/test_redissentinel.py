@@ -18,9 +18,9 @@ from servers import HOST, FaultProxy, RedisReplicaSet, RedisServer
 from servers import until as eventually
 
 from flask_caching_async import Cache
-from flask_caching_async._colour import run_now
-from flask_caching_async.backends import _redislua as lua
-from flask_caching_async.backends._rediswire import AsyncWire, Target, Wire, is_replica
+from flask_caching_async._runtime.colour import run_now
+from flask_caching_async.backends._redis import scripts as lua
+from flask_caching_async.backends._redis.transport import AsyncWire, Target, Wire, is_replica
 from flask_caching_async.backends.redissentinel import RedisSentinelCache
 from flask_caching_async.exceptions import BackendError, ConfigurationError
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import helpers
 
 from flask_caching_async import Cache
-from flask_caching_async._colour import pause, run_now
+from flask_caching_async._runtime.colour import run_now
+from flask_caching_async._runtime.loops import pause
 
 #: Seconds after which something that should have happened counts as failed.
 PATIENCE = 20.0

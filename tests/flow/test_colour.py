@@ -14,20 +14,11 @@ from typing import Any
 import pytest
 import trio
 
-from flask_caching_async import _colour
-from flask_caching_async._colour import (
-    Awaited,
-    Instant,
-    bridge,
-    is_coroutine_function,
-    offload,
-    on_process_loop,
-    pause,
-    run_now,
-    running_loop_kind,
-    wait_for,
-    whoami,
-)
+from flask_caching_async._runtime import colour as _colour
+from flask_caching_async._runtime.colour import Awaited, Instant, is_coroutine_function, run_now
+from flask_caching_async._runtime.loops import pause, running_loop_kind, wait_for, whoami
+from flask_caching_async._runtime.process_loop import bridge, on_process_loop
+from flask_caching_async._runtime.threads import offload
 
 #: Runs an async function on each kind of loop.
 RUNNERS: list[Any] = [lambda make: asyncio.run(make()), trio.run]
@@ -248,7 +239,7 @@ def test_blocking_on_the_process_loop_from_itself_is_refused() -> None:
 
 def test_work_in_the_background_is_bounded(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     """More than so many waiting refreshes are dropped, and it is logged."""
-    from flask_caching_async import _background
+    from flask_caching_async._runtime import background as _background
 
     go = threading.Event()
     done: list[int] = []
@@ -269,7 +260,7 @@ def test_work_in_the_background_is_bounded(monkeypatch: pytest.MonkeyPatch, capl
 
 def test_work_in_the_background_has_the_context_of_its_caller() -> None:
     """A copy of it."""
-    from flask_caching_async import _background
+    from flask_caching_async._runtime import background as _background
 
     seen: Future[str] = Future()
     current.set("caller")

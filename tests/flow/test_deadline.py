@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from flask_caching_async._deadline import Deadline
+from flask_caching_async._runtime.deadline import Deadline
 
 
 @pytest.mark.asyncio

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flow.crowd import together
 
-from flask_caching_async._flow.flight import Failed, Flights, Landed, Signal, leading
+from flask_caching_async._flow.singleflight import Failed, Flights, Landed, Signal, leading
 
 
 def followed(flights: Flights, key: str = "k", *stamps: str) -> Any:

@@ -11,7 +11,7 @@ from flow.crowd import Body, Stage, stage_of, story
 from helpers import SyncOnly
 
 from flask_caching_async import Cache
-from flask_caching_async._wire import is_entry
+from flask_caching_async._entries.envelope import is_entry
 from flask_caching_async.testing import FakeClock
 
 

@@ -10,7 +10,7 @@ from flask import Flask
 from flow.crowd import Body, Stage, stage_of, story
 
 from flask_caching_async import Cache
-from flask_caching_async._colour import run_now
+from flask_caching_async._runtime.colour import run_now
 from flask_caching_async.backends import BaseCache
 
 

@@ -15,7 +15,7 @@ import trio
 from flow.crowd import Stage, auntil, story, together, until
 
 from flask_caching_async import Cache
-from flask_caching_async._flow.flight import Flights
+from flask_caching_async._flow.singleflight import Flights
 
 
 @contextmanager
@@ -279,7 +279,7 @@ async def test_a_task_started_in_a_computation_may_wait_for_the_next(stage: Stag
 
 def test_what_waits_leaves_no_trace_behind() -> None:
     """A leader that waited for another one is not blocked on it afterwards."""
-    from flask_caching_async._flow.flight import leading
+    from flask_caching_async._flow.singleflight import leading
 
     flights = Flights()
     mine, _ = flights.join("mine")

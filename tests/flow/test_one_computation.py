@@ -13,8 +13,8 @@ from flask import Flask
 from flow.crowd import Body, Stage, auntil, story, together, until
 
 from flask_caching_async import Cache
-from flask_caching_async._colour import run_now
-from flask_caching_async._flow.drive import SyncPorts
+from flask_caching_async._flow.ports import SyncPorts
+from flask_caching_async._runtime.colour import run_now
 from flask_caching_async.backends.base import Lease
 from flask_caching_async.testing import FakeClock
 

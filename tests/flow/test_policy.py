@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_caching_async._flow.entry import MISSING, NEVER, NOTHING, Entry, Verdict, judge
-from flask_caching_async._flow.policy import Policy, seconds
+from flask_caching_async._entries.entry import MISSING, NOTHING, Entry, Verdict, judge
+from flask_caching_async._entries.times import NEVER, seconds
+from flask_caching_async._flow.policy import Policy
 
 TIMES = st.floats(0.001, 10**6)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from flask_caching_async import Cache
-from flask_caching_async._flow.value import keep
+from flask_caching_async._entries.isolation import keep
 from flask_caching_async.exceptions import SerializationError
 
 LEAVES = (

@@ -812,7 +812,7 @@ def test_a_program_without_an_app_refreshes_behind_its_back(colour: str, tmp_pat
         await stage.until(lambda: cache.stats().stored == 2)
         assert (await stage.call(f), body.calls) == (2, 2)
 
-    from flask_caching_async._colour import run_now
+    from flask_caching_async._runtime.colour import run_now
 
     if stage.is_async:
         asyncio.run(story())

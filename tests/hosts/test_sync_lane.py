@@ -47,7 +47,7 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loops]:
     loops = Loops()
     new_event_loop, call = asyncio.new_event_loop, AsyncToSync.__call__
     # The process-wide loop of async-only backends is nobody's request.
-    from flask_caching_async import _colour
+    from flask_caching_async._runtime import colour as _colour
 
     _colour._process_loop()
 

@@ -13,7 +13,8 @@ import pytest
 from flask import Flask
 from helpers import Face
 
-from flask_caching_async import Cache, _background
+from flask_caching_async import Cache
+from flask_caching_async._runtime import background as _background
 
 
 def own_colour(callback: Callable[..., Any], colour: str) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..._colour import Awaited, Instant, run_now
+from ..._runtime.colour import Awaited, Instant, run_now
 from ...backends.base import BaseCache, new_token
 from .._regimes import Alone, Hands, in_each_regime, in_threads
 from .abilities import Abilities, needs

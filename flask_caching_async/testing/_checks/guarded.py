@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._flow.entry import MISSING
+from ..._entries.entry import MISSING
 from .._regimes import Hands, in_each_regime
 from .abilities import Abilities
 

@@ -8,8 +8,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from ..._colour import Instant, run_now
-from ..._flow.entry import MISSING
+from ..._entries.entry import MISSING
+from ..._runtime.colour import Instant, run_now
 from ...backends.base import BaseCache, Lease, new_token
 from .._regimes import Computation, Hands, in_each_regime
 from .abilities import Abilities, needs

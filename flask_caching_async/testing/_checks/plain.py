@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._flow.entry import MISSING
+from ..._entries.entry import MISSING
 from ...backends.base import BaseCache, new_token
 from .._regimes import REGIMES, Hands, in_each_regime, play, play_everywhere
 from .abilities import Abilities, needs

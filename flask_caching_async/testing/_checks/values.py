@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ..._flow.entry import MISSING
+from ..._entries.entry import MISSING
 from .._regimes import Hands, in_each_regime
 from .abilities import Abilities, needs
 

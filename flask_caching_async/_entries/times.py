@@ -1,0 +1,50 @@
+"""Times in seconds: how long a timeout is, and when a value is made, stale and gone."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+__all__ = ["NEVER", "Timetable", "seconds", "timetable"]
+
+#: The instant at which what never expires does.
+NEVER = float("inf")
+
+
+def seconds(timeout: Any, name: str = "timeout") -> float | None:
+    """A timeout as a number of seconds; ``None`` stays ``None``.
+
+    A ``timedelta`` is rounded up to whole seconds, as in Flask-Caching, so that a part of a second
+    never becomes 0, which means "never expires".
+
+    :raises TypeError: if it is neither a number nor a ``timedelta``.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, timedelta):
+        return math.ceil(timeout.total_seconds())
+    if isinstance(timeout, str) and timeout.strip().lstrip("-").isdigit():
+        return int(timeout)
+    if isinstance(timeout, (int, float)):
+        return timeout
+    raise TypeError(f"{name} must be seconds or a timedelta, not {timeout!r}")
+
+
+class Timetable(NamedTuple):
+    """When a value was made and until when it is good; seconds since the epoch."""
+
+    created: float
+    fresh_until: float
+    usable_until: float
+
+    @property
+    def life(self) -> float:
+        """Seconds that a backend must keep the value; 0 for ever."""
+        return 0 if self.usable_until == NEVER else self.usable_until - self.created
+
+
+def timetable(now: float, timeout: float) -> Timetable:
+    """The times of a value that is stored at ``now`` for ``timeout`` seconds (0: for ever)."""
+    until = NEVER if timeout == 0 else now + timeout
+    return Timetable(now, until, until)

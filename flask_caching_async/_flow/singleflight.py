@@ -1,0 +1,267 @@
+"""Single flight: for each key, one computation in progress, shared by threads and event loops.
+
+The first to join a flight leads it, the rest follow. The registry decides under a lock that never
+covers I/O or user code; waiting is done elsewhere (``drive.py``), on a future that is created only
+when somebody follows.
+
+Rules that a change must keep:
+
+1. A flight lands exactly once, whatever happens to its leader.
+2. Its future is marked as running, so that a cancelled follower cannot cancel it for all, and it
+   carries an *outcome*, never an exception, so that nobody forgets to look at one.
+3. Nobody waits who could be waited for: not for a flight that the waiter's own context leads
+   (recursion, also through child tasks and worker threads), nor along a circle of flights.
+4. After an invalidation, nobody new joins what was in progress before it
+   (:meth:`Flights.displace`).
+"""
+
+from __future__ import annotations
+
+import copy
+import enum
+import threading
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from contextvars import ContextVar
+from typing import Any, NamedTuple, TypeAlias
+
+from .._entries.times import NEVER
+from .._runtime.fork import forget_in_child, forgets_parent
+from .._runtime.loops import whoami
+
+__all__ = ["Failed", "Flight", "Flights", "Landed", "Signal", "leading"]
+
+
+class Signal(enum.Enum):
+    """Outcomes that carry no value."""
+
+    ABANDONED = "abandoned"  #: the leader was cancelled or died: one follower takes over
+    FOUND = "found"  #: it was stored after all: everybody looks there, by themselves
+    UNSHARED = "unshared"  #: the value may not be stored: everybody computes for themselves
+    ALONE = "alone"  #: waiting would never end, or took too long: this one computes alone
+
+
+class Landed(NamedTuple):
+    """The leader has a value.
+
+    :param open: gives each caller a copy of its own.
+    """
+
+    open: Callable[[], Any]
+
+
+class Failed(NamedTuple):
+    """The leader's function raised."""
+
+    error: BaseException
+
+    def twin(self) -> BaseException:
+        """An instance for one follower: an exception's traceback grows where it is raised."""
+        error = self.error
+        try:
+            twin = copy.copy(error)
+            if type(twin) is not type(error):
+                raise TypeError("its copy is something else")
+        except Exception:  # its __init__ wants other arguments than it keeps
+            twin = type(error).__new__(type(error), *error.args)
+            twin.__dict__.update(error.__dict__)
+        twin.args = error.args
+        twin.__cause__, twin.__context__ = error.__cause__, error.__context__
+        twin.__suppress_context__ = error.__suppress_context__
+        return twin.with_traceback(None)
+
+
+Outcome: TypeAlias = Landed | Failed | Signal
+
+#: The flights that the current context leads, innermost last. Child tasks and worker threads that
+#: copy their parent's context inherit it, and so know for whom they must not wait.
+leading: ContextVar[tuple[Flight, ...]] = ContextVar("flask_caching_async.leading", default=())
+
+# Reentrant: the garbage collector may run a user's __del__ here, which may use the cache.
+_lock = threading.RLock()
+
+
+class Flight:
+    """One computation in progress."""
+
+    __slots__ = (
+        "key", "stamps", "leader", "guard", "overtaken", "computed",
+        "since", "blocked_on", "outcome",
+    )  # fmt: skip
+
+    def __init__(self, key: str, stamps: Collection[str]) -> None:
+        self.key = key
+        self.stamps = stamps
+        self.leader: tuple[int | None, object] = whoami()
+        #: What must still stand for the value to be stored; set before the function is called.
+        self.guard: Any = None
+        #: Whether something was invalidated, so that the value must not be stored.
+        self.overtaken = False
+        #: Whether its value is there, and only being stored.
+        self.computed = False
+        #: When its leader began to compute: followers count their patience from there.
+        self.since = time.monotonic()
+        #: The flights for which this one's leader waits.
+        self.blocked_on: list[Flight] = []
+        #: What its followers wait for; created by the first of them.
+        self.outcome: Future[Outcome] | None = None
+
+    def begin(self) -> None:
+        """The caller is the leader from now on, and computes."""
+        self.leader = whoami()
+        self.renew()
+
+    def joined(self) -> Flight:
+        """Somebody will wait for its outcome."""
+        if self.outcome is None:
+            self.outcome = Future()
+            self.outcome.set_running_or_notify_cancel()
+        return self
+
+    def lost_since(self, then: float) -> bool:
+        """Whether it has waited since ``then`` for somebody to begin it."""
+        return self.leader[1] is self and self.since <= then
+
+    def renew(self) -> None:
+        """Followers count their patience anew."""
+        self.since = time.monotonic()
+
+    def __repr__(self) -> str:
+        followed = "followed" if self.outcome else "alone"
+        return f"<Flight {self.key!r} led by {self.leader} {followed}>"
+
+
+class Flights:
+    """The open flights of one store."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Flight] = {}
+        #: How many flights have landed: unchanged means that nothing new can have been stored.
+        self.landed = 0
+        forgets_parent(self)
+
+    def forget_parent(self) -> None:
+        """In a forked child: no leader lives, nor a follower, who may have held a flight's lock."""
+        for flight in self._open.values():
+            flight.outcome = None
+        self._open.clear()
+
+    def join(self, key: str, stamps: Collection[str] = ()) -> tuple[Flight, bool]:
+        """The open flight of ``key``, and whether the caller leads it."""
+        with _lock:
+            flight = self._open.get(key)
+            if flight is None:
+                flight = self._open[key] = Flight(key, stamps)
+                return flight, True
+            return flight.joined(), False
+
+    def open_one(self, key: str) -> Flight | None:
+        """The open flight of ``key``, if there is one, for a caller who will not lead."""
+        with _lock:
+            flight = self._open.get(key)
+            return None if flight is None else flight.joined()
+
+    def try_lead(
+        self, key: str, stamps: Collection[str] = (), patience: float = NEVER
+    ) -> Flight | None:
+        """A new flight for somebody else to lead, or ``None`` if there is one already.
+
+        :param patience: seconds after which one that never began counts as lost: a loop may end
+            before it has started all of its tasks.
+        """
+        with _lock:
+            old = self._open.get(key)
+            if old is not None and not old.lost_since(time.monotonic() - patience):
+                return None
+            flight = self._open[key] = Flight(key, stamps)
+            # Until it begins: nobody's task, but perhaps one that this thread's loop will run.
+            thread, task = flight.leader
+            flight.leader = (None if task is None else thread, flight)
+            return flight
+
+    def follow(self, flight: Flight, blocked: int | None = None) -> bool:
+        """Whether waiting for ``flight`` can end; if so, call :meth:`unfollow` after it.
+
+        :param blocked: the thread that would stand still meanwhile.
+        """
+        mine = leading.get()
+        if not mine and blocked is None:
+            return True
+        with _lock:
+            if _depends_on(flight, mine, blocked):
+                return False
+            for led in mine:
+                led.blocked_on.append(flight)
+            return True
+
+    def unfollow(self, flight: Flight) -> None:
+        """End of a wait."""
+        mine = leading.get()
+        if mine:
+            with _lock:
+                for led in mine:
+                    if flight in led.blocked_on:
+                        led.blocked_on.remove(flight)
+
+    def close(self, flight: Flight) -> bool:
+        """Let nobody join any more; whether anybody follows and must be told."""
+        with _lock:
+            if self._open.get(flight.key) is flight:
+                del self._open[flight.key]
+            self.landed += 1
+            return flight.outcome is not None
+
+    def land(self, flight: Flight, outcome: Outcome) -> None:
+        """End the flight and tell its followers."""
+        if self.close(flight) and flight.outcome is not None and not flight.outcome.done():
+            flight.outcome.set_result(outcome)
+
+    def displace(self, keys: Collection[str], stamps: Collection[str] = ()) -> None:
+        """Let nobody new join the flights that an invalidation has overtaken."""
+        if not self._open:  # what begins from here on is younger than the invalidation
+            return
+        with _lock:
+            gone = [self._open[key] for key in keys if key in self._open]
+            if stamps:
+                names = set(stamps)
+                gone += [f for f in list(self._open.values()) if not names.isdisjoint(f.stamps)]
+            for flight in gone:
+                flight.overtaken = True
+                self._open.pop(flight.key, None)
+
+    def displace_flight(self, flight: Flight) -> None:
+        """Let nobody new join this flight."""
+        with _lock:
+            flight.overtaken = True
+            if self._open.get(flight.key) is flight:
+                del self._open[flight.key]
+
+    def displace_all(self) -> None:
+        """Let nobody new join any flight that is open now."""
+        with _lock:
+            for flight in list(self._open.values()):
+                flight.overtaken = True
+            self._open.clear()
+
+
+def _depends_on(flight: Flight, mine: Collection[Flight], blocked: int | None) -> bool:
+    """Whether ``flight`` can only land after one of ``mine`` did, or one that is led on the thread
+    ``blocked``. Called under the lock.
+    """
+    pending, seen = [flight], set()
+    while pending:
+        current = pending.pop()
+        if current in mine or current.leader[0] == blocked:
+            return True
+        if id(current) not in seen:
+            seen.add(id(current))
+            pending.extend(current.blocked_on)
+    return False
+
+
+@forget_in_child
+def _forget_parent() -> None:
+    """In a forked child no leader of the parent's flights lives."""
+    global _lock
+    _lock = threading.RLock()

@@ -1,0 +1,42 @@
+"""The frameworks. Nothing outside this folder imports one of them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from .base import Host
+from .standalone import PlainHost, Program
+
+__all__ = ["Host", "Program", "current_app", "pick"]
+
+
+def pick(app: Any) -> Host:
+    """The host for an app.
+
+    :raises ConfigurationError: if it is no app of a framework that is known here.
+    """
+    if isinstance(app, Program):
+        return PlainHost(app)
+    if "quart" in sys.modules:  # as it is, where somebody has made an app of it
+        from quart import Quart
+
+        if isinstance(app, Quart):
+            from .quart import QuartHost
+
+            return QuartHost(app)
+    from .flask import FlaskHost
+
+    return FlaskHost(app)
+
+
+def current_app() -> Any:
+    """The app whose context is active here, or ``None``."""
+    from .flask import current_app as flask_app
+
+    app = flask_app()
+    if app is None and "quart" in sys.modules:
+        from .quart import current_app as quart_app
+
+        return quart_app()
+    return app

@@ -1,0 +1,177 @@
+"""What Flask and Quart have in common: routes, templates, and requests made of Werkzeug's parts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import unquote, urlencode, urlsplit
+
+from ..exceptions import not_initialized
+
+__all__ = ["PalletsHost"]
+
+
+class PalletsHost:
+    """One app of Flask or Quart."""
+
+    #: The module ``flask`` or ``quart``.
+    framework: Any
+    serves = True
+    loop: Any = None
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    @property
+    def debug(self) -> bool:
+        """Whether the app is in debug mode now."""
+        return bool(self.app.debug)
+
+    @property
+    def many_hosts(self) -> bool:
+        """Whether the app routes by host or subdomain."""
+        return bool(self.app.url_map.host_matching or self.app.subdomain_matching)
+
+    def request(self) -> Any:
+        """The current request of this app, or ``None``.
+
+        :raises NotInitializedError: in a request to an app that the cache was not set up for, whose
+            pages must not get mixed up with those of this one.
+        """
+        try:
+            request = self.framework.request._get_current_object()
+        except RuntimeError:  # outside of a request
+            return None
+        app = self.framework.current_app._get_current_object()
+        if app is not self.app:
+            raise not_initialized(app)
+        return request
+
+    def location(self, endpoint: str, values: dict[str, Any]) -> str:
+        """The URL of a view, in a request or with ``SERVER_NAME`` outside one."""
+        return self.framework.url_for(endpoint, _external=False, **values)  # type: ignore[no-any-return]
+
+    def url_for(self, endpoint: str, values: dict[str, Any]) -> str:
+        """The path of a view as a request has it: decoded, and below the root of the app."""
+        parts, root = urlsplit(self.location(endpoint, values)), ""
+        adapter = getattr(self._current(), "url_adapter", None)
+        if adapter is not None:
+            root = adapter.script_name.rstrip("/")
+        path = unquote(parts.path.removeprefix(root))
+        return f"{path}?{parts.query}" if parts.query else path
+
+    def endpoint_of(self, function: Callable[..., Any]) -> str:
+        """The endpoint of a view or its class, also below decorators with ``functools.wraps``."""
+        for endpoint, registered in self.app.view_functions.items():
+            kind = getattr(registered, "view_class", None)
+            methods = getattr(kind, "methods", None) or ()
+            if leads_to(registered, function) or is_method(kind, methods, function):
+                return str(endpoint)
+        return getattr(function, "__name__", "")
+
+    def reads(self, request: Any) -> frozenset[str]:
+        """What has been read of the request until now.
+
+        It is forgotten, so that the view is noticed to read it even if somebody did before it:
+        Flask reads the cookies for the session, a ``before_request`` function may read anything.
+        """
+        seen = self._seen(request)
+        for name in seen:
+            del vars(request)[name]
+        return seen | self._watch_session()
+
+    def unread(self, request: Any, before: frozenset[str]) -> list[str]:
+        """What was read since ``before``."""
+        return sorted(self._seen(request) | self._unwatch_session(before))
+
+    def _seen(self, request: Any) -> frozenset[str]:
+        """Which parts of the request have been read; Werkzeug keeps them once they have."""
+        return frozenset(vars(request)) & {"args", "cookies", "authorization"}
+
+    def _watch_session(self) -> frozenset[str]:
+        """Begin to watch who reads the session, and say whether somebody did before."""
+        session = self._session()
+        if not getattr(session, "accessed", False):
+            return frozenset()
+        session.accessed = False
+        return frozenset({"session"})
+
+    def _unwatch_session(self, before: frozenset[str]) -> frozenset[str]:
+        session = self._session()
+        read = getattr(session, "accessed", False)
+        if "session" in before:
+            session.accessed = True  # it decides about ``Vary: Cookie``
+        return frozenset({"session"} if read else ())
+
+    def _session(self) -> Any:
+        """The session of the current request; going through the proxy counts as an access."""
+        context = self._current()
+        return getattr(context, "_session" if hasattr(context, "_session") else "session", None)
+
+    def _current(self) -> Any:
+        """The innermost context, of a request or of an app."""
+        variables = self.framework.globals
+        requests = getattr(variables, "_cv_request", None)  # newer versions have one kind
+        return requests and requests.get(None) or variables._cv_app.get(None)
+
+    def after_this_request(self, change: Callable[[Any], Any]) -> None:
+        """Let ``change`` have the response of the current request."""
+        if self.framework.has_request_context():
+            self.framework.after_this_request(change)
+
+    def views(self) -> Iterable[Callable[..., Any]]:
+        """The functions that are registered as views now."""
+        return list(self.app.view_functions.values())
+
+    def add_template_tag(self, cache: Any) -> None:
+        """Make ``{% cache %}`` known to the app's templates."""
+        environment = self.app.jinja_env
+        environment._template_fragment_cache = cache
+        environment.add_extension("flask_caching_async.jinja2ext.CacheExtension")
+
+
+def routed(app: Any, request: Any) -> tuple[Any, dict[str, Any]]:
+    """The view that a request leads to, and its arguments.
+
+    :raises ValueError: if it leads to none.
+    """
+    if request.routing_exception is not None:
+        raise ValueError(f"no view answers {request.path!r}") from request.routing_exception
+    return app.view_functions[request.endpoint], dict(request.view_args or {})
+
+
+def refused(app: Any, request: Any, answer: Any) -> None:
+    """A refresh cannot go on where a ``before_request`` function has answered already."""
+    if answer is not None:
+        raise RuntimeError(
+            f"a before_request function of {app!r} answered {request.path!r} with {answer!r}, so "
+            "that its view cannot be refreshed"
+        )
+
+
+def query_of(query_args: Any) -> Any:
+    """A query string, from text, a mapping or pairs."""
+    if query_args is None or isinstance(query_args, str):
+        return query_args
+    pairs = query_args.items() if hasattr(query_args, "items") else query_args
+    return urlencode([(name, value) for name, value in pairs], doseq=True)
+
+
+def takes_context(preprocess: Callable[..., Any]) -> bool:
+    """Whether an app's ``preprocess_request`` wants to be given the context."""
+    parameters = inspect.signature(preprocess).parameters.values()
+    return any(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+
+
+def leads_to(view: Any, function: Callable[..., Any]) -> bool:
+    """Whether ``view`` is ``function``, or a decorator around it."""
+    while view is not None and view is not function:
+        view = getattr(view, "__wrapped__", None)
+    return view is function
+
+
+def is_method(kind: Any, methods: Iterable[str], function: Callable[..., Any]) -> bool:
+    """Whether a request to a class of views leads to ``function`` by one of these methods."""
+    names = ("dispatch_request", *[method.lower() for method in methods])
+    return any(leads_to(getattr(kind, name, None), function) for name in names)

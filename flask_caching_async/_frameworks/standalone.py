@@ -1,0 +1,95 @@
+"""No framework: any program may use ``memoize`` and the operations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .._flow.leader import Lead
+from .spawning import refreshed, spawn_in_pool, spawn_on_loop, work_of
+
+__all__ = ["PlainHost", "Program"]
+
+
+class Program:
+    """What stands in the place of an app where there is none.
+
+    :param config: ``CACHE_*`` settings.
+    """
+
+    def __init__(self, config: dict[str, Any] | None = None) -> None:
+        self.config = dict(config or {})
+        self.extensions: dict[str, Any] = {}
+        self.debug = False
+
+
+class PlainHost:
+    """A program without requests."""
+
+    many_hosts = False
+    serves = True
+    loop: Any = None
+
+    def __init__(self, app: Program) -> None:
+        self.app = app
+
+    @property
+    def debug(self) -> bool:
+        """Whether the program says that it is being debugged."""
+        return self.app.debug
+
+    def request(self) -> None:
+        """There are none."""
+
+    def url_for(self, endpoint: str, values: dict[str, Any]) -> str:
+        """There are none."""
+        raise RuntimeError("a program without an app has no views, and so no paths of views")
+
+    def views(self) -> Iterable[Callable[..., Any]]:
+        """There are none."""
+        return ()
+
+    def before_requests(self, check: Callable[[], None]) -> None:
+        """There are none."""
+
+    def endpoint_of(self, function: Callable[..., Any]) -> str:
+        """Its name."""
+        return getattr(function, "__name__", "")
+
+    def unread(self, request: Any, before: frozenset[str]) -> list[str]:
+        """Nothing."""
+        return []
+
+    def reads(self, request: Any) -> frozenset[str]:
+        """Nothing."""
+        return frozenset()
+
+    def after_this_request(self, change: Callable[[Any], Any]) -> None:
+        """There are none."""
+
+    def spawn(self, lead: Lead, is_async: bool) -> None:
+        """Compute as a task of the running loop, or in a thread of the pool."""
+        if is_async and asyncio._get_running_loop() is not None:
+            spawn_on_loop(lead)
+        else:
+            spawn_in_pool(lead, work_of(lead, is_async))
+
+    def install(self) -> None:
+        """Nothing."""
+
+    def request_for(self, where: Any, query_args: Any, headers: Any) -> Any:
+        """There are none."""
+        raise RuntimeError("a program without an app has no pages to be refreshed")
+
+    arequest_for = request_for
+
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Refresh a function, and wait for it."""
+        refreshed(self.loop, function, args, kwargs)
+
+    def while_serving(self, begin: Callable[[], Any], end: Callable[[], Any]) -> None:
+        """Nothing: ``async with cache:`` does that."""
+
+    def add_template_tag(self, cache: Any) -> None:
+        """There are no templates."""

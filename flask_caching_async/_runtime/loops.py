@@ -1,0 +1,91 @@
+"""The event loop that runs the caller: which kind it is, and how to wait on it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+__all__ = ["pause", "running_loop_kind", "start_task", "wait_for", "whoami"]
+
+T = TypeVar("T")
+
+
+def running_loop_kind() -> str | None:
+    """``"asyncio"`` or ``"trio"`` on a thread whose event loop runs this code, else ``None``."""
+    if asyncio._get_running_loop() is not None:
+        return "asyncio"
+    trio = sys.modules.get("trio")
+    if trio is not None:
+        try:
+            trio.lowlevel.current_task()
+        except RuntimeError:
+            return None
+        return "trio"
+    return None
+
+
+def whoami() -> tuple[int, object]:
+    """The thread that runs the caller, and its task where there is one."""
+    kind = running_loop_kind()
+    if kind == "asyncio":
+        return threading.get_ident(), asyncio.current_task()
+    if kind == "trio":
+        return threading.get_ident(), sys.modules["trio"].lowlevel.current_task()
+    return threading.get_ident(), None
+
+
+async def pause(seconds: float) -> None:
+    """Sleep without blocking the loop, on asyncio and trio."""
+    if asyncio._get_running_loop() is not None:
+        await asyncio.sleep(seconds)
+        return
+    import anyio  # only here and in offload: not worth 50 ms of everybody's start
+
+    await anyio.sleep(seconds)
+
+
+async def wait_for(future: Future[T], timeout: float | None) -> T:
+    """Await a concurrent future without owning it: a cancelled waiter cancels only itself.
+
+    :param future: marked as running, so that nobody can cancel it.
+    :param timeout: seconds.
+    :raises TimeoutError: after ``timeout``; the future goes on.
+    """
+    if asyncio._get_running_loop() is not None:
+        waiter = asyncio.wrap_future(future)
+        try:
+            if (await asyncio.wait((waiter,), timeout=timeout))[0]:
+                return waiter.result()
+            raise TimeoutError
+        finally:
+            waiter.cancel()  # or the future would call this loop when it may be closed
+    trio = sys.modules["trio"]
+    landed, token = trio.Event(), trio.lowlevel.current_trio_token()
+
+    def wake(_: Future[T]) -> None:
+        try:
+            token.run_sync_soon(landed.set)
+        except trio.RunFinishedError:  # nobody waits on that loop any more
+            pass
+
+    future.add_done_callback(wake)
+    with trio.move_on_after(float("inf") if timeout is None else timeout):
+        await landed.wait()
+        return future.result()
+    raise TimeoutError
+
+
+#: Tasks that nobody waits for: asyncio itself holds them weakly.
+_tasks: set[asyncio.Task[Any]] = set()
+
+
+def start_task(step: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start a coroutine on the running asyncio loop, and keep it until it ends."""
+    task = asyncio.get_running_loop().create_task(step)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+    return task

@@ -1,0 +1,76 @@
+"""An event loop that lives as long as the process, for clients that are bound to one.
+
+A loop that ends with its request must never own a connection; this one never ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from .fork import forget_in_child
+from .loops import wait_for
+
+__all__ = ["bridge", "on_process_loop", "submit_to_process_loop"]
+
+T = TypeVar("T")
+
+_lock = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+
+
+def _process_loop() -> asyncio.AbstractEventLoop:
+    """An event loop that lives as long as the process, on a daemon thread of its own."""
+    global _loop
+    with _lock:
+        if _loop is None or _loop.is_closed():
+            _loop = asyncio.new_event_loop()
+            threading.Thread(
+                target=_loop.run_forever, name="flask-caching-async-loop", daemon=True
+            ).start()
+        return _loop
+
+
+def submit_to_process_loop(make: Callable[[], Awaitable[T]]) -> Future[T]:
+    """Start ``make()`` on the process loop; its future is marked by asyncio itself."""
+
+    async def run() -> T:
+        return await make()
+
+    return asyncio.run_coroutine_threadsafe(run(), _process_loop())
+
+
+def on_process_loop(make: Callable[[], Awaitable[T]]) -> T:
+    """Run ``make()`` on the process loop and block until it is done."""
+    if _loop is not None and asyncio._get_running_loop() is _loop:
+        raise RuntimeError(
+            "a blocking cache method was called on the loop that would have to serve it; "
+            "inside an async backend await the a-methods (aget, aset, ...)"
+        )
+    return submit_to_process_loop(make).result()
+
+
+async def bridge(make: Callable[[], Awaitable[T]]) -> T:
+    """Run ``make()`` on the process loop without blocking the running one."""
+    future: Future[tuple[bool, Any]] = submit_to_process_loop(lambda: _caught(make))
+    worked, result = await wait_for(future, None)
+    if worked:
+        return result  # type: ignore[no-any-return]
+    raise result
+
+
+async def _caught(make: Callable[[], Awaitable[Any]]) -> tuple[bool, Any]:
+    # As a value: an exception that nobody awaits any more would be reported as never retrieved.
+    try:
+        return True, await make()
+    except Exception as error:
+        return False, error
+
+
+@forget_in_child
+def _forget_parent() -> None:
+    global _lock, _loop
+    _lock, _loop = threading.Lock(), None

@@ -1,0 +1,41 @@
+"""Which store a backend gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..backends.base import BaseCache
+from ..backends.simplecache import SimpleCache
+from .dispatch import TokenStore
+from .failures import Limits
+from .memory import MemoryStore
+
+
+def open_store(
+    backend: BaseCache, raising: Callable[[], bool], limits: Limits | None = None
+) -> MemoryStore | TokenStore:
+    """The store for a backend.
+
+    :param raising: whether a failing backend raises :class:`.BackendError`.
+    :param limits: when a failing backend is left alone.
+    """
+    if isinstance(backend, SimpleCache) and not _overridden(type(backend)):
+        return MemoryStore(backend, raising)
+    return TokenStore(backend, raising, limits or Limits())
+
+
+def _overridden(kind: type) -> bool:
+    """Whether a subclass of SimpleCache has its own idea of get or set, which must be heard."""
+    names = (
+        "get",
+        "set",
+        "add",
+        "has",
+        "delete",
+        "get_many",
+        "set_many",
+        "delete_many",
+        "clear",
+        "inc",
+    )
+    return any(getattr(kind, name) is not getattr(SimpleCache, name) for name in names)

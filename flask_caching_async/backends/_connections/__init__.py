@@ -1,0 +1,1 @@
+"""Connections to servers: pools of them, for all threads and for each loop that lives long."""

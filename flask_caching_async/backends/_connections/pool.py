@@ -1,0 +1,189 @@
+"""Connections to a server: a few of them, taken and given back, in both colours.
+
+A pool of our own because of three rules that drivers' pools do not all keep: a connection that
+failed or was cancelled in the middle of an operation, by whatever exception, is closed and never
+used again; whoever finds all of them taken waits instead of failing; and a forked child closes what
+it inherited without a word to the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+from ..._runtime.deadline import Deadline
+from ..._runtime.fork import forgets_parent
+
+__all__ = ["AsyncPool", "Opener", "SyncPool"]
+
+T = TypeVar("T")
+
+
+class Opener(Protocol):
+    """What a pool must know of one driver. An async one has ``async def open``."""
+
+    #: Exceptions after which the connection is as good as before: the server's own answers.
+    harmless: tuple[type[BaseException], ...]
+
+    def open(self) -> Any:
+        """A new connection."""
+        ...
+
+    def usable(self, connection: Any) -> bool:
+        """Whether a connection that lay idle still stands."""
+        ...
+
+    def close(self, connection: Any) -> Any:
+        """Close a connection; may be awaitable in an async opener."""
+        ...
+
+
+class SyncPool:
+    """Connections that threads share.
+
+    :param limit: how many there may be.
+    :param patience: seconds to wait for a free one.
+    """
+
+    def __init__(self, opener: Opener, limit: int, patience: float) -> None:
+        self.opener, self.limit, self.patience = opener, limit, patience
+        self._free: deque[Any] = deque()
+        self._slots = threading.BoundedSemaphore(limit)
+        self._closed = False
+        forgets_parent(self)
+
+    def run(self, use: Callable[[Any], T]) -> T:
+        """Give a connection to ``use``, and return what that returns.
+
+        :raises TimeoutError: if none became free in time.
+        """
+        slots = self._slots
+        if not slots.acquire(timeout=self.patience):
+            raise TimeoutError(f"all {self.limit} connections were busy for {self.patience} s")
+        try:
+            free, connection = self._free, self._take()
+            try:
+                result = use(connection)
+            except self.opener.harmless:
+                self._give_back(connection, free)
+                raise
+            except BaseException:
+                self._discard(connection)
+                raise
+            self._give_back(connection, free)
+            return result
+        finally:
+            slots.release()
+
+    def _take(self) -> Any:
+        while True:
+            try:
+                connection = self._free.pop()
+            except IndexError:
+                return self.opener.open()
+            if self.opener.usable(connection):
+                return connection
+            self._discard(connection)
+
+    def _give_back(self, connection: Any, free: deque[Any]) -> None:
+        free.append(connection)
+        if self._closed or free is not self._free:  # closed or renewed while it was in use
+            self._drain(free)
+
+    def _discard(self, connection: Any) -> None:
+        with contextlib.suppress(Exception):
+            self.opener.close(connection)
+
+    def _drain(self, free: deque[Any]) -> None:
+        while free:
+            with contextlib.suppress(IndexError):
+                self._discard(free.pop())
+
+    def renew(self) -> None:
+        """Close what is idle now, and what is in use as soon as it is given back."""
+        old, self._free = self._free, deque()
+        self._drain(old)
+
+    def close(self) -> None:
+        """Close everything, as :meth:`renew` does, and keep no connection any more."""
+        self._closed = True
+        self.renew()
+
+    def forget_parent(self) -> None:
+        """In a forked child: start anew, and leave the parent's connections to the parent."""
+        self._slots = threading.BoundedSemaphore(self.limit)
+        inherited, self._free = self._free, deque()
+        for connection in inherited:
+            self._discard(connection)  # its file descriptor only
+
+
+class AsyncPool:
+    """Connections that the tasks of one event loop share; see :class:`SyncPool`."""
+
+    def __init__(self, opener: Any, limit: int, patience: float) -> None:
+        self.opener, self.limit, self.patience = opener, limit, patience
+        self._free: deque[Any] = deque()
+        self._slots = asyncio.Semaphore(limit)
+        self._closed = False
+
+    async def run(self, use: Callable[[Any], Awaitable[T]]) -> T:
+        """Give a connection to ``use``, and return what that returns.
+
+        :raises TimeoutError: if none became free in time.
+        """
+        if self._slots.locked():
+            async with Deadline(self.patience):
+                await self._slots.acquire()
+        else:
+            await self._slots.acquire()  # at once
+        try:
+            free, connection = self._free, await self._take()
+            try:
+                result = await use(connection)
+            except self.opener.harmless:
+                await self._give_back(connection, free)
+                raise
+            except BaseException:
+                await self._discard(connection)
+                raise
+            await self._give_back(connection, free)
+            return result
+        finally:
+            self._slots.release()
+
+    async def _take(self) -> Any:
+        while True:
+            try:
+                connection = self._free.pop()
+            except IndexError:
+                return await self.opener.open()
+            if self.opener.usable(connection):
+                return connection
+            await self._discard(connection)
+
+    async def _give_back(self, connection: Any, free: deque[Any]) -> None:
+        free.append(connection)
+        if self._closed or free is not self._free:
+            await self._drain(free)
+
+    async def _discard(self, connection: Any) -> None:
+        with contextlib.suppress(Exception):
+            await self.opener.close(connection)
+
+    async def _drain(self, free: deque[Any]) -> None:
+        while free:
+            await self._discard(free.pop())
+
+    async def renew(self) -> None:
+        """Close what is idle now, and what is in use as soon as it is given back."""
+        old, self._free = self._free, deque()
+        await self._drain(old)
+
+    async def close(self) -> None:
+        """Close everything, as :meth:`renew` does, and keep no connection any more."""
+        self._closed = True
+        await self.renew()

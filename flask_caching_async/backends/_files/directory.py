@@ -1,0 +1,223 @@
+"""The files of :class:`FileSystemCache`: what is in them, how they are replaced and swept.
+
+.. code-block:: text
+
+    <cache_dir>/
+    ├── <hash>.fca          an entry: a value, or the tombstone of one
+    ├── <random>.fca-tmp    an entry that is being written
+    └── .fca-state/
+        ├── <hash>.stamp    a stamp
+        ├── <hash>.lock     a lease
+        ├── slot-00 … 3f    locks of the sections (a key uses the slot of its file name)
+        ├── sweep           lock of whoever sweeps
+        └── epoch           the mark of all absent keys, once there is a need for one
+
+An entry is a header and the serialized value; ``filesystemcache.py`` tells why it has a mark and a
+guard. Other files in the directory are never touched.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import secrets
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from .._versioned.contract import new_token
+from .lease import discard_lease
+from .locks import CREATE, READ, Section, begins_with, patiently, remove, slurp
+
+log = logging.getLogger(__name__)
+
+MAGIC = b"FCA\x01"
+VALUE, TOMBSTONE, STAMP = MAGIC + b"V", MAGIC + b"T", MAGIC + b"S"
+ENTRY_SUFFIX, STAMP_SUFFIX, LEASE_SUFFIX, TEMP_SUFFIX = ".fca", ".stamp", ".lock", ".fca-tmp"
+
+HEADER, _STAMP = struct.Struct("<5s3x12sdddQ"), struct.Struct("<5s3xd")
+HEADER_SIZE = HEADER.size
+
+
+class Record(NamedTuple):
+    """The header of an entry."""
+
+    kind: bytes
+    #: The id of the write that made it.
+    mark: Any
+    #: When the value expires; 0 for never.
+    expiry: float
+    #: Until when its mark must not be forgotten.
+    guard: float
+    written: float
+    #: Length of what follows the header.
+    size: int
+
+    def lives(self, now: float) -> bool:
+        """Whether there is a value that has not expired."""
+        return self.kind == VALUE and (not self.expiry or now < self.expiry)
+
+
+ABSENT = Record(b"absent", None, 0, 0, 0, 0)
+
+
+def damaged(path: str) -> Record:
+    """What stands for a file that is no readable entry: its identity is its mark."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        mark = new_token()  # equal to nothing, so nothing can be filled
+    else:
+        mark = f"{stat.st_ino}-{stat.st_ctime_ns}-{stat.st_size}"
+    return Record(b"damaged", mark, 0, math.inf, 0, 0)
+
+
+def pack(kind: bytes, payload: bytes, expiry: float, guard: float, now: float) -> bytes:
+    """A new entry, with an id of its own."""
+    mark = os.urandom(12)
+    return HEADER.pack(kind, mark, expiry, guard, now, len(payload)) + payload
+
+
+def parse(head: bytes, length: int) -> Record | None:
+    """The header of an entry; ``None`` if there is none, or if its file is cut off.
+
+    :param head: the file, or the beginning of it.
+    :param length: the length of the whole file.
+    """
+    if len(head) < HEADER_SIZE or head[:4] != MAGIC:
+        return None
+    record = Record._make(HEADER.unpack_from(head))
+    return record if length == HEADER_SIZE + record.size else None
+
+
+def look(path: str) -> Record:
+    """The header of an entry file, :data:`ABSENT`, or a :func:`damaged` one."""
+    try:
+        fd = os.open(path, READ)
+    except FileNotFoundError:
+        return ABSENT
+    except OSError:
+        return damaged(path)
+    try:
+        record = parse(os.read(fd, HEADER_SIZE), os.fstat(fd).st_size)
+    except OSError:
+        record = None
+    finally:
+        os.close(fd)
+    return record or damaged(path)
+
+
+class Paths(dict[str, str]):
+    """The file of each key, remembered: a hash costs a tenth of a whole read."""
+
+    def __init__(self, prefix: str, suffix: str, hash_method: Callable[[bytes], Any]) -> None:
+        self._prefix, self._suffix, self._hash = prefix, suffix, hash_method
+
+    def __missing__(self, key: str) -> str:
+        if not isinstance(key, str):
+            raise TypeError(f"a cache key must be a string, not {type(key).__name__}: {key!r}")
+        digest = self._hash(key.encode("utf-8", "surrogatepass")).hexdigest()
+        if len(self) >= 2048:
+            self.clear()
+        path = self[key] = f"{self._prefix}{digest}{self._suffix}"
+        return path
+
+
+class Directory:
+    """A cache directory: its paths, its sections, and how a file in it is replaced."""
+
+    SLOTS = 64
+    #: Seconds to wait for a section.
+    patience = 2.0
+
+    def __init__(self, path: str, mode: int, hash_method: Callable[[bytes], Any]) -> None:
+        self.path, self.mode = path, mode
+        self.state = os.path.join(path, ".fca-state")
+        self.entries = Paths(os.path.join(path, ""), ENTRY_SUFFIX, hash_method)
+        self.stamps = Paths(os.path.join(self.state, ""), STAMP_SUFFIX, hash_method)
+        self.leases = Paths(os.path.join(self.state, ""), LEASE_SUFFIX, hash_method)
+        self._epoch = os.path.join(self.state, "epoch")
+        self._slots = [os.path.join(self.state, f"slot-{n:02x}") for n in range(self.SLOTS)]
+
+    def section(self, path: str) -> Section:
+        """The critical section of a file: whoever changes it must be inside."""
+        slot = zlib.crc32(os.path.basename(path).encode()) % self.SLOTS
+        return Section(self._slots[slot], self.mode, self.patience)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Replace a file as a whole; readers see the old one or the new one."""
+        temp = os.path.join(os.path.dirname(path), secrets.token_hex(8) + TEMP_SUFFIX)
+        try:
+            self._create(temp, data)
+            patiently(os.replace, temp, path)
+        except BaseException:
+            remove(temp)
+            raise
+
+    def _create(self, path: str, data: bytes) -> None:
+        fd = os.open(path, CREATE, self.mode)
+        try:
+            if hasattr(os, "fchmod"):  # the umask does not count
+                os.fchmod(fd, self.mode)
+            written = os.write(fd, data)
+            while written < len(data):
+                written += os.write(fd, memoryview(data)[written:])
+        finally:
+            os.close(fd)
+
+    def mark_of_absence(self) -> Any:
+        """The mark of every key that has no file: ``None``, or the epoch if there is one."""
+        try:
+            return slurp(self._epoch)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return new_token()  # equal to nothing
+
+    def renew_absence(self) -> None:
+        """Change the mark of every key that has no file."""
+        with self.section(self._epoch):
+            self.write(self._epoch, new_token().encode())
+
+    def stamp(self, path: str, now: float) -> str | None:
+        """The token in a stamp file, unless it is missing, expired or damaged."""
+        try:
+            data = slurp(path)
+            kind, expiry = _STAMP.unpack_from(data)
+        except (OSError, struct.error):
+            return None
+        stands = kind == STAMP and (not expiry or now < expiry)
+        return data[_STAMP.size :].decode("ascii", "replace") or None if stands else None
+
+    def write_stamp(self, path: str, expiry: float) -> str:
+        """Put a new token into a stamp file."""
+        self.write(path, _STAMP.pack(STAMP, expiry) + (token := new_token()).encode())
+        return token
+
+    def listing(self, path: str, *suffixes: str) -> list[str]:
+        """The files of a directory whose names end like ours."""
+        names = os.listdir(path) if os.path.isdir(path) else []
+        return [os.path.join(path, name) for name in names if name.endswith(suffixes)]
+
+    def wipe(self) -> None:
+        """Remove all entries and stamps, and the leases that nobody holds.
+
+        A fill between its check and its write must not survive. One that found no file has checked
+        the epoch in the same section, so passing through all sections waits for it; one that
+        found a file has a name that is listed here.
+        """
+        self.renew_absence()
+        for slot in self._slots:
+            with Section(slot, self.mode, self.patience):
+                pass
+        for path in self.listing(self.path, ENTRY_SUFFIX):
+            with self.section(path):
+                if begins_with(path, MAGIC):
+                    remove(path)
+        for path in self.listing(self.state, STAMP_SUFFIX):
+            with self.section(path):
+                remove(path)
+        for path in self.listing(self.state, LEASE_SUFFIX):
+            discard_lease(path)

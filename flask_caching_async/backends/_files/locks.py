@@ -1,0 +1,251 @@
+"""Operations and locks on files, between threads and between processes.
+
+Two kinds. A *section* covers a few file operations (microseconds) on one key; a *lease* covers a
+whole computation. Both are ``flock`` on a file that is opened for the purpose, so one mechanism
+excludes threads and processes alike, and the kernel gives the lock back when its holder is killed.
+
+Rules that a change must keep:
+
+1. A lock belongs to an open file, and a forked child inherits open files. So each descriptor is
+   registered under a lock that also covers forking, and a child closes what it inherited.
+2. Nobody waits inside the kernel. A section polls, for a bounded time: a stopped process costs its
+   waiters that long, not for ever, and under gevent the wait lets other greenlets run. (Inside of
+   a section is plain file I/O, which does not switch greenlets; even where it sleeps, to try again
+   what Windows refused, another greenlet of the thread polls and cannot deadlock.)
+3. Nobody holds two sections at once, so their order does not matter.
+4. A lease file is unlinked only by whoever has it locked. So whoever locks one must check that its
+   path still names the file that was locked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from ..._runtime.fork import forget_in_child, held_while_forking
+from ...exceptions import BackendError, BackendTimeout
+
+__all__ = ["LockedFile", "Section", "age", "begins_with", "patiently", "remove", "slurp"]
+
+_BINARY = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+READ = os.O_RDONLY | _BINARY
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
+_FLAGS = os.O_RDWR | _BINARY
+_CHUNK = 1 << 16
+_HELD_BY_ANOTHER = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
+
+
+# --- file operations beside other processes ------------------------------------------------------
+
+
+def slurp(path: str) -> bytes:
+    """A whole file, with three system calls where it is small."""
+    fd = os.open(path, READ)
+    try:
+        data = os.read(fd, _CHUNK)
+        if len(data) < _CHUNK:
+            return data
+        parts = [data]
+        while part := os.read(fd, max(_CHUNK, os.fstat(fd).st_size)):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
+
+
+def patiently(operation: Callable[..., None], *args: Any) -> None:
+    """Do something that Windows and network drives refuse while others have the file open."""
+    for pause in (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128):
+        try:
+            return operation(*args)
+        except PermissionError:
+            time.sleep(pause)
+    return operation(*args)
+
+
+def remove(path: str) -> None:
+    """Unlink a file, unless somebody else did."""
+    try:
+        patiently(os.unlink, path)
+    except FileNotFoundError:
+        pass
+
+
+def begins_with(path: str, magic: bytes) -> bool:
+    """Whether a file begins with ``magic``, as far as it was written before the power failed."""
+    try:
+        return magic.startswith(slurp(path)[: len(magic)])
+    except OSError:
+        return False
+
+
+def age(path: str) -> float:
+    """Seconds since a file was written, on the clock of its file system."""
+    try:
+        return time.time() - os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+# --- sections -------------------------------------------------------------------------------------
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _flock(fd: int, acquire: bool) -> None:
+        # Locks are mandatory there: lock a byte far behind what others read.
+        os.lseek(fd, 1 << 30, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_NBLCK if acquire else msvcrt.LK_UNLCK, 1)
+else:
+    import fcntl
+
+    def _flock(fd: int, acquire: bool) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB if acquire else fcntl.LOCK_UN)
+
+
+_forking = threading.RLock()
+_open_files: set[LockedFile] = set()
+
+
+class LockedFile:
+    """A file that is open for locking, and that no forked child keeps open.
+
+    :param path: the file; with ``mode`` it is created where it is missing, and its directory too.
+    """
+
+    __slots__ = ("fd", "path")
+
+    def __init__(self, path: str, mode: int | None) -> None:
+        self.path = path
+        try:
+            self._open(_FLAGS)
+        except FileNotFoundError:
+            if mode is None:
+                raise
+            self._create(mode)
+
+    def _open(self, flags: int, mode: int = 0) -> None:
+        with _forking:
+            self.fd = os.open(self.path, flags, mode)
+            _open_files.add(self)
+
+    def _create(self, mode: int) -> None:
+        # Whoever may write to the cache directory may lock, too, whatever the umask is.
+        parent = os.path.dirname(self.path)
+        if not os.path.isdir(parent):
+            os.makedirs(parent, exist_ok=True)
+            with contextlib.suppress(OSError):
+                os.chmod(parent, stat.S_IMODE(os.stat(os.path.dirname(parent)).st_mode))
+        self._open(_FLAGS | os.O_CREAT, mode)
+        with contextlib.suppress(OSError):
+            os.chmod(self.path, mode)
+
+    def lock(self) -> bool:
+        """Try once to lock it."""
+        try:
+            _flock(self.fd, True)
+        except OSError as error:
+            if error.errno in _HELD_BY_ANOTHER:
+                return False
+            raise
+        return True
+
+    def close(self) -> None:
+        """Unlock and close it; after a fork, in the child, nothing is left to do."""
+        with _forking:
+            _open_files.discard(self)
+            fd, self.fd = self.fd, -1
+        if fd >= 0:
+            # Closing unlocks only when no child that is about to exec shares the open file.
+            with contextlib.suppress(OSError):
+                _flock(fd, False)
+            os.close(fd)
+
+    def is_current(self) -> bool:
+        """Whether its path still names this file."""
+        try:
+            return os.path.samestat(os.fstat(self.fd), os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+    def read(self) -> bytes:
+        """What is in it (it is small)."""
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        return os.read(self.fd, 4096)
+
+    def write(self, data: bytes) -> None:
+        """Replace what is in it; always the same length, so that there is nothing to cut off."""
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        os.write(self.fd, data)
+
+
+@forget_in_child
+def _close_inherited() -> None:
+    global _forking
+    _forking = threading.RLock()
+    for file in _open_files:
+        os.close(file.fd)
+        file.fd = -1
+    _open_files.clear()
+
+
+held_while_forking(lambda: _forking.acquire(), lambda: _forking.release())
+
+
+class Section:
+    """The short critical section of a key: ``with Section(...):``.
+
+    An ``OSError`` inside becomes a :class:`BackendError`.
+
+    :param path: the slot file to lock.
+    :param mode: what a new slot file may be.
+    :param patience: seconds to wait for whoever is inside.
+    """
+
+    __slots__ = ("_file", "_mode", "_path", "_patience")
+
+    def __init__(self, path: str, mode: int, patience: float) -> None:
+        self._path, self._mode, self._patience = path, mode, patience
+
+    def __enter__(self) -> None:
+        try:
+            self._file = LockedFile(self._path, self._mode)
+            try:
+                if not self._file.lock():
+                    self._wait()
+            except BaseException:
+                self._file.close()
+                raise
+        except OSError as error:
+            if isinstance(error, BackendError):
+                raise
+            raise BackendError(f"cannot lock {self._path!r}: {error}") from error
+
+    def _wait(self) -> None:
+        deadline, pause = time.monotonic() + self._patience, 0.0001
+        while not self._file.lock():
+            if time.monotonic() >= deadline:
+                raise BackendTimeout(
+                    f"{self._path!r} has been locked for more than {self._patience} s; "
+                    "a process that writes to this cache is stopped, or the disk is very slow"
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.002)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        if isinstance(error, OSError) and not isinstance(error, BackendError):
+            raise BackendError(f"the cache directory failed: {error}") from error

@@ -1,0 +1,143 @@
+"""Keeping a cache directory small: what is over, what is too much, what dead processes left."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import random
+
+from ...exceptions import BackendError
+from .directory import (
+    ABSENT,
+    ENTRY_SUFFIX,
+    HEADER,
+    LEASE_SUFFIX,
+    STAMP_SUFFIX,
+    TEMP_SUFFIX,
+    TOMBSTONE,
+    VALUE,
+    Directory,
+    Record,
+    look,
+)
+from .lease import discard_lease
+from .locks import LockedFile, age, remove
+
+__all__ = ["Sweeper"]
+
+log = logging.getLogger("flask_caching_async")
+
+#: Tombstones that a directory may always have; it may have ``threshold`` if that is more.
+_TOMBSTONES = 1000
+#: Writes between two looks at stamps, leases and temporary files; more where there are more.
+_TIDY_EVERY = 500
+#: Seconds after which a temporary file has no writer any more, and an unheld lease no reader.
+_TEMP_AGE, _LEASE_AGE = 3600, 60
+
+
+class Sweeper:
+    """Keeps a directory small without listing it at each write.
+
+    It counts what this process adds, and reads all headers when there may be too many values, or
+    when other processes may have added some. It makes room for a tenth of the threshold at once,
+    so the cost of a write does not depend on the size.
+
+    :param threshold: how many values may stay; 0 for any number.
+    """
+
+    def __init__(self, files: Directory, threshold: int) -> None:
+        self._files, self._threshold = files, threshold
+        self.restart()
+
+    def restart(self) -> None:
+        """Know nothing: where there is a threshold, the next new value makes it look."""
+        self._room = 0 if self._threshold > 0 else math.inf
+        # At random: processes that end before they have written so much sweep now and then, too.
+        self._until_sweep = random.randrange(_TIDY_EVERY)
+        self._until_tidy = random.randrange(_TIDY_EVERY)
+
+    def count(self, path: str, old: Record, data: bytes, now: float) -> None:
+        """Note that a file was written, outside of any section; sweep if it is time.
+
+        :param old: what it replaced.
+        :param data: the new file, which this sweep leaves alone.
+        """
+        self._until_tidy -= 1
+        self._until_sweep -= old is ABSENT
+        self._room -= data.startswith(VALUE) - old.lives(now)
+        if self._room >= 0 and self._until_sweep >= 0 and self._until_tidy >= 0:
+            return
+        try:
+            turn = LockedFile(os.path.join(self._files.state, "sweep"), self._files.mode)
+            with contextlib.closing(turn):
+                if turn.lock():  # else another process is at it
+                    self._sweep(path, now)
+        except (OSError, BackendError):  # what was written is there; try again some writes later
+            self._room = self._until_sweep = self._until_tidy = 16
+            log.debug("could not sweep %r", self._files.path, exc_info=True)
+
+    def _sweep(self, keep: str, now: float) -> None:
+        living, over = self._survey(now)
+        excess = self._threshold and len(living) - self._threshold
+        excess = excess + self._threshold // 10 if excess > 0 else 0
+        oldest = sorted((i for i in living if i[0] != keep), key=lambda item: item[1].written)
+        over += oldest[:excess]
+        for path, record in over:
+            self._retire(path, record, now)
+        self._thin_out([item for item in over if item[1].guard > now])
+        if self._until_tidy < 0:
+            self._tidy(now)
+        self._until_sweep = max(1000, len(living) + len(over))
+        if self._threshold > 0:
+            self._room = self._threshold - len(living) + excess
+            self._until_sweep = max(16, self._threshold // 8)
+
+    def _survey(self, now: float) -> tuple[list[tuple[str, Record]], list[tuple[str, Record]]]:
+        """The files of the values that live, and of all other entries."""
+        living, over = [], []
+        for path in self._files.listing(self._files.path, ENTRY_SUFFIX):
+            record = look(path)
+            if record.lives(now):
+                living.append((path, record))
+            elif record.kind in (VALUE, TOMBSTONE):
+                over.append((path, record))
+        return living, over
+
+    def _retire(self, path: str, seen: Record, now: float) -> None:
+        """Forget an entry, but not its mark before its guard is over."""
+        if seen.kind == TOMBSTONE and seen.guard > now:
+            return
+        with self._files.section(path):
+            if look(path).mark != seen.mark:
+                return
+            if seen.guard <= now:
+                remove(path)
+            else:
+                tombstone = Record(TOMBSTONE, seen.mark, seen.guard, seen.guard, seen.written, 0)
+                self._files.write(path, HEADER.pack(*tombstone))
+
+    def _thin_out(self, tombs: list[tuple[str, Record]]) -> None:
+        """Where there are too many tombstones, let the epoch stand for the older half of them."""
+        if len(tombs) <= max(_TOMBSTONES, self._threshold):
+            return
+        self._files.renew_absence()
+        for path, record in sorted(tombs, key=lambda item: item[1].guard)[: len(tombs) // 2]:
+            self._retire(path, record, math.inf)
+
+    def _tidy(self, now: float) -> None:
+        """Remove what dead processes left behind, and expired stamps."""
+        files = self._files
+        litter = files.listing(files.path, TEMP_SUFFIX)
+        litter += files.listing(files.state, STAMP_SUFFIX, LEASE_SUFFIX, TEMP_SUFFIX)
+        for path in litter:
+            if path.endswith(STAMP_SUFFIX) and files.stamp(path, now) is None:
+                with files.section(path):
+                    if files.stamp(path, now) is None:
+                        remove(path)
+            elif path.endswith(LEASE_SUFFIX) and age(path) > _LEASE_AGE:
+                discard_lease(path)
+            elif path.endswith(TEMP_SUFFIX) and age(path) > _TEMP_AGE:
+                remove(path)
+        self._until_tidy = max(_TIDY_EVERY, len(litter))

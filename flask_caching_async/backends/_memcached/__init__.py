@@ -1,0 +1,1 @@
+"""Memcached: its protocol, transports, and how values lie on the servers."""

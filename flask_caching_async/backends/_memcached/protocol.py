@@ -1,0 +1,208 @@
+"""Memcached's text protocol, without any I/O: what is sent, and how to understand the answers.
+
+Several commands are sent at once, to one server, and answered in their order. Drivers would wait
+for each answer before they send the next command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from ...exceptions import BackendError
+
+__all__ = [
+    "STORED",
+    "TOO_LARGE",
+    "Answers",
+    "Command",
+    "Item",
+    "add_to",
+    "delete",
+    "found_in",
+    "gets",
+    "portions",
+    "raise_errors",
+    "store",
+    "touch",
+]
+
+STORED, TOO_LARGE = b"STORED", b"SERVER_ERROR object too large for cache"
+
+#: All other answers of one line that leave the connection as good as before.
+KNOWN = frozenset((b"NOT_STORED", b"EXISTS", b"NOT_FOUND", b"DELETED", b"TOUCHED", STORED))
+NOT_A_NUMBER = b"CLIENT_ERROR cannot increment or decrement"
+
+#: How many names one command asks for, and how many commands and bytes one trip sends.
+NAMES, COMMANDS, SIZE = 100, 200, 1 << 20
+
+
+class Item(NamedTuple):
+    """What is under one name.
+
+    :param flags: a number that the client which stored it chose; ours is 0.
+    :param unique: changes whenever it is stored, but not when it is touched.
+    """
+
+    raw: bytes
+    flags: int
+    unique: bytes
+
+    @property
+    def text(self) -> str:
+        """A token that we stored."""
+        return self.raw.decode("utf-8", "replace")
+
+
+class Command(NamedTuple):
+    """Something to send.
+
+    :param at: the number of the server.
+    :param fetches: whether the answer is items by their names, and not one line.
+    """
+
+    at: int
+    sent: bytes
+    fetches: bool = False
+
+
+def gets(wanted: Iterable[tuple[int, str]]) -> list[Command]:
+    """Ask for items: one command for each server, or more if they are many.
+
+    :param wanted: ``(server, name)`` of each.
+    """
+    by_server: dict[int, dict[str, None]] = {}
+    for at, name in wanted:
+        by_server.setdefault(at, {})[name] = None
+    return [
+        Command(at, f"gets {' '.join(names[start : start + NAMES])}\r\n".encode(), True)
+        for at, names in ((at, list(names)) for at, names in by_server.items())
+        for start in range(0, len(names), NAMES)
+    ]
+
+
+def found_in(answers: Iterable[Any]) -> dict[str, Item]:
+    """All items in the answers of :func:`gets`."""
+    found: dict[str, Item] = {}
+    for answer in answers:
+        found.update(answer)
+    return found
+
+
+def store(
+    verb: str, place: tuple[int, str], raw: bytes, until: int = 0, unique: bytes = b""
+) -> Command:
+    """Store an item.
+
+    :param verb: ``set``, ``add`` (unless there is one) or ``cas`` (if it is still ``unique``).
+    :param until: seconds, at most 30 days; or the time since the epoch; 0 for ever; -1 is over.
+    """
+    head = f"{verb} {place[1]} 0 {until} {len(raw)}".encode()
+    return Command(place[0], b"%b %b\r\n%b\r\n" % (head, unique, raw))
+
+
+def delete(place: tuple[int, str]) -> Command:
+    """Delete an item."""
+    return Command(place[0], f"delete {place[1]}\r\n".encode())
+
+
+def touch(place: tuple[int, str], until: int) -> Command:
+    """Let an item live until another time."""
+    return Command(place[0], f"touch {place[1]} {until}\r\n".encode())
+
+
+def add_to(place: tuple[int, str], delta: int) -> Command:
+    """Change a number that is stored as digits; the server knows none below 0."""
+    verb = "incr" if delta >= 0 else "decr"
+    return Command(place[0], f"{verb} {place[1]} {abs(delta)}\r\n".encode())
+
+
+def portions(commands: Sequence[Command]) -> Iterator[Sequence[Command]]:
+    """Commands in portions, so small that all can be sent before the first answer is read."""
+    start = size = 0
+    for number, command in enumerate(commands):
+        if number > start and (number - start >= COMMANDS or size + len(command.sent) > SIZE):
+            yield commands[start:number]
+            start, size = number, 0
+        size += len(command.sent)
+    if start < len(commands):
+        yield commands[start:]
+
+
+class Answers:
+    """The answers of one server to some commands, as they arrive.
+
+    Whatever does not look like an answer to them is an error: then the connection must not be used
+    any more, because it may give the answer to another question.
+    """
+
+    def __init__(self, commands: Sequence[Command]) -> None:
+        #: Items by name, or a line, for each command.
+        self.done: list[Any] = []
+        self._fetches = [command.fetches for command in commands]
+        self._arrived = bytearray()
+        self._needed = 0
+        self._found: dict[str, Item] = {}
+
+    def feed(self, data: bytes) -> bool:
+        """Take what has arrived; whether that was all.
+
+        :raises BackendError: if it is no answer.
+        """
+        if not data:
+            raise BackendError("Memcached closed the connection")
+        self._arrived += data
+        if len(self._arrived) < self._needed:
+            return False
+        try:
+            used = self._read()
+        except ValueError as error:
+            raise BackendError(f"Memcached answered {bytes(self._arrived[:80])!r}") from error
+        del self._arrived[:used]
+        if len(self.done) < len(self._fetches):
+            return False
+        if self._arrived:
+            raise BackendError(f"Memcached answered more: {bytes(self._arrived[:80])!r}")
+        return True
+
+    def _read(self) -> int:
+        """Understand what is complete; how many bytes that were."""
+        arrived, start = self._arrived, 0
+        self._needed = 0
+        while len(self.done) < len(self._fetches):
+            end = arrived.find(b"\r\n", start)
+            if end < 0:
+                break
+            line = bytes(arrived[start:end])
+            if not self._fetches[len(self.done)]:
+                self.done.append(_checked(line))
+            elif line == b"END":
+                self.done.append(self._found)
+                self._found = {}
+            else:
+                word, name, flags, size, unique = line.split()
+                stop = end + 2 + int(size)
+                if word != b"VALUE" or not b"\r\n".startswith(arrived[stop : stop + 2]):
+                    raise ValueError(line)
+                if len(arrived) < stop + 2:
+                    self._needed = stop + 2 - start
+                    break
+                item = Item(bytes(arrived[end + 2 : stop]), int(flags), unique)
+                self._found[name.decode()] = item
+                end = stop
+            start = end + 2
+        return start
+
+
+def _checked(line: bytes) -> bytes:
+    if line in KNOWN or line.isdigit() or line.startswith((b"SERVER_ERROR", NOT_A_NUMBER)):
+        return line
+    raise ValueError(line)
+
+
+def raise_errors(answers: list[Any]) -> list[Any]:
+    """The answers, if all commands were carried out; a value that is too large is no error."""
+    for answer in answers:
+        if type(answer) is bytes and answer.startswith(b"SERVER_ERROR") and answer != TOO_LARGE:
+            raise BackendError(f"Memcached answered {answer.decode('utf-8', 'replace')}")
+    return answers

@@ -1,0 +1,187 @@
+"""How names and values lie on Memcached.
+
+Memcached cannot list its keys, so nobody can find what ``clear`` should remove. Therefore all that
+is set by hand is *sealed*: the token of the whole namespace stands in front of it, and the time
+until which it is good. ``clear`` drops that token, and what carries it is dead. (The server's own
+clock ticks once a second: it only decides when memory is freed.) What carries no seal was stored by
+the decorators, whose entries name that token among their stamps, or by somebody else.
+
+A value lies under ``<prefix><key>``, its mark under ``<prefix>~mark~<key>``, and so on. A name that
+Memcached would refuse becomes a digest, and so does a key that looks like a name of ours.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import time
+import zlib
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from cachelib.serializers import BaseRedisSerializer, BaseSerializer
+
+from ..._entries.entry import MISSING
+from ..._entries.times import NEVER, seconds
+from ..base import BaseCache
+
+__all__ = [
+    "SPACE",
+    "MemcachedValues",
+    "Seal",
+    "exptime",
+    "name_of",
+    "own_name",
+    "piece_name",
+    "split",
+]
+
+log = logging.getLogger("flask_caching_async")
+
+#: The stamp of everything under one prefix: the one that ``clear`` drops.
+SPACE = "~stamp~"
+
+#: Beyond as many seconds Memcached takes a number for a time since the epoch, which ends in 2038.
+RELATIVE, LATEST = 30 * 24 * 3600, 2**31 - 1
+
+_accepted = re.compile(r"[!-~]{1,250}").fullmatch
+#: Only names that were made here contain it.
+_OURS = "~~"
+
+
+def name_of(prefix: str, key: str) -> str:
+    """The name of a key on the server; nothing else has the same one."""
+    # Names with a tilde in front are ours: no key is the mark of another one.
+    full = prefix + key
+    if _accepted(full) and _OURS not in full and not key.startswith("~"):
+        return full
+    return _digest(prefix, full, b"key")
+
+
+def own_name(prefix: str, what: str) -> str:
+    """The name of something that belongs to the cache: a stamp, the mark of a key …"""
+    full = prefix + what
+    if _accepted(full) and _OURS not in full and what.startswith("~"):
+        return full
+    return _digest(prefix, full, b"own")
+
+
+def piece_name(name: str, number: int) -> str:
+    """The name of a piece of what lies under ``name``."""
+    full = f"{name}{_OURS}{number}"
+    return full if len(full) <= 250 else _digest("", full, b"piece")
+
+
+def _digest(prefix: str, full: str, kind: bytes) -> str:
+    what = full.encode("utf-8", "surrogatepass")
+    digest = blake2b(what, digest_size=24, person=kind).hexdigest()
+    kept = prefix if len(prefix) <= 100 and _accepted(prefix) and _OURS not in prefix else ""
+    return f"{kept}{_OURS}{digest}"
+
+
+def exptime(life: float) -> int:
+    """What to tell the server of something that must live for ``life`` seconds; 0 is for ever.
+
+    The server may end it one second early, so it is told one more.
+    """
+    if life == 0 or math.isinf(life):
+        return 0
+    whole = math.ceil(life) + 1
+    if whole <= RELATIVE:
+        return max(whole, 1)
+    until = int(time.time()) + whole
+    return until if until <= LATEST else 0
+
+
+class Seal(NamedTuple):
+    """What stands in front of a value that was set by hand.
+
+    :param token: the namespace's when it was set.
+    :param until: seconds since the epoch.
+    """
+
+    token: str
+    until: float
+
+    def around(self, payload: bytes) -> bytes:
+        """A sealed value."""
+        return b"%b%b %b\n%b" % (_SEAL, self.token.encode(), repr(self.until).encode(), payload)
+
+
+_SEAL = b"\x00fca "
+
+
+def split(raw: bytes) -> tuple[Seal | None, bytes]:
+    """A stored value without its seal, and the seal, if it has one."""
+    end = raw.find(b"\n", 0, 200)
+    if end < 0 or not raw.startswith(_SEAL):
+        return None, raw
+    try:
+        token, until = raw[len(_SEAL) : end].decode().split(" ")
+        return Seal(token, float(until)), raw[end + 1 :]
+    except ValueError:
+        return None, raw
+
+
+class MemcachedValues(BaseCache):
+    """What all Memcached backends know about names and values."""
+
+    #: Turns values into bytes and back: anything with cachelib's ``dumps`` and ``loads``.
+    serializer: BaseSerializer
+    shared = True
+    _told: dict[str, None]
+
+    def _prefix(self) -> str:
+        prefix: str | Callable[[], str] = self.key_prefix
+        return prefix if isinstance(prefix, str) else str(prefix())
+
+    def _life(self, timeout: Any) -> float:
+        """A timeout in seconds; ``NEVER`` is for ever."""
+        life = seconds(self.default_timeout if timeout is None else timeout)
+        return life or NEVER
+
+    def _open(self, raw: Any, flags: int, token: str | None) -> Any:
+        """The value in what was stored, or ``MISSING`` where it is dead or cannot be read.
+
+        :param token: the namespace's, ``None`` if it has none.
+        """
+        if type(raw) is not bytes:  # a client has decoded it, or found nothing
+            return MISSING if raw is None else raw
+        seal, payload = split(raw)
+        if not self._holds(seal, token):
+            return MISSING
+        try:
+            return self._loads(payload, flags)
+        except Exception:
+            return MISSING
+
+    def _holds(self, seal: Seal | None, token: str | None) -> bool:
+        """Whether what is under a seal was not cleared, and is not over."""
+        return seal is None or (seal.token == token and self.clock() < seal.until)
+
+    def _loads(self, raw: bytes, flags: int) -> Any:
+        """A value without its seal.
+
+        :param flags: 0 is ours. Others have agreed on the meaning of some: 1 pickle, 2 and 4 a
+            number, 8 compressed, 16 text.
+        """
+        if flags & 8:
+            raw = zlib.decompress(raw)
+        kind = flags & ~8
+        if kind == 16:
+            return raw.decode()
+        if kind in (2, 4):
+            return int(raw)
+        if kind == 1 and isinstance(self.serializer, BaseRedisSerializer):
+            raw = b"!" + raw  # that is how it knows a pickle
+        return self.serializer.loads(raw)
+
+    def _too_large(self, key: str) -> None:
+        """Say once that the value of a key is too large for the server."""
+        if key not in self._told:
+            log.warning("not stored: the value of %r is too large for Memcached", key)
+        self._told[key] = None
+        while len(self._told) > 1000:
+            del self._told[next(iter(self._told))]

@@ -1,0 +1,1 @@
+"""Redis and Valkey: scripts, transports, and how values lie on the server."""

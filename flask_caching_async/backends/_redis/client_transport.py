@@ -1,0 +1,233 @@
+"""Wires to Redis over a client: a cluster's, or one whose connections are its own business.
+
+They have the verbs of those in ``_rediswire.py``. Such clients raise when all their connections are
+taken, so that the wires let no more calls in at a time than they have connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from ..._runtime.deadline import Deadline
+
+__all__ = ["AsyncClientWire", "ClientWire", "Made"]
+
+Command = Sequence[Any]
+
+
+class Made:
+    """A client that connects when it is made: by one thread, whose attempt everybody waits for.
+
+    :param make: makes it. A cluster's asks one node after the other, however many are dead.
+    :param patience: seconds that a caller waits for it; the attempt goes on.
+    """
+
+    def __init__(self, make: Callable[[], Any], patience: float) -> None:
+        self._make, self._patience = make, patience
+        self._lock = threading.Lock()
+        self._attempt: Future[Any] | None = None
+
+    def get(self) -> Any:
+        """The client.
+
+        :raises Exception: what making it raised; the next call tries anew.
+        """
+        with self._lock:
+            attempt = self._attempt
+            if attempt is None or (attempt.done() and attempt.exception() is not None):
+                attempt = self._attempt = Future()
+                threading.Thread(target=self._try, args=(attempt,), daemon=True).start()
+        return attempt.result(self._patience)
+
+    def forget(self) -> None:
+        """Let the next call make a new one: this one was closed."""
+        with self._lock:
+            self._attempt = None
+
+    def _try(self, attempt: Future[Any]) -> None:
+        try:
+            attempt.set_result(self._make())
+        except BaseException as error:
+            attempt.set_exception(error)
+
+
+class ClientWire:
+    """The blocking wire over a client of redis-py's kind.
+
+    :param make: gives the client; called when it is first needed, since that may connect.
+    :param limit: how many calls there may be at a time.
+    :param patience: seconds to wait until one more may be made.
+    :param owned: whether the client is to be closed with the wire.
+    :param forget: called when it was closed.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        limit: int,
+        patience: float,
+        cluster: bool = False,
+        owned: bool = True,
+        forget: Callable[[], Any] = lambda: None,
+    ) -> None:
+        self._make, self._cluster, self._owned = make, cluster, owned
+        self._forget, self._lock = forget, threading.Lock()
+        self._users, self._closing = 0, False
+        self._limit, self._patience = limit, patience
+        self._slots: Any = threading.BoundedSemaphore(limit)
+        self._client: Any = None
+
+    @property
+    def client(self) -> Any:
+        """The client."""
+        if self._client is None:
+            self._client = self._make()
+        return self._client
+
+    async def _call(self, call: Callable[[], Any]) -> Any:
+        """What the client answers."""
+        if not self._slots.acquire(timeout=self._patience):
+            raise TimeoutError(f"all {self._limit} connections were busy for {self._patience} s")
+        with self._lock:
+            self._users += 1
+        try:
+            return call()
+        finally:
+            with self._lock:
+                self._users -= 1
+            if self._closing:
+                self._close_unused()
+            self._slots.release()
+
+    async def run(self, *command: Any, **options: Any) -> Any:
+        """One command."""
+        return await self._call(lambda: self.client.execute_command(*command, **options))
+
+    async def batch(self, commands: Sequence[Command]) -> list[Any]:
+        """Several commands in one trip, or one for each node."""
+
+        def execute() -> Any:
+            pipeline = self.client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command, **self._where(command))
+            return pipeline.execute()
+
+        return await self._call(execute)  # type: ignore[no-any-return]
+
+    def _where(self, command: Command) -> dict[str, Any]:
+        """On which node a script runs: a cluster's pipeline would ask a server for that."""
+        if not self._cluster or command[0] != "EVAL":
+            return {}
+        return {"target_nodes": self.client.get_node_from_key(command[3])}
+
+    async def mget(self, names: Sequence[str]) -> Any:
+        """The values of several names, in one trip to each node."""
+        if self._cluster:
+            return await self._call(lambda: self.client.mget_nonatomic(*names))
+        return await self.run("MGET", *names)
+
+    async def sweep(self, pattern: str) -> None:
+        """Remove all keys that match, in batches, on every node."""
+        for node in await self._nodes():
+            where = {} if node is None else {"target_nodes": node}
+            cursor = 0
+            while True:
+                scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
+                cursor, names = _page(await self.run(*scan, **where))
+                if names and self._cluster:
+                    await self.batch([("UNLINK", name) for name in names])
+                elif names:
+                    await self.run("UNLINK", *names)
+                if cursor == 0:
+                    break
+
+    async def _nodes(self) -> list[Any]:
+        return list(self.client.get_primaries()) if self._cluster else [None]
+
+    async def close(self) -> None:
+        """Close the client, if it is ours, when no thread uses it any more."""
+        self._closing = True
+        self._close_unused()
+
+    def _close_unused(self) -> None:
+        with self._lock:
+            if self._users or self._client is None:
+                return
+            client, self._client = self._client, None
+            self._forget()
+        if self._owned:
+            client.close()
+            for node in client.get_nodes():  # it leaves them open where it was made of a URL
+                if node.redis_connection is not None:
+                    node.redis_connection.connection_pool.disconnect()
+
+
+class AsyncClientWire(ClientWire):
+    """The wire of one event loop, over a cluster's client that was made for it.
+
+    :param patience: seconds for one operation, the wait until it may be made included.
+    """
+
+    def __init__(self, make: Callable[[], Any], limit: int, patience: float) -> None:
+        super().__init__(make, limit, patience, cluster=True)
+        self._slots = asyncio.Semaphore(limit)
+
+    async def _call(self, call: Callable[[], Any]) -> Any:
+        async with Deadline(self._patience), self._slots:
+            late = self._closing  # by somebody who still has this wire
+            self._users += 1
+            try:
+                return await _never_swallowing(self._ready(call))
+            finally:
+                self._users -= 1
+                if late and not self._users:
+                    await self.client.aclose()
+
+    async def _ready(self, call: Callable[[], Any]) -> Any:
+        # The client does so by itself, but then its first commands, where several are made at the
+        # same time, take each other's connections away (redis-py 8.1).
+        await self.client.initialize()
+        return await call()
+
+    def _where(self, command: Command) -> dict[str, Any]:
+        return {}  # it knows by itself
+
+    async def _nodes(self) -> list[Any]:
+        await self._call(self.client.initialize)
+        return await super()._nodes()
+
+    async def close(self) -> None:
+        """Close the client, as soon as the calls that are under way have ended."""
+        self._closing = True
+        if self._client is not None:
+            async with Deadline(2 * self._patience):  # no call takes longer than half of it
+                while self._users:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)  # noqa: ASYNC110
+                await self._client.aclose()
+
+
+async def _never_swallowing(call: Coroutine[Any, Any, Any]) -> Any:
+    """What a call gives; cancelled if the task was cancelled meanwhile.
+
+    The client uses ``asyncio.wait_for``, which swallows that on Python 3.11 when the result comes
+    at the same time.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    before = task.cancelling()
+    result = await call
+    if task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result
+
+
+def _page(answer: Any) -> tuple[int, Any]:
+    """A page of SCAN; a cluster's client tells by node where it goes on."""
+    cursor, names = answer
+    if isinstance(cursor, dict):
+        (cursor,) = cursor.values()
+    return int(cursor), names

@@ -1,0 +1,252 @@
+"""From what a user says about Redis to the wires that lead there."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import redis
+import redis.asyncio
+import redis.asyncio.cluster
+import redis.asyncio.sentinel
+import redis.cluster
+import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.retry import Retry
+
+from ...exceptions import ConfigurationError
+from .._connections.per_loop import Wires
+from .client_transport import AsyncClientWire, ClientWire, Made
+from .transport import LIMIT, AsyncWire, Target, Wire, taken_by, target_of
+
+__all__ = ["client", "cluster", "from_url", "sentinel", "wires"]
+
+#: What our constructors take themselves; everything else is for the client.
+OURS = (
+    "default_timeout",
+    "key_prefix",
+    "ignore_delete_many_errors",
+    "connect_timeout",
+    "operation_timeout",
+    "max_connections",
+    "socket_timeout",
+    "socket_connect_timeout",
+)
+
+
+def client(host: str, port: int, password: Any, db: int, options: Mapping[str, Any]) -> Any:
+    """A client of redis-py; nothing connects yet.
+
+    :raises ConfigurationError: if it does not take these options.
+    """
+    try:
+        return redis.Redis(host=host, port=int(port), password=password, db=int(db), **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"redis.Redis does not take these settings: {error}") from error
+
+
+def from_url(url: str, db: int, password: Any, kwargs: dict[str, Any]) -> Any:
+    """A client for a URL; what the URL says wins.
+
+    :param kwargs: what the backend is given: the client's own options are taken out of it, and
+        what the URL says about times and limits is put into it.
+    :raises ConfigurationError: if it is none, or if redis-py does not know an option.
+    """
+    said = _parsed(url)
+    kwargs.update({name: said[name] for name in said.keys() & OURS})
+    options = {name: kwargs.pop(name) for name in list(kwargs) if name not in OURS}
+    if password:
+        options = {"password": password, **options}
+    _check(options | said, taken_by(said.get("connection_class", redis.Connection)))
+    try:
+        return redis.Redis.from_url(url, db=db, **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"redis.Redis does not take these settings: {error}") from error
+
+
+def _parsed(url: str) -> dict[str, Any]:
+    """What a URL says.
+
+    :raises ConfigurationError: if it is none.
+    """
+    try:
+        return dict(parse_url(url))
+    except (AttributeError, TypeError, ValueError) as error:
+        # It may contain a password.
+        shown = re.sub("://.*", "://...", url) if isinstance(url, str) else repr(url)
+        raise ConfigurationError(
+            f"CACHE_REDIS_URL must be redis://, rediss:// (TLS) or unix://, not {shown}: {error}"
+        ) from None
+
+
+def _check(names: Iterable[str], *takes: Iterable[str]) -> None:
+    """Refuse options that redis-py would drop without a word.
+
+    :raises ConfigurationError: if there are any.
+    """
+    known = {"connection_class", *OURS, *inspect.signature(redis.Redis).parameters}
+    unknown = sorted(set(names).difference(known, *takes))
+    if unknown:
+        raise ConfigurationError(f"redis-py knows no option {', '.join(map(repr, unknown))}")
+
+
+def wires(ready: Any, connect: float, operation: float, limit: int | None) -> Wires:
+    """The wires for a client of either colour.
+
+    :raises ConfigurationError: if it cannot be used.
+    """
+    if _decodes(ready):
+        raise ConfigurationError("decode_responses is not supported by RedisCache")
+    pool = getattr(ready, "connection_pool", None)
+    target = None if pool is None else target_of(ready, connect, operation, limit)
+    if target is not None:
+        native = (lambda: AsyncWire(target)) if target.in_both_colours else None
+        made = Wires(lambda: Wire(target), native)
+        twin = ready if isinstance(ready, redis.Redis) else _sync_twin(target)
+        made.client = lambda: twin
+        return made
+    execute = getattr(ready, "execute_command", None)
+    if isinstance(ready, redis.asyncio.Redis) or inspect.iscoroutinefunction(execute):
+        raise ConfigurationError(
+            f"{type(ready).__name__} cannot be used from sync code, which every app has: give "
+            "CACHE_REDIS_HOST a redis.Redis or a plain redis.asyncio.Redis, or use CACHE_REDIS_URL"
+        )
+    if not callable(execute):
+        raise ConfigurationError(
+            f"CACHE_REDIS_HOST must be a host name or a client of redis-py, not {ready!r}"
+        )
+    clustered = hasattr(ready, "mget_nonatomic")
+    limit = min(limit or LIMIT, _limit_of(ready))
+    made = Wires(lambda: ClientWire(lambda: ready, limit, operation, clustered, owned=False))
+    made.client, made.clustered = lambda: ready, clustered
+    return made
+
+
+def _decodes(ready: Any) -> bool:
+    """Whether a client gives text instead of bytes."""
+    try:
+        return bool(ready.get_encoder().decode_responses)
+    except AttributeError:  # no client of redis-py
+        return False
+
+
+def _limit_of(ready: Any) -> int:
+    """How many connections a client has at most, to one node if it is a cluster's."""
+    if hasattr(ready, "get_default_node"):
+        ready = getattr(ready.get_default_node(), "redis_connection", None)
+    limit = getattr(getattr(ready, "connection_pool", None), "max_connections", None)
+    return limit if isinstance(limit, int) and limit > 0 else LIMIT
+
+
+def _sync_twin(target: Target) -> redis.Redis:
+    """A sync client with the settings of an async one."""
+    pool = redis.ConnectionPool(target.kind, **target.settings)
+    return redis.Redis(connection_pool=pool)
+
+
+# --- sentinels ------------------------------------------------------------------------------------
+
+
+def sentinel(
+    where: tuple[Any, str],
+    settings: Mapping[str, Any],
+    sentinel_settings: Mapping[str, Any],
+    budget: tuple[float, float],
+    limit: int | None,
+) -> Wires:
+    """The wires to the master that sentinels know; reads go there, too.
+
+    :param where: ``(host, port)`` of each sentinel, and the name of the master.
+    """
+    (addresses, master), (connect, operation) = where, budget
+    # All of them may have to be asked before one answers.
+    patience = connect / len(addresses)
+    asking = {
+        **sentinel_settings,
+        "socket_timeout": patience,
+        "socket_connect_timeout": patience,
+    }
+    settings = {name: value for name, value in settings.items() if value is not None}
+    sync = redis.sentinel.Sentinel(
+        addresses, sentinel_kwargs={**asking, "retry": Retry(NoBackoff(), 0)}, **settings
+    )
+    plain = redis.Redis(**settings)  # only to hear what it makes of the settings
+    target = target_of(plain, connect, operation, limit)
+    assert target is not None
+    for name in ("host", "port"):
+        target.settings.pop(name, None)
+    target.master = lambda: sync.discover_master(master)
+
+    def on_loop() -> AsyncWire:
+        asking_here = {**asking, "retry": AsyncRetry(NoBackoff(), 0)}
+        here = redis.asyncio.sentinel.Sentinel(addresses, sentinel_kwargs=asking_here, **settings)
+        own = Target(target.kind, target.settings, connect, operation, target.limit)
+        own.amaster = lambda: here.discover_master(master)
+        own.aclosing = here.aclose if hasattr(here, "aclose") else _close_all(here)
+        return AsyncWire(own)
+
+    made = Wires(lambda: Wire(target), on_loop if target.in_both_colours else None)
+    by_hand = sync.master_for(master)
+    made.client = lambda: by_hand
+    return made
+
+
+def _close_all(here: Any) -> Callable[[], Any]:
+    async def close() -> None:
+        for one in here.sentinels:
+            await one.aclose()
+
+    return close
+
+
+# --- clusters -------------------------------------------------------------------------------------
+
+
+def cluster(
+    where: tuple[list[tuple[str, int]], str | None],
+    settings: dict[str, Any],
+    budget: tuple[float, float],
+    limit: int | None,
+) -> Wires:
+    """The wires to a cluster.
+
+    :param where: some of its nodes, or a URL.
+    :raises ConfigurationError: if redis-py does not know an option, or the URL is none.
+    """
+    (nodes, url), (connect, operation) = where, budget
+    said = _parsed(url) if url else {}
+    kinds = (redis.RedisCluster, redis.asyncio.RedisCluster)
+    _check(settings | said, *(inspect.signature(kind).parameters for kind in kinds))
+    limit = int(said.get("max_connections", limit or LIMIT))
+    settings = {
+        "protocol": 2,
+        **{name: value for name, value in settings.items() if value is not None},
+        "socket_connect_timeout": said.get("socket_connect_timeout", connect),
+        "socket_timeout": said.get("socket_timeout", operation),
+        "max_connections": limit + 1,  # one to ask where the slots are, while all others are busy
+    }
+
+    def make(kind: Any, node: Any, retry: Any) -> Any:
+        # It follows slots that have moved all the same.
+        more = {**settings, "retry": retry(NoBackoff(), 0)}
+        if url:
+            return kind.from_url(url, **more)
+        return kind(startup_nodes=[node(*address) for address in nodes], **more)
+
+    def now() -> Any:
+        return make(redis.RedisCluster, redis.cluster.ClusterNode, Retry)
+
+    def later() -> Any:
+        return make(redis.asyncio.RedisCluster, redis.asyncio.cluster.ClusterNode, AsyncRetry)
+
+    def blocking() -> ClientWire:
+        one = Made(now, connect)
+        return ClientWire(one.get, limit, operation, cluster=True, forget=one.forget)
+
+    made = Wires(blocking, lambda: AsyncClientWire(later, limit, connect + operation))
+    made.client, made.clustered = lambda: made.blocking().client, True
+    return made

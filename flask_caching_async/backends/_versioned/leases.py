@@ -1,0 +1,119 @@
+"""Leases that are taken over a network, and the thread that renews those of living holders."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..._runtime.fork import forget_in_child
+from .contract import Lease, new_token
+
+__all__ = ["RemoteLease"]
+
+log = logging.getLogger("flask_caching_async")
+
+#: How many holders back a lease remembers that their values were not shared.
+NOTED = 100
+
+
+class RemoteLease(Lease):
+    """What is known of a lease on a server; the backend's ``claim`` and ``release`` do the work.
+
+    :param name: where it is kept.
+    :param life: seconds that others wait for its holder. The lease of a dead one ends in a third of
+        that: one of them follows it then, before all of them have lost patience.
+    :param renew: lets it live for that long again; called in a thread of its own.
+    """
+
+    def __init__(self, name: str, life: float, renew: Callable[[RemoteLease], Any]) -> None:
+        self.name, self.life, self._renew = name, max(life / 3, 0.05), renew
+        self.token = new_token()
+        #: The last holders that released it and said that their values are for nobody else.
+        self.rejected: str | None = None
+        self.held = False
+        self.due = 0.0
+        #: For backends that give it back by comparing versions.
+        self.version: Any = None
+
+    @property
+    def milliseconds(self) -> int:
+        """Its life as Redis counts."""
+        return int(self.life * 1000)
+
+    def unshared(self, holder: str | None) -> bool:
+        """Whether ``holder`` released it with ``shared=False``."""
+        return holder is not None and holder in (self.rejected or "").split()
+
+    @property
+    def note(self) -> str:
+        """What is left for those who wait for this holder, or for one before it."""
+        return " ".join([self.token, *(self.rejected or "").split()[:NOTED]])
+
+    def taken(self) -> None:
+        """It is ours: renew it until :meth:`given_back`."""
+        self.held, self.holder = True, self.token
+        _renewer.add(self)
+
+    def given_back(self) -> None:
+        """It is not ours any more."""
+        self.held = False
+        _renewer.drop(self)
+
+    def renew(self) -> None:
+        """Let it live on; a failure only lets it end earlier."""
+        try:
+            if self.held and not self._renew(self):
+                self.given_back()  # it ended, and somebody else may have it
+        except Exception as error:
+            log.debug("a lease could not be renewed: %r", error)
+
+
+class _Renewer:
+    """One thread for all leases of this process; it sleeps while there are none."""
+
+    def __init__(self) -> None:
+        self._leases: set[RemoteLease] = set()
+        self._change = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._wakes = float("inf")
+
+    def add(self, lease: RemoteLease) -> None:
+        lease.due = time.monotonic() + lease.life / 3
+        with self._change:
+            self._leases.add(lease)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(
+                    target=self._run, name="flask-caching-async-leases", daemon=True
+                )
+                self._thread.start()
+            elif lease.due < self._wakes:
+                self._change.notify()
+
+    def drop(self, lease: RemoteLease) -> None:
+        with self._change:
+            self._leases.discard(lease)
+
+    def _run(self) -> None:
+        while True:
+            with self._change:
+                self._wakes = min((lease.due for lease in self._leases), default=float("inf"))
+                left = self._wakes - time.monotonic()
+                if left > 0:
+                    self._change.wait(min(left, threading.TIMEOUT_MAX))
+                now = time.monotonic()
+                due = [lease for lease in self._leases if lease.due <= now]
+            for lease in due:
+                lease.due = time.monotonic() + lease.life / 3
+                lease.renew()
+
+
+_renewer = _Renewer()
+
+
+@forget_in_child
+def _forget_parent() -> None:
+    global _renewer
+    _renewer = _Renewer()

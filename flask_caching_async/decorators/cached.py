@@ -1,0 +1,342 @@
+"""What ``cached`` does: keys of pages, and what a page may be stored for.
+
+The key of a page grows in levels, and each level can be deleted with all that is above it::
+
+    view//works                                  the path: the base of all its variants
+    view//works<hash of the query string>        with query_string=True
+    view//works<...>@example.org|<hash>          with many hosts, or vary_on
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from werkzeug.exceptions import HTTPException
+
+from .._flow.callbacks import aask, ask_now
+from .._flow.policy import Fate, Job
+from .._frameworks.responses import fate_of, shown
+from .._runtime.colour import run_now
+from ..exceptions import CacheWarning, ColourError, ConfigurationError, NotInitializedError
+from ..keys import canonical, digest, query_key, query_pairs, signature_of
+from ..signals import cache_view_hit, cache_view_miss, tell
+from .plan import Options, Plan, State
+
+__all__ = ["ViewPlan"]
+
+
+class ViewPlan(Plan):
+    """A cached view, or another function under a key of its own."""
+
+    answers = (HTTPException,)
+
+    def __init__(
+        self,
+        cache: Any,
+        function: Callable[..., Any],
+        options: Options,
+        key_prefix: str | Callable[[], Any],
+        query_string: bool,
+        make_cache_key: Callable[..., Any] | None,
+        response_hit_indication: bool | None,
+        vary_on: str | Callable[[], Any] | Iterable[Any],
+    ) -> None:
+        if make_cache_key is not None and not callable(make_cache_key):
+            raise TypeError(f"make_cache_key must be callable, not {make_cache_key!r}")
+        self.key_prefix = key_prefix
+        self.query_string = query_string
+        self.make_key = make_cache_key
+        self.indicate = bool(response_hit_indication)
+        self.vary_on = tuple(
+            [vary_on] if isinstance(vary_on, str) or callable(vary_on) else vary_on
+        )
+        for vary in self.vary_on:
+            if not (callable(vary) or isinstance(vary, str)):
+                raise ConfigurationError(
+                    f"vary_on takes header names, 'cookie:NAME' and callables, not {vary!r}"
+                )
+        #: Whether the key is the user's own word, so that any method may be cached with it.
+        self.own_key = bool(
+            make_cache_key
+            or callable(key_prefix)
+            or (isinstance(key_prefix, str) and "%s" not in key_prefix)
+        )
+        self.lean = not (
+            make_cache_key or callable(key_prefix) or query_string or self.indicate or self.vary_on
+        )
+        super().__init__(cache, function, options)
+        self.stamp = f"v:{self.name}"
+        self.default_make_cache_key = self.default_key
+        self._warned: set[str] = set()
+        self._names = [
+            p.name
+            for p in signature_of(function).parameters.values()
+            if p.kind is p.POSITIONAL_OR_KEYWORD
+        ]
+
+    def callbacks(self) -> dict[str, Callable[..., Any]]:
+        """Everything that is called, by the name of its argument."""
+        found = super().callbacks()
+        if self.make_key:
+            found["make_cache_key"] = self.make_key
+        if callable(self.key_prefix):
+            found["key_prefix"] = self.key_prefix
+        found.update(
+            {f"vary_on[{n}]": vary for n, vary in enumerate(self.vary_on) if callable(vary)}
+        )
+        return found
+
+    def signal(self, hit: bool, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Tell the listeners of a hit or a miss."""
+        which = cache_view_hit if hit else cache_view_miss
+        tell(which, cache=self.cache, cache_key=key, args=args, kwargs=kwargs)
+
+    def dress(self, shell: Any) -> None:
+        """Give the decorated function its attributes."""
+
+        async def amake_cache_key(*args: Any, **kwargs: Any) -> str:
+            return await self.key_for(args, kwargs, aask)
+
+        shell.make_cache_key, shell.amake_cache_key = self.default_make_cache_key, amake_cache_key
+
+    # --- the values -------------------------------------------------------------------------------
+
+    def fate(self, value: Any, job: Job) -> Fate:
+        """Whether the answer may be given to others."""
+        return fate_of(value, job.context.binding.settings.store_private)
+
+    def shown(self, value: Any) -> Any:
+        """What callbacks are given: an ``abort()`` as the response that it becomes."""
+        return shown(value)
+
+    def lifetime(self, value: Any) -> Any:
+        """A ``CachedResponse`` has a timeout of its own."""
+        own = None
+        if hasattr(value, "status_code"):
+            # The timeout of Quart's responses is that of sending them.
+            name = "cache_timeout" if hasattr(value, "data_body_class") else "timeout"
+            own = getattr(value, name, None)
+        return self.wrapper.cache_timeout if own is None else own
+
+    def named(self, args: tuple[Any, ...]) -> dict[str, Any]:
+        """Positional arguments of the view by their names."""
+        return dict(zip(self._names, args, strict=False))
+
+    # --- the key ----------------------------------------------------------------------------------
+
+    def replaced_key(self) -> Callable[..., Any] | None:
+        """The function that a user put in the place of ``make_cache_key``, if any."""
+        current = self.wrapper.make_cache_key
+        return None if current is self.default_make_cache_key else current
+
+    def quick_key(self, state: State, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """The key of a view about which nobody need be asked; ``None`` for the careful way."""
+        if self.wrapper.make_cache_key is not self.default_make_cache_key:
+            return None
+        host = state.binding.host
+        if self.own_key:
+            source = self.source(state.binding.settings)
+            return None if source or callable(self.options.tags) else str(self.key_prefix)
+        request = host.request()
+        if request is None or request.method not in ("GET", "HEAD") or host.many_hosts:
+            return None
+        if self.options.source_check or state.binding.settings.source_check:
+            return None
+        return self.key_prefix % request.path  # type: ignore[no-any-return]
+
+    def questions(
+        self, state: State, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[Callable[[], Any]]:
+        """The key or its prefix, what it varies on, and the tags."""
+        asked: list[Callable[[], Any]] = []
+        replaced = self.replaced_key()
+        if self.make_key:
+            asked.append(functools.partial(self.make_key, *args, **kwargs))
+        elif replaced:
+            asked.append(functools.partial(replaced, *args, **{"use_request": True, **kwargs}))
+        elif callable(self.key_prefix):
+            asked.append(self.key_prefix)
+        asked += [vary for vary in self.vary_on if callable(vary)]
+        return [*asked, *super().questions(state, args, kwargs)]
+
+    def assemble(
+        self, state: State, args: tuple[Any, ...], kwargs: dict[str, Any], answers: Sequence[Any]
+    ) -> tuple[str, tuple[str, ...]] | None:
+        """The key and the stamps of this request's page."""
+        given, request = list(answers), state.binding.host.request()
+        tags = self.tag_stamps(given)
+        if self.make_key or self.replaced_key():
+            levels = [str(given.pop(0))]
+        else:
+            prefix = given.pop(0) if callable(self.key_prefix) else self.key_prefix
+            if not self.own_key and request is not None and request.method not in ("GET", "HEAD"):
+                return None
+            levels = self.request_levels(state, prefix)
+        if self.vary_on:
+            levels.append(f"{levels[-1]}|{self._variant(request, given)}")
+        below = [f"b:{level}" for level in dict.fromkeys(levels[:-1]) if level != levels[-1]]
+        return levels[-1], (self.stamp, *below, *tags)
+
+    def request_levels(self, state: State, prefix: Any) -> list[str]:
+        """The levels of the current request's key, but for what it varies on."""
+        host, pairs, path = state.binding.host, None, ""
+        if self.query_string:
+            pairs = list(self._need(host.request()).args.items(multi=True))
+        if not self.own_key:
+            path = self._need(host.request()).path
+        levels = self.levels(state.binding.settings, prefix, path, pairs)
+        if not self.own_key and host.many_hosts:
+            levels.append(f"{levels[-1]}@{self._need(host.request()).host}")
+        return levels
+
+    def levels(
+        self, settings: Any, prefix: Any, path: str, pairs: list[tuple[str, str]] | None
+    ) -> list[str]:
+        """The base key of a path, and the key that its query string and source make of it."""
+        base = str(prefix)
+        if not callable(self.key_prefix) and "%s" in base:
+            base = base % path
+        source, hash_method = self.source(settings), self.hash_method(settings)
+        if pairs is not None:
+            return [base, query_key(base, pairs, hash_method, source)]
+        return [base, base + str(hash_method(source).hexdigest())] if source else [base]
+
+    def _need(self, request: Any) -> Any:
+        if request is None:
+            raise NotInitializedError(
+                f"the key of {self.name} is made of the current request, and there is none; call "
+                "it in a request, or give it a key_prefix of its own, or use memoize()"
+            )
+        return request
+
+    def _variant(self, request: Any, given: list[Any]) -> str:
+        """A hash of what the page varies on."""
+        parts = []
+        for vary in self.vary_on:
+            if callable(vary):
+                parts.append(given.pop(0))
+            elif vary.startswith("cookie:"):
+                parts.append(self._need(request).cookies.get(vary.removeprefix("cookie:")))
+            else:
+                parts.append(self._need(request).headers.get(vary))
+        return digest(hashlib.sha256, canonical(parts).encode(errors="surrogatepass"))
+
+    def default_key(self, *args: Any, **kwargs: Any) -> str:
+        """The key of a page, in its request or outside: see :meth:`.Cache.delete_cached`.
+
+        Positional arguments are the view's own. ``path`` and ``query_args`` say which page is
+        meant; without them the path is built from the view's arguments, with ``url_for``. What a
+        page varies on is not in it: deleting this key drops all variants.
+
+        :raises ColourError: if what makes the key is async; await ``amake_cache_key()`` then.
+        """
+        for name in ("make_cache_key", "key_prefix"):
+            if name in self.async_callbacks:
+                raise ColourError(
+                    f"{name} of {self.name} is async: await amake_cache_key() instead"
+                )
+        return run_now(self.key_for(args, kwargs, ask_now))
+
+    async def key_for(self, args: tuple[Any, ...], kwargs: dict[str, Any], asking: Any) -> str:
+        """See :meth:`default_key`."""
+        in_request = kwargs.pop("use_request", False)
+        if self.make_key:
+            return str(await asking(self.make_key, *args, **kwargs))
+        path = None if in_request else kwargs.pop("path", None)
+        query_args = None if in_request else kwargs.pop("query_args", None)
+        prefix = await asking(self.key_prefix) if callable(self.key_prefix) else self.key_prefix
+        if in_request:
+            return self.request_levels(self.state(), prefix)[-1]
+        kwargs.update(self.named(args))
+        return self.page_levels(prefix, path, query_args, kwargs)[-1]
+
+    def page_levels(
+        self, prefix: Any, path: str | None, query_args: Any, view_args: dict[str, Any]
+    ) -> list[str]:
+        """The levels of a page's key, base first; see :meth:`default_key`."""
+        binding = self.state().binding
+        host = binding.host
+        pairs = None
+        if self.query_string and query_args is None:
+            pairs = list(self._need(host.request()).args.items(multi=True))
+        elif self.query_string:
+            pairs = query_pairs(query_args)
+        if path is None and not self.own_key:
+            if self.query_string and not view_args and (request := host.request()) is not None:
+                path = request.path
+            else:
+                path = host.url_for(host.endpoint_of(self.wrapper), view_args)
+        return self.levels(binding.settings, prefix, path or "", pairs)
+
+    # --- in debug mode ----------------------------------------------------------------------------
+
+    def watched(self, state: State) -> Callable[..., Any]:
+        """The view, watched for what it reads of the request without having it in its key."""
+        host, function = state.binding.host, self.function
+        request = host.request()
+        own_word = callable(self.key_prefix) or self.make_key or self.replaced_key()
+        if request is None or own_word or any(callable(vary) for vary in self.vary_on):
+            return function
+
+        @contextlib.contextmanager
+        def watching() -> Iterator[None]:
+            before, answered = host.reads(request), False
+            try:
+                yield
+                answered = True
+            except self.answers:
+                answered = True
+                raise
+            finally:
+                found = set(host.unread(request, before))
+                if answered:
+                    # What unless may have asked about was thought of.
+                    self._tell(found - before if self.options.unless else found, host.app)
+
+        if self.is_async:
+
+            async def awatched(*args: Any, **kwargs: Any) -> Any:
+                with watching():
+                    value = function(*args, **kwargs)
+                    return await value if inspect.isawaitable(value) else value
+
+            return awatched
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            with watching():
+                return function(*args, **kwargs)
+
+        return watched
+
+    def _tell(self, found: set[str], app: Any) -> None:
+        """Warn once of each part of the request that was read, and is not in the key."""
+        if self.query_string:
+            found.discard("args")
+        varied = {vary.lower() for vary in self.vary_on}
+        if any(vary.startswith("cookie") for vary in varied):
+            found.discard("cookies")
+        if varied & {"cookie", f"cookie:{app.config.get('SESSION_COOKIE_NAME')}".lower()}:
+            found.discard("session")
+        if "authorization" in varied:
+            found.discard("authorization")
+        for name in sorted(found - self._warned):
+            self._warned.add(name)
+            warnings.warn(READS[name].format(self.name), CacheWarning, stacklevel=2)
+
+
+READS = {
+    "args": "{} reads request.args, which is not in its key: every query string gets the same "
+    "page. Use query_string=True, or vary_on.",
+    "cookies": "{} reads a cookie that is not in its key: every visitor gets the same page. "
+    "Use vary_on='cookie:NAME', or unless.",
+    "session": "{} reads the session, which is not in its key: every visitor gets the same page. "
+    "Use vary_on=lambda: session.get('user_id'), or unless.",
+    "authorization": "{} reads Authorization, which is not in its key: every visitor gets the same "
+    "page. Use vary_on='Authorization', or unless.",
+}

@@ -1,0 +1,157 @@
+"""What a deletion is meant to hit: keys, and stamps. A deletion that can match nothing says so."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..exceptions import ColourError
+from ..keys import signature_of
+from .cached import ViewPlan
+from .memoize import CallPlan
+from .methods import owner_of
+from .plan import Plan
+from .wrappers import PLAN, plan_of
+
+__all__ = ["Target", "cached_target", "memoized_target", "of_keys"]
+
+
+class Target(NamedTuple):
+    """Keys to delete, and stamps to drop."""
+
+    keys: list[str]
+    stamps: list[str]
+
+
+def of_keys(keys: Any) -> Target:
+    """Keys, with all variants of the pages whose base they are."""
+    return Target(list(keys), [f"b:{key}" for key in keys])
+
+
+def _plan(cache: Any, function: Any, kind: type[Plan], method: str, decorator: str) -> Any:
+    """The plan of a function that is to be deleted from this cache."""
+    if not callable(function):
+        raise TypeError(f"{method} takes the decorated function itself, not {function!r}")
+    plan = plan_of(function)
+    name = getattr(function, "__qualname__", repr(function))
+    if plan is None:
+        raise ValueError(
+            f"{name} is not decorated with @cache.{decorator}, so {method} has nothing to delete"
+        )
+    if not isinstance(plan, kind):
+        other = "delete_cached" if decorator == "memoize" else "delete_memoized"
+        raise ValueError(f"{name} is not decorated with @cache.{decorator}; use {other}")
+    if plan.cache is not cache:
+        raise ValueError(f"{name} is decorated by another Cache; delete it there")
+    return plan
+
+
+async def memoized_target(
+    cache: Any, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any], asking: Callable[..., Any]
+) -> Target:
+    """What ``delete_memoized(f, *args, **kwargs)`` means.
+
+    :raises ValueError: if it could not match any call.
+    """
+    plan: CallPlan = _plan(cache, f, CallPlan, "delete_memoized", "memoize")
+    owner = owner_of(f)
+    if not args and not kwargs:
+        one = owner is not None and not inspect.isclass(owner) and plan.per_owner
+        return Target([], [plan.owner_stamp(owner) if one else plan.stamp])
+    if plan.owner == "cls":
+        if not args or not inspect.isclass(args[0]):
+            raise ValueError(
+                f"{plan.name} is a classmethod: pass the class as the first argument of "
+                "delete_memoized, then the arguments of the call"
+            )
+    elif plan.owner == "self":
+        if owner is not None and not inspect.isclass(owner) and not (args and args[0] is owner):
+            args = (owner, *args)
+        _check_instance(plan, args)
+    if plan.per_owner and len(args) == 1 and not kwargs and owner_is_all(plan):
+        return Target([], [plan.owner_stamp(args[0])])
+    try:
+        signature_of(plan.function).bind(*args, **kwargs)
+    except TypeError as error:
+        raise ValueError(f"no call of {plan.name} has these arguments: {error}") from None
+    state = plan.state()
+    try:
+        answers = [await asking(question) for question in plan.questions(state, args, kwargs)]
+    except ColourError:
+        raise ColourError(
+            f"a callback of {plan.name} is async: await adelete_memoized() instead"
+        ) from None
+    made = plan.assemble(state, args, kwargs, answers)
+    assert made is not None
+    return of_keys([made[0]])
+
+
+def owner_is_all(plan: CallPlan) -> bool:
+    """Whether its instance or class, given alone, means all calls on it."""
+    return plan.owner == "cls" or len(signature_of(plan.function).parameters) > 1
+
+
+def _check_instance(plan: CallPlan, args: tuple[Any, ...]) -> None:
+    """The first argument of a method reached through its class must be an instance."""
+    short = plan.function.__name__
+    if not args:
+        raise ValueError(
+            f"{plan.name} is a method: pass the instance as the first argument of "
+            f"delete_memoized, or reach it through the instance (instance.{short})"
+        )
+    outer = plan.function.__qualname__.rpartition(".")[0]
+    if not outer or outer.endswith("<locals>"):
+        return
+    mro = type(args[0]).__mro__
+    if not any(getattr(value, PLAN, None) is plan for k in mro for value in vars(k).values()):
+        raise ValueError(f"{args[0]!r} is no instance of the class whose method {plan.name} is")
+
+
+async def cached_target(
+    cache: Any,
+    f: Any,
+    path: str | None,
+    query_args: Any,
+    view_args: dict[str, Any],
+    asking: Callable[..., Any],
+) -> Target:
+    """What ``delete_cached(f, path, query_args, **view_args)`` means.
+
+    :raises ValueError: if it could not match any page.
+    """
+    plan: ViewPlan = _plan(cache, f, ViewPlan, "delete_cached", "cached")
+    if path is None and query_args is None and not view_args:
+        return Target([], [plan.stamp])
+    try:
+        return await _pages(plan, path, query_args, view_args, asking)
+    except ColourError:
+        raise ColourError(
+            f"a callback of {plan.name} is async: await adelete_cached() instead"
+        ) from None
+
+
+async def _pages(
+    plan: ViewPlan,
+    path: str | None,
+    query_args: Any,
+    view_args: dict[str, Any],
+    asking: Callable[..., Any],
+) -> Target:
+    """The keys of some pages of a view."""
+    replaced = plan.replaced_key()
+    if replaced is not None:
+        key = await asking(replaced, path=path, query_args=query_args, **view_args)
+        return of_keys([str(key)])
+    if plan.make_key is not None:
+        if path is not None or query_args is not None:
+            raise ValueError(
+                f"the keys of {plan.name} come from its make_cache_key, not from a path: call "
+                "delete_cached with the view alone, or cache.delete with the key"
+            )
+        return of_keys([str(await asking(plan.make_key, **view_args))])
+    prefix = await asking(plan.key_prefix) if callable(plan.key_prefix) else plan.key_prefix
+    if plan.query_string and query_args is None:
+        base = plan.page_levels(prefix, path, (), view_args)[0]
+        return of_keys([base])
+    return of_keys([plan.page_levels(prefix, path, query_args, view_args)[-1]])

@@ -1,0 +1,247 @@
+"""Periodic renewal: chosen functions and pages are computed anew before anybody misses them.
+
+Of all processes that share a backend, one renews: the one that holds a lease. If it dies, the lease
+ends, and another one goes on. Where nothing is shared (``SimpleCache``), each renews its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import inspect
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError
+from datetime import timedelta
+from typing import Any
+
+from .._entries.times import seconds
+from .._runtime.colour import run_now
+from .._runtime.fork import begin_in_child
+from .._runtime.threads import offload
+from ..binding import Binding
+from ..exceptions import ColourError
+from .wrappers import plan_of
+
+__all__ = ["Renewal", "Renewals"]
+
+log = logging.getLogger("flask_caching_async")
+
+#: Seconds that the end of the program, or of serving, waits for a round that is under way.
+SHUTDOWN = 5.0
+#: Seconds before a forked child begins: its other modules must have forgotten the parent first.
+AFTER_FORK = 0.5
+
+
+class Renewal:
+    """One function or page that is renewed periodically; :meth:`.Cache.refresh_every` makes it.
+
+    :param every: seconds.
+    """
+
+    def __init__(
+        self, every: float, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self.every, self.function, self.args, self.kwargs = every, function, args, kwargs
+        self.stopped = False
+        self._rounds: list[_Rounds] = []
+
+    def stop(self) -> None:
+        """Renew no more; a round that is under way ends."""
+        self.stopped = True
+        _end(self._rounds)
+
+    def run(self) -> bool:
+        """One round now, as a timer would make it, for each app; whether this process made any.
+
+        :raises ColourError: on the loop that would have to make it; await :meth:`arun` there.
+        """
+        for rounds in self._rounds:
+            if rounds.would_block():
+                raise ColourError(f"run() blocks the loop that renews {self.name}: await arun()")
+        return any([rounds.make(wait=True) for rounds in self._rounds])
+
+    async def arun(self) -> bool:
+        """Awaitable :meth:`run`."""
+        return any([await offload(rounds.make, True) for rounds in self._rounds])
+
+    @property
+    def name(self) -> str:
+        """The function and its arguments."""
+        given = [*map(repr, self.args), *(f"{n}={v!r}" for n, v in self.kwargs.items())]
+        return f"{plan_of(self.function).name}({', '.join(given)})"
+
+    def attach(self, binding: Binding) -> _Rounds:
+        """Make rounds for one more app."""
+        rounds = _Rounds(self, binding)
+        self._rounds.append(rounds)
+        return rounds
+
+
+class _Rounds:
+    """The rounds of one renewal on one app, in this process."""
+
+    def __init__(self, renewal: Renewal, binding: Binding) -> None:
+        self.renewal, self.binding = renewal, binding
+        self._forget()
+        self._failing = False
+        _all.add(self)
+
+    def _forget(self) -> None:
+        """In a forked child: the lease and the thread are the parent's."""
+        self._wake = threading.Event()
+        self._making = threading.Lock()
+        self._lease: Any = None
+        self._thread: threading.Thread | None = None
+
+    def begin(self, delay: float = 0) -> None:
+        """Make rounds in a thread of their own, ``delay`` seconds from now."""
+        if self._thread is None and not self.renewal.stopped:
+            # One of its own for each thread: the last one may still be in a round.
+            wake = self._wake = threading.Event()
+            name, args = "flask-caching-async-renewal", (wake, delay)
+            self._thread = threading.Thread(target=self._run, args=args, name=name, daemon=True)
+            self._thread.start()
+
+    def end(self, patience: float) -> None:
+        """Make no more, and let another process.
+
+        :param patience: seconds to wait for a round that is under way; a loop cannot wait for what
+            runs on itself.
+        """
+        self._wake.set()
+        thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread() and not self._here():
+            thread.join(max(patience, 0))
+        self._give_back()
+
+    def _here(self) -> bool:
+        loop = self.binding.host.loop
+        return loop is not None and loop is asyncio._get_running_loop()
+
+    def would_block(self) -> bool:
+        """Whether a round needs the loop that runs here."""
+        is_async = inspect.iscoroutinefunction(self.renewal.function)
+        return self._here() and (is_async or not self.binding.host.serves)
+
+    def _run(self, wake: threading.Event, delay: float) -> None:
+        while not wake.wait(delay):
+            self.make()
+            delay = self.renewal.every
+
+    def make(self, wait: bool = False) -> bool:
+        """One round; whether it was this process's turn.
+
+        :param wait: whether to wait for a round that is under way, instead of leaving it at that.
+        """
+        if not self._making.acquire(blocking=wait):
+            return False
+        try:
+            if not self._is_mine():
+                return False
+            renewal = self.renewal
+            function, more, named = renewal.function, renewal.args, renewal.kwargs
+            self.binding.host.call(function, more, named)
+        except CancelledError:
+            log.debug("%r was not renewed to its end: its loop has ended", self.renewal.name)
+        except Exception:
+            if not self._failing:
+                log.exception("%r could not be renewed; it is tried again", self.renewal.name)
+            self._failing = True
+        else:
+            if self._failing:
+                log.warning("%r is renewed again", self.renewal.name)
+            self._failing = False
+        finally:
+            self._making.release()
+        return True
+
+    def _is_mine(self) -> bool:
+        """Whether it is this process that renews: it holds the lease, or there is none."""
+        lease = self._lease
+        if lease is not None and getattr(lease, "held", True):
+            return True
+        store = self.binding.engine.store
+        life = self.binding.settings.lock_timeout
+        lease = store.backend.lease(f"~renewal~{self.renewal.name}@0", life)
+        if lease is None:
+            return True
+        taken, _ = run_now(store.now.claim(lease, f"~renewal~{self.renewal.name}", ()))
+        self._lease = lease if taken else None
+        return bool(taken)
+
+    def _give_back(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            run_now(self.binding.engine.store.now.release(lease, True))
+
+
+class Renewals:
+    """What a :class:`.Cache` knows of renewals."""
+
+    _renewals: list[Renewal]
+    _bound: Callable[[], list[Binding]]
+
+    def refresh_every(
+        self, every: float | timedelta, function: Any, /, *args: Any, **kwargs: Any
+    ) -> Renewal:
+        """Renew a memoized function or a cached view periodically, in one process of all.
+
+        ::
+
+            cache.refresh_every(60, exchange_rates, "EUR")
+            cache.refresh_every(300, works, path="/works", query_args={"page": "1"})
+
+        It begins at once, or when the app begins to serve; under WSGI in a thread, under Quart on
+        the serving loop. ``CACHE_RENEWALS = False`` turns it off, in tests for example.
+
+        :param every: seconds or a ``timedelta``.
+        :param args: what ``function.refresh`` is called with.
+        :raises TypeError: if the function is not decorated, or ``every`` is no time.
+        """
+        interval = seconds(every, "every")
+        if not interval or interval < 0:
+            raise TypeError(f"every must be more than 0 seconds, not {every!r}")
+        if plan_of(function) is None:
+            raise TypeError(f"{function!r} is neither memoized nor cached")
+        renewal = Renewal(interval, function, args, kwargs)
+        self._renewals.append(renewal)
+        for binding in self._bound():
+            self._attach(renewal, binding)
+        return renewal
+
+    def _attach(self, renewal: Renewal, binding: Binding) -> None:
+        rounds = renewal.attach(binding)
+        serves = binding.host.serves or binding.host.loop is not None
+        if binding.settings.renewals and serves:
+            rounds.begin()
+
+
+_all: weakref.WeakSet[_Rounds] = weakref.WeakSet()
+
+
+def _end(several: Iterable[_Rounds]) -> None:
+    """End them together, within one limit."""
+    deadline, several = time.monotonic() + SHUTDOWN, list(several)
+    for rounds in several:
+        rounds._wake.set()
+    for rounds in several:
+        try:
+            rounds.end(deadline - time.monotonic())
+        except Exception as error:  # the backend may be gone before us
+            log.debug("a renewal did not end well: %r", error)
+
+
+@begin_in_child
+def _begin_anew() -> None:
+    for rounds in list(_all):
+        had_thread = rounds._thread is not None
+        rounds._forget()
+        if had_thread:
+            rounds.begin(AFTER_FORK)
+
+
+atexit.register(lambda: _end(_all))

@@ -1,0 +1,47 @@
+"""When a loop begins to serve an app, and when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import Any
+
+from ._runtime.threads import offload
+from .binding import Binding
+from .decorators.refresh_every import _end, _Rounds
+
+
+class Serving:
+    """What happens when a loop that lives long begins to serve an app, and when it ends."""
+
+    def __init__(self, cache: Any, binding: Binding) -> None:
+        self._cache, self._binding = cache, binding
+
+    async def begin(self) -> None:
+        """Let the running loop own connections, and begin the renewals on it."""
+        binding, loop = self._binding, asyncio._get_running_loop()
+        await binding.engines.backend.aopen()
+        _loops.setdefault(binding.host, []).append(loop)
+        binding.host.loop = loop
+        if binding.settings.renewals:
+            for rounds in self._rounds():
+                rounds.begin()
+
+    async def end(self) -> None:
+        """Undo :meth:`begin`; what was begun more than once, or on other loops, goes on there."""
+        binding, loop = self._binding, asyncio._get_running_loop()
+        loops = _loops.get(binding.host, [])
+        if loop in loops:
+            loops.remove(loop)
+        if not loops and not binding.host.serves:
+            await offload(_end, self._rounds())  # not on this loop, which makes them
+        binding.host.loop = loops[-1] if loops else None
+        await binding.engines.backend.aclose()
+
+    def _rounds(self) -> list[_Rounds]:
+        mine = (rounds for renewal in self._cache._renewals for rounds in renewal._rounds)
+        return [rounds for rounds in mine if rounds.binding.app is self._binding.app]
+
+
+#: The loops on which each app is being served, by its host.
+_loops: weakref.WeakKeyDictionary[Any, list[Any]] = weakref.WeakKeyDictionary()
