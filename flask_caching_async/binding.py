@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 
 import cachelib
 
-from ._entries.entry import Entry
+from ._entries.entry import AnyEntry
 from ._flow.engine import Engine
 from ._frameworks import pick
-from ._frameworks.base import Host
+from ._frameworks.base import Framework
 from ._runtime.server_workers import warn_of_many_workers
 from ._store.open import open_store
 from .backends.base import BaseCache
@@ -41,10 +41,10 @@ class Binding:
     app: Any
     settings: Settings
     backend: Any
-    host: Host
+    framework: Framework
     engines: Engines
     counters: Counters
-    peek: Callable[[str], Entry | None] | None
+    peek: Callable[[str], AnyEntry | None] | None
     clock: Callable[[], float]
     null: bool
     #: What each decorated function keeps for this app; see ``plans.State``.
@@ -60,7 +60,7 @@ class Binding:
     @property
     def raising(self) -> bool:
         """Whether errors of the backend are raised instead of logged."""
-        return _raising(self.settings, self.host)
+        return _raising(self.settings, self.framework)
 
 
 class Engines:
@@ -88,8 +88,8 @@ class Engines:
         return engine
 
 
-def _raising(settings: Settings, host: Host) -> bool:
-    return settings.on_error == "raise" or (settings.on_error is None and host.debug)
+def _raising(settings: Settings, framework: Framework) -> bool:
+    return settings.on_error == "raise" or (settings.on_error is None and framework.debug)
 
 
 def bind(app: Any, *layers: dict[str, Any] | None) -> Binding:
@@ -114,16 +114,16 @@ def bind(app: Any, *layers: dict[str, Any] | None) -> Binding:
 
 def assemble(app: Any, settings: Settings, backend: Any) -> Binding:
     """A binding of a backend that is already there."""
-    host = pick(app)
+    framework = pick(app)
     ours: BaseCache = adapted(backend)
     counters = Counters()
-    store = open_store(ours, lambda: _raising(settings, host), settings.limits)
+    store = open_store(ours, lambda: _raising(settings, framework), settings.limits)
     return Binding(
         app=app,
         settings=settings,
         backend=backend,
-        host=host,
-        engines=Engines(Engine(store, counters, host.spawn), ours),
+        framework=framework,
+        engines=Engines(Engine(store, counters, framework.spawn), ours),
         counters=counters,
         peek=store.peek,
         clock=store.clock,

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
-from ._flow.callbacks import aask, ask_now
+from ._flow.callbacks import acall_callback, call_callback_now
 from ._frameworks import current_app
 from ._frameworks.standalone import Program
 from ._runtime.colour import run_now
@@ -14,7 +14,7 @@ from .binding import EXTENSION, Adjustable, Binding, bind
 from .config import check_layer
 from .decorators.cached import ViewPlan
 from .decorators.debug_checks import watch_order
-from .decorators.deletion import cached_target, memoized_target
+from .decorators.deletion import calls_to_delete, pages_to_delete
 from .decorators.memoize import CallPlan
 from .decorators.plan import Options
 from .decorators.refresh_every import Renewal, Renewals
@@ -91,13 +91,13 @@ class Cache(Operations, Renewals, Adjustable):
         """
         check_layer(config)
         binding = bind(app, app.config, self.config, config)
-        binding.host.install()
+        binding.framework.install()
         if self.with_jinja2_ext:
-            binding.host.add_template_tag(self)
+            binding.framework.add_template_tag(self)
         app.extensions.setdefault("cache", {})[self] = binding.backend
         self._adopt(app, binding)
         serving = Serving(self, binding)
-        binding.host.while_serving(serving.begin, serving.end)
+        binding.framework.while_serving(serving.begin, serving.end)
         for renewal in self._renewals:
             self._attach(renewal, binding)
         watch_order(binding, self._views)
@@ -272,21 +272,27 @@ class Cache(Operations, Renewals, Adjustable):
         :returns: whether it was done.
         :raises ValueError: if it could not match any call.
         """
-        target = run_now(memoized_target(self, f, args, kwargs, ask_now))
-        return self._expel("delete_memoized", target) is not None
+        invalidation = run_now(calls_to_delete(self, f, args, kwargs, call_callback_now))
+        return self._invalidate("delete_memoized", invalidation) is not None
 
     async def adelete_memoized(self, f: AnyMemoized, *args: Any, **kwargs: Any) -> bool:
         """Awaitable :meth:`delete_memoized`."""
-        return await self._aexpel(await memoized_target(self, f, args, kwargs, aask)) is not None
+        return (
+            await self._ainvalidate(await calls_to_delete(self, f, args, kwargs, acall_callback))
+            is not None
+        )
 
     def delete_memoized_verhash(self, f: AnyMemoized, *args: Any) -> bool:
         """Drop all calls of a memoized function (or of its instance): :meth:`delete_memoized`."""
-        target = run_now(memoized_target(self, f, (), {}, ask_now))
-        return self._expel("delete_memoized_verhash", target) is not None
+        invalidation = run_now(calls_to_delete(self, f, (), {}, call_callback_now))
+        return self._invalidate("delete_memoized_verhash", invalidation) is not None
 
     async def adelete_memoized_verhash(self, f: AnyMemoized, *args: Any) -> bool:
         """Awaitable :meth:`delete_memoized_verhash`."""
-        return await self._aexpel(await memoized_target(self, f, (), {}, aask)) is not None
+        return (
+            await self._ainvalidate(await calls_to_delete(self, f, (), {}, acall_callback))
+            is not None
+        )
 
     def delete_cached(
         self,
@@ -303,8 +309,10 @@ class Cache(Operations, Renewals, Adjustable):
         :returns: whether it was done.
         :raises ValueError: if it could not match any page.
         """
-        target = run_now(cached_target(self, f, path, query_args, kwargs, ask_now))
-        return self._expel("delete_cached", target) is not None
+        invalidation = run_now(
+            pages_to_delete(self, f, path, query_args, kwargs, call_callback_now)
+        )
+        return self._invalidate("delete_cached", invalidation) is not None
 
     async def adelete_cached(
         self,
@@ -315,6 +323,8 @@ class Cache(Operations, Renewals, Adjustable):
     ) -> bool:
         """Awaitable :meth:`delete_cached`."""
         return (
-            await self._aexpel(await cached_target(self, f, path, query_args, kwargs, aask))
+            await self._ainvalidate(
+                await pages_to_delete(self, f, path, query_args, kwargs, acall_callback)
+            )
             is not None
         )

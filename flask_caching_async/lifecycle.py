@@ -10,6 +10,8 @@ from ._runtime.threads import offload
 from .binding import Binding
 from .decorators.refresh_every import _end, _Rounds
 
+__all__ = ["Serving"]
+
 
 class Serving:
     """What happens when a loop that lives long begins to serve an app, and when it ends."""
@@ -21,8 +23,8 @@ class Serving:
         """Let the running loop own connections, and begin the renewals on it."""
         binding, loop = self._binding, asyncio._get_running_loop()
         await binding.engines.backend.aopen()
-        _loops.setdefault(binding.host, []).append(loop)
-        binding.host.loop = loop
+        _loops.setdefault(binding.framework, []).append(loop)
+        binding.framework.loop = loop
         if binding.settings.renewals:
             for rounds in self._rounds():
                 rounds.begin()
@@ -30,12 +32,12 @@ class Serving:
     async def end(self) -> None:
         """Undo :meth:`begin`; what was begun more than once, or on other loops, goes on there."""
         binding, loop = self._binding, asyncio._get_running_loop()
-        loops = _loops.get(binding.host, [])
+        loops = _loops.get(binding.framework, [])
         if loop in loops:
             loops.remove(loop)
-        if not loops and not binding.host.serves:
+        if not loops and not binding.framework.serves:
             await offload(_end, self._rounds())  # not on this loop, which makes them
-        binding.host.loop = loops[-1] if loops else None
+        binding.framework.loop = loops[-1] if loops else None
         await binding.engines.backend.aclose()
 
     def _rounds(self) -> list[_Rounds]:

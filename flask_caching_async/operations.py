@@ -12,28 +12,27 @@ from typing import Any
 
 from ._entries.entry import MISSING, Verdict
 from ._entries.times import seconds
-from ._flow.engine import CallHooks
-from ._flow.policy import Job, Policy
+from ._flow.policy import Call, CallHooks, Policy
 from ._flow.run import aread_through, read_through
 from ._runtime.colour import run_now
 from .binding import Binding
-from .decorators.deletion import Target, of_keys
-from .decorators.plan import tag_stamps
+from .decorators.deletion import Invalidation, of_keys
+from .decorators.plan import user_tags
 from .exceptions import CacheWarning
 from .stats import Stats
 
 __all__ = ["Operations"]
 
 
-class ValuePlan(CallHooks):
+class ValueHooks(CallHooks):
     """``get_or_set``: a value with a timeout, and nobody to ask about it."""
 
     def __init__(self, timeout: Any) -> None:
         self.timeout = seconds(timeout)
 
-    def expected(self) -> float | None:
+    def known_timeout(self) -> float | None:
         """The timeout."""
-        return self.timeout  # type: ignore[no-any-return]
+        return self.timeout
 
 
 class Operations:
@@ -49,7 +48,7 @@ class Operations:
     def _serving(self) -> Any:
         raise NotImplementedError
 
-    def _now(self, name: str, depth: int = 3) -> Any:
+    def _sync(self, name: str, depth: int = 3) -> Any:
         """The steps for sync code.
 
         :param name: the method that the user called.
@@ -57,7 +56,7 @@ class Operations:
         """
         binding = self._only or self._binding()
         if asyncio._get_running_loop() is not None and not self._warned_of_blocking:
-            if binding.host.debug:
+            if binding.framework.debug:
                 self._warned_of_blocking = True
                 warnings.warn(
                     f"cache.{name}() was called on a thread whose event loop runs, and blocks it; "
@@ -65,34 +64,36 @@ class Operations:
                     CacheWarning,
                     stacklevel=depth,
                 )
-        return binding.engine.now
+        return binding.engine.sync
 
-    def _later(self) -> Any:
+    def _aio(self) -> Any:
         """The steps for async code."""
-        return (self._only or self._binding()).engine.later
+        return (self._only or self._binding()).engine.aio
 
-    def _land(self, found: list[str] | None, target: Target) -> list[str] | None:
+    def _forget_flights(
+        self, found: list[str] | None, invalidation: Invalidation
+    ) -> list[str] | None:
         """After an invalidation: nobody new joins what it has overtaken."""
-        (self._only or self._binding()).engine.flights.displace(*target)
+        (self._only or self._binding()).engine.flights.forget(*invalidation)
         return found
 
     # --- reading ----------------------------------------------------------------------------------
 
     def get(self, key: str) -> Any:
         """The value of ``key``, or ``None``."""
-        return _plain(run_now(self._now("get").get((key,)))[0])
+        return _plain(run_now(self._sync("get").get((key,)))[0])
 
     async def aget(self, key: str) -> Any:
         """Awaitable :meth:`get`."""
-        return _plain((await self._later().get((key,)))[0])
+        return _plain((await self._aio().get((key,)))[0])
 
     def has(self, key: str) -> bool:
         """Whether ``key`` has a value, be it ``None``."""
-        return run_now(self._now("has").has(key))  # type: ignore[no-any-return]
+        return run_now(self._sync("has").has(key))  # type: ignore[no-any-return]
 
     async def ahas(self, key: str) -> bool:
         """Awaitable :meth:`has`."""
-        return await self._later().has(key)  # type: ignore[no-any-return]
+        return await self._aio().has(key)  # type: ignore[no-any-return]
 
     def get_many(self, *keys: str) -> list[Any]:
         """The values of ``keys`` in their order, ``None`` for what is missing."""
@@ -111,11 +112,11 @@ class Operations:
         return dict(zip(keys, await self._aread(keys), strict=True))
 
     def _read(self, name: str, keys: tuple[str, ...]) -> list[Any]:
-        steps = self._now(name, 4)
+        steps = self._sync(name, 4)
         return [_plain(value) for value in run_now(steps.get(keys))] if keys else []
 
     async def _aread(self, keys: tuple[str, ...]) -> list[Any]:
-        return [_plain(value) for value in await self._later().get(keys)] if keys else []
+        return [_plain(value) for value in await self._aio().get(keys)] if keys else []
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -127,87 +128,87 @@ class Operations:
         :param tags: names by which :meth:`delete_tags` finds it.
         :raises SerializationError: if the value cannot be stored.
         """
-        return bool(self._put("set", {key: value}, timeout, tags))
+        return bool(self._set("set", {key: value}, timeout, tags))
 
     async def aset(
         self, key: str, value: Any, timeout: Any = None, *, tags: Iterable[str] = ()
     ) -> bool:
         """Awaitable :meth:`set`."""
-        return bool(await self._aput({key: value}, timeout, tags))
+        return bool(await self._aset({key: value}, timeout, tags))
 
     def set_many(
         self, mapping: Mapping[str, Any], timeout: Any = None, *, tags: Iterable[str] = ()
     ) -> list[str]:
         """Store several values; the keys that were stored."""
-        return self._put("set_many", mapping, timeout, tags)
+        return self._set("set_many", mapping, timeout, tags)
 
     async def aset_many(
         self, mapping: Mapping[str, Any], timeout: Any = None, *, tags: Iterable[str] = ()
     ) -> list[str]:
         """Awaitable :meth:`set_many`."""
-        return await self._aput(mapping, timeout, tags)
+        return await self._aset(mapping, timeout, tags)
 
-    def _put(
+    def _set(
         self, name: str, mapping: Mapping[str, Any], timeout: Any, tags: Iterable[str]
     ) -> list[str]:
-        stored: list[str] = run_now(self._now(name, 4).put(mapping, timeout, tag_stamps(tags)))
-        (self._only or self._binding()).engine.flights.displace(mapping)
+        stored: list[str] = run_now(self._sync(name, 4).set_many(mapping, timeout, user_tags(tags)))
+        (self._only or self._binding()).engine.flights.forget(mapping)
         return stored
 
-    async def _aput(
+    async def _aset(
         self, mapping: Mapping[str, Any], timeout: Any, tags: Iterable[str]
     ) -> list[str]:
-        stored: list[str] = await self._later().put(mapping, timeout, tag_stamps(tags))
-        (self._only or self._binding()).engine.flights.displace(mapping)
+        stored: list[str] = await self._aio().set_many(mapping, timeout, user_tags(tags))
+        (self._only or self._binding()).engine.flights.forget(mapping)
         return stored
 
     def add(self, key: str, value: Any, timeout: Any = None, *, tags: Iterable[str] = ()) -> bool:
         """Store a value unless the key has one; whether it was stored."""
-        return run_now(self._now("add").add(key, value, timeout, tag_stamps(tags)))  # type: ignore[no-any-return]
+        return run_now(self._sync("add").add(key, value, timeout, user_tags(tags)))  # type: ignore[no-any-return]
 
     async def aadd(
         self, key: str, value: Any, timeout: Any = None, *, tags: Iterable[str] = ()
     ) -> bool:
         """Awaitable :meth:`add`."""
-        return await self._later().add(key, value, timeout, tag_stamps(tags))  # type: ignore[no-any-return]
+        return await self._aio().add(key, value, timeout, user_tags(tags))  # type: ignore[no-any-return]
 
     def inc(self, key: str, delta: int = 1) -> int | None:
         """Add to the number under ``key`` (0 if there is none), atomically; the sum."""
-        return run_now(self._now("inc").inc(key, delta))  # type: ignore[no-any-return]
+        return run_now(self._sync("inc").inc(key, delta))  # type: ignore[no-any-return]
 
     async def ainc(self, key: str, delta: int = 1) -> int | None:
         """Awaitable :meth:`inc`."""
-        return await self._later().inc(key, delta)  # type: ignore[no-any-return]
+        return await self._aio().inc(key, delta)  # type: ignore[no-any-return]
 
     def dec(self, key: str, delta: int = 1) -> int | None:
         """Subtract from the number under ``key``, atomically; the difference."""
-        return run_now(self._now("dec").inc(key, -delta))  # type: ignore[no-any-return]
+        return run_now(self._sync("dec").inc(key, -delta))  # type: ignore[no-any-return]
 
     async def adec(self, key: str, delta: int = 1) -> int | None:
         """Awaitable :meth:`dec`."""
-        return await self._later().inc(key, -delta)  # type: ignore[no-any-return]
+        return await self._aio().inc(key, -delta)  # type: ignore[no-any-return]
 
     # --- deleting ---------------------------------------------------------------------------------
 
     def delete(self, key: str) -> bool:
         """Delete a key, and all variants of the page whose base it is; whether the key existed."""
-        return bool(self._expel("delete", of_keys([key])))
+        return bool(self._invalidate("delete", of_keys([key])))
 
     async def adelete(self, key: str) -> bool:
         """Awaitable :meth:`delete`."""
-        return bool(await self._aexpel(of_keys([key])))
+        return bool(await self._ainvalidate(of_keys([key])))
 
     def delete_many(self, *keys: str) -> list[str]:
         """Delete several keys; those that are gone now (what never existed counts)."""
-        return list(keys) if self._expel("delete_many", of_keys(keys)) is not None else []
+        return list(keys) if self._invalidate("delete_many", of_keys(keys)) is not None else []
 
     async def adelete_many(self, *keys: str) -> list[str]:
         """Awaitable :meth:`delete_many`."""
-        return list(keys) if await self._aexpel(of_keys(keys)) is not None else []
+        return list(keys) if await self._ainvalidate(of_keys(keys)) is not None else []
 
     def unlink(self, *keys: str) -> list[str]:
         """Delete several keys; on Redis their memory is freed in the background."""
-        return list(keys) if self._expel("unlink", of_keys(keys)) is not None else []
+        return list(keys) if self._invalidate("unlink", of_keys(keys)) is not None else []
 
     async def aunlink(self, *keys: str) -> list[str]:
         """Awaitable :meth:`unlink`."""
@@ -215,29 +216,34 @@ class Operations:
 
     def delete_tags(self, *tags: str) -> bool:
         """Drop every entry that carries one of ``tags``, at the cost of one; whether it was."""
-        return self._expel("delete_tags", Target([], list(tag_stamps(tags)))) is not None
+        return self._invalidate("delete_tags", Invalidation([], list(user_tags(tags)))) is not None
 
     async def adelete_tags(self, *tags: str) -> bool:
         """Awaitable :meth:`delete_tags`."""
-        return await self._aexpel(Target([], list(tag_stamps(tags)))) is not None
+        return await self._ainvalidate(Invalidation([], list(user_tags(tags)))) is not None
 
     def clear(self) -> bool:
         """Drop everything that this cache stored; whether it was done."""
-        done = run_now(self._now("clear").clear())
-        self._binding().engine.flights.displace_all()
+        done = run_now(self._sync("clear").clear())
+        self._binding().engine.flights.forget_all()
         return bool(done)
 
     async def aclear(self) -> bool:
         """Awaitable :meth:`clear`."""
-        done = await self._later().clear()
-        self._binding().engine.flights.displace_all()
+        done = await self._aio().clear()
+        self._binding().engine.flights.forget_all()
         return bool(done)
 
-    def _expel(self, name: str, target: Target) -> list[str] | None:
-        return self._land(run_now(self._now(name, 4).expel(target.keys, target.stamps)), target)
+    def _invalidate(self, name: str, invalidation: Invalidation) -> list[str] | None:
+        return self._forget_flights(
+            run_now(self._sync(name, 4).invalidate(invalidation.keys, invalidation.tags)),
+            invalidation,
+        )
 
-    async def _aexpel(self, target: Target) -> list[str] | None:
-        return self._land(await self._later().expel(target.keys, target.stamps), target)
+    async def _ainvalidate(self, invalidation: Invalidation) -> list[str] | None:
+        return self._forget_flights(
+            await self._aio().invalidate(invalidation.keys, invalidation.tags), invalidation
+        )
 
     # --- both at once -----------------------------------------------------------------------------
 
@@ -254,13 +260,13 @@ class Operations:
         :param default: a value, or a callable that makes it. However many ask at the same time,
             also through a decorated function with this key, it is called once.
         """
-        self._now("get_or_set")
-        engine, job = self._job(key, default, timeout, tags)
-        era, reading = engine.flights.landed, run_now(engine.now.load(key, job.stamps))
-        if job.policy.judge(reading.entry, job.called) is Verdict.FRESH:
+        self._sync("get_or_set")
+        engine, call = self._call(key, default, timeout, tags)
+        landed_before, lookup = engine.flights.landed, run_now(engine.sync.load(key, call.tags))
+        if call.policy.judge(lookup.entry, call.called) is Verdict.FRESH:
             engine.stats.hits += 1
-            return reading.entry.open()
-        return read_through(engine, job, reading, era)
+            return lookup.entry.value()
+        return read_through(engine, call, lookup, landed_before)
 
     async def aget_or_set(
         self,
@@ -271,14 +277,14 @@ class Operations:
         tags: Iterable[str] = (),
     ) -> Any:
         """Awaitable :meth:`get_or_set`; ``default`` may also be an async callable."""
-        engine, job = self._job(key, default, timeout, tags)
-        era, reading = engine.flights.landed, await engine.later.load(key, job.stamps)
-        if job.policy.judge(reading.entry, job.called) is Verdict.FRESH:
+        engine, call = self._call(key, default, timeout, tags)
+        landed_before, lookup = engine.flights.landed, await engine.aio.load(key, call.tags)
+        if call.policy.judge(lookup.entry, call.called) is Verdict.FRESH:
             engine.stats.hits += 1
-            return reading.entry.open()
-        return await aread_through(engine, job, reading, era)
+            return lookup.entry.value()
+        return await aread_through(engine, call, lookup, landed_before)
 
-    def _job(self, key: str, default: Any, timeout: Any, tags: Iterable[str]) -> tuple[Any, Job]:
+    def _call(self, key: str, default: Any, timeout: Any, tags: Iterable[str]) -> tuple[Any, Call]:
         binding = self._only or self._binding()
         settings = binding.settings
         policy = Policy(
@@ -288,8 +294,8 @@ class Operations:
             lock_timeout=settings.lock_timeout,
         )
         call = default if callable(default) else lambda: default
-        stamps, called = tag_stamps(tags), binding.clock()
-        return binding.engine, Job(key, stamps, policy, ValuePlan(timeout), call, called=called)
+        tags, called = user_tags(tags), binding.clock()
+        return binding.engine, Call(key, tags, policy, ValueHooks(timeout), call, called=called)
 
     # --- around it --------------------------------------------------------------------------------
 
@@ -299,11 +305,11 @@ class Operations:
 
     def close(self) -> None:
         """Release what the backend holds; a later use opens it again."""
-        run_now(self._now("close").close())
+        run_now(self._sync("close").close())
 
     async def aclose(self) -> None:
         """Awaitable :meth:`close`."""
-        await self._later().close()
+        await self._aio().close()
 
     async def __aenter__(self) -> Any:
         """Use the server natively on the running loop, until the end of the block."""

@@ -9,16 +9,31 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, ov
 __all__ = [
     "AnyCached",
     "AnyMemoized",
+    "Args",
     "BoundCachedFunction",
     "BoundMemoizedFunction",
     "CachedFunction",
+    "Callback",
+    "Config",
+    "Kwargs",
     "MemoizedFunction",
     "QueryArgs",
     "Tags",
     "Timeout",
     "TimeoutArgument",
+    "Value",
     "Vary",
 ]
+
+#: A value of a user's: what a function returns, and what is set and got.
+Value: TypeAlias = Any
+#: The positional and the named arguments of a call of a user's function.
+Args: TypeAlias = tuple[Any, ...]
+Kwargs: TypeAlias = dict[str, Any]
+#: A function of a user's that is asked something.
+Callback: TypeAlias = Callable[..., Any]
+#: ``CACHE_*`` settings, or options of a backend.
+Config: TypeAlias = dict[str, Any]
 
 #: Seconds, or a ``timedelta``.
 Timeout: TypeAlias = float | timedelta

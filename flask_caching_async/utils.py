@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._entries.times import seconds as normalize_timeout
-from ._flow.callbacks import joined
+from ._flow.callbacks import join_chunks
 from .keys import function_namespace, get_id, make_template_fragment_key, signature_of
 from .keys import query_pairs as query_args_as_pairs
 
@@ -44,7 +44,7 @@ def get_arg_default(f: Callable[..., Any], position: int) -> Any:
 
 def join_generator(rv: Any) -> Any:
     """What a generator yields as one value: text, bytes, or else the list."""
-    return joined(list(rv))
+    return join_chunks(list(rv))
 
 
 def wants_args(f: Callable[..., Any]) -> bool:

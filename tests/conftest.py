@@ -8,28 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import helpers
 import pytest
 from flask import Flask
 
 from flask_caching_async import Cache
 from flask_caching_async.testing import FakeClock
+from support.backends import EMBEDDED, config_for
+from support.faces import COLOURS, QUART, Face
 
 #: The fixtures of real servers.
-pytest_plugins = ["servers"]
-
-BACKENDS = ("SimpleCache", "FileSystemCache", "cachelib", "sync-only", "async-only")
-
-
-def config_for(backend: str, folder: Path) -> dict[str, Any]:
-    """The configuration of one of the backends that tests run on."""
-    return {
-        "SimpleCache": {"CACHE_TYPE": "SimpleCache"},
-        "FileSystemCache": {"CACHE_TYPE": "FileSystemCache", "CACHE_DIR": str(folder)},
-        "cachelib": {"CACHE_TYPE": "cachelib.SimpleCache"},
-        "sync-only": {"CACHE_TYPE": helpers.sync_only},
-        "async-only": {"CACHE_TYPE": helpers.async_only},
-    }[backend]
+pytest_plugins = ["support.server_fixtures"]
 
 
 @pytest.fixture
@@ -51,7 +39,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     named = inspect.signature(metafunc.function).parameters.keys()
     on_quart = "host_app" in metafunc.fixturenames and named.isdisjoint(OF_FLASK)
-    colours = (*helpers.COLOURS, helpers.QUART) if on_quart else helpers.COLOURS
+    colours = (*COLOURS, QUART) if on_quart else COLOURS
     metafunc.parametrize("colour", colours, indirect=True)
 
 
@@ -65,7 +53,7 @@ def colour(request: pytest.FixtureRequest) -> str:
 def host_app(request: pytest.FixtureRequest) -> Any:
     """The app that caches are set up on: a Flask app, or a Quart app in that colour."""
     colour = getattr(request.node, "callspec", None) and request.node.callspec.params.get("colour")
-    if colour != helpers.QUART:
+    if colour != QUART:
         return request.getfixturevalue("app")
     from quart import Quart
 
@@ -80,7 +68,7 @@ def cache(host_app: Any) -> Cache:
     return Cache(host_app, config={"CACHE_TYPE": "SimpleCache"})
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=EMBEDDED)
 def any_cache(request: pytest.FixtureRequest, host_app: Any, tmp_path: Path) -> Cache:
     """A cache on each kind of backend."""
     return Cache(host_app, config=config_for(request.param, tmp_path))
@@ -95,12 +83,12 @@ def clock(cache: Cache) -> FakeClock:
 
 
 @pytest.fixture
-def face(cache: Cache, colour: str) -> helpers.Face:
+def face(cache: Cache, colour: str) -> Face:
     """A cache in memory, in both colours."""
-    return helpers.Face(cache, colour)
+    return Face(cache, colour)
 
 
 @pytest.fixture
-def any_face(any_cache: Cache, colour: str) -> Iterator[helpers.Face]:
+def any_face(any_cache: Cache, colour: str) -> Iterator[Face]:
     """A cache on each kind of backend, in both colours."""
-    yield helpers.Face(any_cache, colour)
+    yield Face(any_cache, colour)

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from flask import Flask, current_app
-from helpers import Face
 
 from flask_caching_async import Cache, CacheError, NotInitializedError
 from flask_caching_async.testing import FakeClock
+from support.faces import Face
 
 MEMORY = {"CACHE_TYPE": "SimpleCache"}
 

@@ -15,7 +15,6 @@ import cachelib
 import pytest
 from cachelib.serializers import BaseSerializer
 from flask import Flask
-from helpers import Face, SyncOnly, named
 
 from flask_caching_async import (
     BackendError,
@@ -26,6 +25,9 @@ from flask_caching_async import (
 )
 from flask_caching_async.backends import BaseCache, FileSystemCache, NullCache, SimpleCache
 from flask_caching_async.serializers import JSONSerializer
+from support.backends import SyncOnly
+from support.faces import Face
+from support.params import named
 
 MEMORY = {"CACHE_TYPE": "SimpleCache"}
 
@@ -601,7 +603,7 @@ async def test_failures_are_logged_once_per_change_of_state(
         assert "Failing failed to" in caplog.text and "refused" in caplog.text
         caplog.clear()
         cache.cache.error = None
-        while breaker.open:
+        while breaker.is_open:
             await asyncio.sleep(0.001)
         for _ in range(3):
             await face.get("key")

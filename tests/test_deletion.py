@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from helpers import Face
 
 from flask_caching_async import Cache, ColourError
+from support.faces import Face
 
 
 class Log:
@@ -383,7 +383,7 @@ async def test_async_key_callbacks_leave_the_a_twins(cache: Cache, option: str) 
 # --- views ----------------------------------------------------------------------------------------
 
 
-class Site:
+class VisitedViews:
     """An app with cached views, and how often they were computed."""
 
     def __init__(self, app: Flask, face: Face) -> None:
@@ -422,9 +422,9 @@ class Site:
 
 
 @pytest.fixture
-def site(app: Flask, any_face: Face) -> Site:
+def site(app: Flask, any_face: Face) -> VisitedViews:
     """Views on each backend."""
-    return Site(app, any_face)
+    return VisitedViews(app, any_face)
 
 
 PAGES = ("/user/ann", "/user/bob", "/works?a=1&b=2", "/works?a=2", "/works", "/one")
@@ -455,7 +455,7 @@ ALL = ["user ann", "user bob", "works a=1&b=2", "works a=2", "works ", "varies"]
          "variants of another path"],
 )  # fmt: skip
 def test_delete_cached_drops_what_its_form_says(
-    site: Site, chosen: Any, context: str | None, expected: list[str]
+    site: VisitedViews, chosen: Any, context: str | None, expected: list[str]
 ) -> None:
     """Each form of Flask-Caching's docs, and ours; outside a request where it can be."""
     assert site.visit(*PAGES) == ALL
@@ -470,7 +470,7 @@ def test_delete_cached_drops_what_its_form_says(
     assert site.visit(*PAGES) == []
 
 
-def test_delete_drops_all_variants_of_a_path(site: Site) -> None:
+def test_delete_drops_all_variants_of_a_path(site: VisitedViews) -> None:
     """By the key that users know: ``view/`` and the path."""
     site.visit(*PAGES)
     assert site.visit("/one", headers={"Accept-Language": "de"}) == ["varies"]
@@ -526,7 +526,7 @@ async def test_delete_cached_drops_a_function_with_a_key_of_its_own(any_face: Fa
     assert await any_face.call(f) == 3
 
 
-def test_the_key_of_a_page_can_be_made_and_deleted_by_hand(site: Site) -> None:
+def test_the_key_of_a_page_can_be_made_and_deleted_by_hand(site: VisitedViews) -> None:
     """``make_cache_key(path=, query_args=)`` outside of a request is the key inside of it."""
     site.visit("/works?a=1&b=2", "/user/ann")
     key = site.works.make_cache_key(path="/works", query_args={"b": 2, "a": 1})

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flow.crowd import until
-from helpers import Face
-from servers import FaultProxy, MemcachedServer, RedisServer
 
 from flask_caching_async import Cache
 from flask_caching_async.exceptions import BackendError, BackendTimeout, CacheError
+from support.faces import Face
+from support.fault_proxy import FaultProxy
+from support.servers import MemcachedServer, RedisServer
+from support.waiting import until
 
 #: Seconds that one request may lose when the backend has just died: DESIGN's budget.
 BUDGET = 1.5
@@ -68,7 +69,7 @@ def config_of(broken: Broken, **more: Any) -> dict[str, Any]:
     return {**where, "CACHE_BREAKER_RESET": RESET, "CACHE_ON_ERROR": "log", **more}
 
 
-class Site:
+class Pages:
     """An app with a sync and an async page, which say how often they were computed."""
 
     def __init__(self, broken: Broken, **config: Any) -> None:
@@ -97,7 +98,7 @@ class Site:
 
     def is_down(self) -> bool:
         """Whether the breaker is open."""
-        return bool(self.cache._binding().engine.store.failures.breaker.open)
+        return bool(self.cache._binding().engine.store.failures.breaker.is_open)
 
     def wear_out(self, colour: str) -> list[float]:
         """Ask until the breaker opens; how long each request took."""
@@ -113,7 +114,7 @@ def test_every_request_is_answered_in_time_whatever_the_backend_does(
     broken: Broken, colour: str, fault: str
 ) -> None:
     """The first ones lose their budget at most, later ones next to nothing; then it is back."""
-    site = Site(broken)
+    site = Pages(broken)
     site.get(colour)
     site.get(colour)
     assert site.computed[colour] == 1
@@ -134,7 +135,7 @@ def test_every_request_is_answered_in_time_whatever_the_backend_does(
 
 def test_a_slow_backend_is_waited_for(broken: Broken, colour: str) -> None:
     """100 ms for an answer is slow, but it is an answer."""
-    site = Site(broken)
+    site = Pages(broken)
     site.get(colour)
     broken.proxy.delay(0.1)
     for _ in range(7):
@@ -149,7 +150,7 @@ def test_a_deletion_while_the_backend_is_down_is_not_undone(
     """It says False, and is made before anything is read again: of each kind of deletion."""
 
     async def story() -> None:
-        site = Site(broken)
+        site = Pages(broken)
         face = Face(site.cache, colour)
         numbers: list[int] = []
 
@@ -188,7 +189,7 @@ def test_a_deletion_while_the_backend_is_down_is_not_undone(
 @pytest.mark.asyncio
 async def test_clear_while_the_backend_is_down_is_made_up_for(broken: Broken, colour: str) -> None:
     """Everything goes, plain values too."""
-    site = Site(broken)
+    site = Pages(broken)
     face = Face(site.cache, colour)
     await face.set("key", "old")
     broken.break_it("refuse")
@@ -203,7 +204,7 @@ async def test_clear_while_the_backend_is_down_is_made_up_for(broken: Broken, co
 @pytest.mark.asyncio
 async def test_a_set_that_failed_leaves_no_older_value(broken: Broken, colour: str) -> None:
     """And a later one that succeeds is not deleted."""
-    site = Site(broken, CACHE_BREAKER_THRESHOLD=0)
+    site = Pages(broken, CACHE_BREAKER_THRESHOLD=0)
     face = Face(site.cache, colour)
     await face.set("key", "old")
     await face.set("other", "old")
@@ -220,7 +221,7 @@ async def test_one_deletion_that_timed_out_is_made_up_for_before_the_next_read(
     broken: Broken, colour: str
 ) -> None:
     """The breaker need not have opened for that."""
-    site = Site(broken)
+    site = Pages(broken)
     face = Face(site.cache, colour)
     await face.set("key", "old")
     broken.break_it("silence")
@@ -235,7 +236,7 @@ async def test_a_value_computed_before_a_deletion_that_failed_is_not_served(
     broken: Broken, colour: str
 ) -> None:
     """It is stored by nobody, be the backend back before it ends."""
-    site = Site(broken)
+    site = Pages(broken)
     face = Face(site.cache, colour)
     calls: list[int] = []
 
@@ -255,14 +256,14 @@ async def test_a_value_computed_before_a_deletion_that_failed_is_not_served(
 @pytest.mark.asyncio
 async def test_too_many_deletions_become_one_of_everything(broken: Broken, colour: str) -> None:
     """What is remembered is bounded."""
-    site = Site(broken)
+    site = Pages(broken)
     face = Face(site.cache, colour)
     await face.set("kept by nobody", 1)
     broken.break_it("refuse")
     while not site.is_down():
         await face.get("anything")
     await face.delete_many(*[f"key {n}" for n in range(1500)])
-    owed = site.cache._binding().engine.now.owed
+    owed = site.cache._binding().engine.sync.pending
     assert owed.everything and owed.look()[1:] == ([], [])
     broken.mend("refuse")
     await asyncio.to_thread(until, lambda: not site.is_down())
@@ -273,7 +274,7 @@ def test_an_outage_is_a_few_lines_in_the_log(
     broken: Broken, colour: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When it begins, the first deletion that was not made, and when it is over."""
-    site = Site(broken)
+    site = Pages(broken)
     site.get(colour)
     with caplog.at_level(logging.INFO, logger="flask_caching_async"):
         broken.break_it("refuse")
@@ -297,7 +298,7 @@ async def test_errors_are_one_tree_where_they_are_raised(
     broken: Broken, colour: str, fault: str, kind: type[Exception]
 ) -> None:
     """``CACHE_ON_ERROR="raise"``: the driver's error is the cause."""
-    site = Site(broken, CACHE_ON_ERROR="raise")
+    site = Pages(broken, CACHE_ON_ERROR="raise")
     face = Face(site.cache, colour)
     function = face.memoize()(lambda a: a)
     broken.break_it(fault)
@@ -322,7 +323,7 @@ async def test_after_a_failed_operation_a_call_makes_no_further_one(
     broken: Broken, colour: str
 ) -> None:
     """One timeout for each call, not one for each step of it."""
-    site = Site(broken)
+    site = Pages(broken)
     face = Face(site.cache, colour)
     function = face.memoize(60, tags=["t"])(lambda a: a)
     await face.call(function, 0)
@@ -336,7 +337,7 @@ def test_a_native_loop_is_as_safe(broken: Broken) -> None:
     """``redis.asyncio`` and ``aiomcache`` on a loop of their own, through each fault."""
 
     async def story() -> None:
-        site = Site(broken)
+        site = Pages(broken)
 
         @site.cache.memoize(60)
         async def double(n: int) -> int:

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import pytest
 from flask import Flask
-from helpers import Face
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +29,7 @@ from flask_caching_async import (
     make_template_fragment_key,
 )
 from flask_caching_async.keys import call_text, canonical, query_pairs
+from support.faces import Face
 
 quick = settings(max_examples=150, deadline=None)
 
@@ -330,7 +330,7 @@ def view():
 with app.app_context():
     print(view.make_cache_key(path="/", query_args={"b": 1, "a": [2, 3]}))
 app.test_client().get("/?b=1&a=2")
-print(sorted(key for key in cache.cache.memory._kept))
+print(sorted(key for key in cache.cache.memory._entries))
 """
 
 

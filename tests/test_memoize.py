@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from helpers import Face, named
 
 from flask_caching_async import Cache, ColourError, ConfigurationError
 from flask_caching_async.testing import FakeClock
+from support.faces import Face
+from support.params import named
 
 
 class Counter:

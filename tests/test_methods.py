@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.views import MethodView, View
-from helpers import Face
 
 from flask_caching_async import Cache
+from support.faces import Face
 
 cache_of_module = Cache()
 

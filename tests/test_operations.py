@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from helpers import AsyncOnly, Face, SyncOnly, named
 
 from flask_caching_async import Cache, CacheWarning, SerializationError
 from flask_caching_async.testing import FakeClock
+from support.backends import AsyncOnly, SyncOnly
+from support.faces import Face
+from support.params import named
 
 #: Backends that keep time by the cache's clock, and whose values are copies.
 OURS = pytest.mark.parametrize("any_cache", ("SimpleCache", "FileSystemCache"), indirect=True)

@@ -29,8 +29,10 @@ ALONE = {
     "standalone": "sets up; does no I/O",
     "refresh_every": "arranges what happens later; does no I/O",
     "for_prefix": "a view of the same backend; does no I/O",
-    "marks_entries": "a property of the class",
+    "entries_name_key_version": "a property of the class",
     "native_here": "looks at the running loop",
+    "is_answer": "looks at an error",
+    "is_timeout": "looks at an error",
 }
 
 

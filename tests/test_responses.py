@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import config_for
 from flask import Flask, Response, abort, jsonify, make_response
-from helpers import COLOURS, named
-from hosts.web import Site
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import MethodNotAllowed, NotFound, Unauthorized
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from flask_caching_async import Cache, CachedResponse
-from flask_caching_async._entries.envelope import WIRE_FORMS
+from flask_caching_async._entries.envelope import FORMS
 from flask_caching_async._entries.isolation import FREEZERS
 from flask_caching_async._frameworks.responses import fate_of
 from flask_caching_async.serializers import JSONSerializer
+from support.backends import config_for
+from support.faces import COLOURS
+from support.params import named
+from support.sites import Site
 
 
 class Page(Response):
@@ -276,7 +277,7 @@ def test_a_class_that_cannot_be_found_again_is_not_stored(
 def test_only_response_classes_are_built(name: str) -> None:
     """What somebody wrote into the backend does not choose what is called."""
     with pytest.raises((TypeError, AttributeError, ImportError, ValueError)):
-        WIRE_FORMS[WerkzeugResponse][2]([name, "", "200 OK", [], {}])
+        FORMS[WerkzeugResponse][2]([name, "", "200 OK", [], {}])
 
 
 def test_a_value_that_cannot_be_read_is_a_miss(app: Flask, tmp_path: Path) -> None:

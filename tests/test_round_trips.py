@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from helpers import Face, SyncOnly
 
 from flask_caching_async import Cache
+from support.backends import SyncOnly
+from support.faces import Face
 
 
 class Counting(SyncOnly):

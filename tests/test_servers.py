@@ -14,20 +14,19 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import servers
-from servers import (
+
+from support.crew import TESTS
+from support.fault_proxy import FaultProxy
+from support.server_groups import RedisCluster, RedisReplicaSet
+from support.servers import (
     HOST,
-    FaultProxy,
     MemcachedServer,
-    RedisCluster,
-    RedisReplicaSet,
     RedisServer,
     Server,
     ServerError,
-    until,
+    eventually,
+    free_port,
 )
-
-pytest_plugins = ["servers"]
 
 
 def dial(port: int) -> socket.socket:
@@ -132,7 +131,7 @@ def test_a_server_whose_port_is_taken_chooses_another(monkeypatch: pytest.Monkey
     """The port was free when it was chosen, and then somebody else was faster."""
     for kind in (RedisServer, MemcachedServer):
         with kind() as other:
-            ports = [servers.free_port(), other.port]
+            ports = [free_port(), other.port]
             monkeypatch.setattr(sys.modules[Server.__module__], "free_port", ports.pop)
             with kind() as server:
                 assert server.port != other.port and server.answers()
@@ -156,10 +155,11 @@ def test_a_missing_program_is_named_with_the_way_to_install_it(
 
 def test_no_server_outlives_tests_that_are_killed() -> None:
     """Nor does its folder."""
-    script = "from servers import *; s = RedisServer().start(); print(s.pid, s.folder, flush=True);"
+    script = "from support.servers import *; s = RedisServer().start();"
+    script += "print(s.pid, s.folder, flush=True);"
     tests = subprocess.Popen(
         [sys.executable, "-c", script + "s.pause(); time.sleep(60)"],
-        cwd=Path(servers.__file__).parent,
+        cwd=TESTS,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -167,7 +167,7 @@ def test_no_server_outlives_tests_that_are_killed() -> None:
         pid, folder = tests.stdout.readline().split()
         assert alive(int(pid))
         tests.send_signal(signal.SIGKILL)
-    until(lambda: not alive(int(pid)) and not os.path.exists(folder), "the end of the server")
+    eventually(lambda: not alive(int(pid)) and not os.path.exists(folder), "the end of the server")
 
 
 # --- servers that work together -------------------------------------------------------------------
@@ -177,7 +177,7 @@ def test_the_replica_takes_over(clean_replica_set: RedisReplicaSet) -> None:
     """The sentinel makes it the master in few seconds; restored, all is as it was."""
     replicas = clean_replica_set
     replicas.master.ask("SET", "key", "value")
-    until(replicas.in_sync, "a replica in sync")
+    eventually(replicas.in_sync, "a replica in sync")
     started = time.monotonic()
     assert replicas.failover() is replicas.master
     assert time.monotonic() - started < 10
@@ -220,7 +220,7 @@ def test_the_proxy_passes_everything_on_and_counts(
     with dial(redis_proxy.port) as other:
         assert ping(other) == b"+PONG\r\n"
         assert (redis_proxy.connections, redis_proxy.accepted) == (2, 2)
-    until(lambda: redis_proxy.connections == 1, "a connection less")
+    eventually(lambda: redis_proxy.connections == 1, "a connection less")
     assert redis_proxy.accepted == 2 and redis_proxy.requests > 5
 
 
@@ -259,7 +259,7 @@ def test_an_answer_that_is_delayed_can_still_be_silenced(
     """It is on its way when the network dies."""
     redis_proxy.delay(0.1)
     client.sendall(b"PING\r\n")
-    until(lambda: redis_proxy.requests == 2, "the request")
+    eventually(lambda: redis_proxy.requests == 2, "the request")
     redis_proxy.silence()
     client.settimeout(0.3)
     with pytest.raises(TimeoutError):

@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import config_for
 from flask import Flask, abort
-from hosts.web import Site, background
 
 from flask_caching_async import (
     Cache,
@@ -18,6 +16,8 @@ from flask_caching_async import (
     cache_view_miss,
 )
 from flask_caching_async.testing import FakeClock
+from support.backends import config_for
+from support.sites import Site, background
 
 SIGNALS = {
     "view hit": cache_view_hit,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from helpers import Face
 
 from flask_caching_async import Cache, Stats
 from flask_caching_async.testing import FakeClock
+from support.faces import Face
 
 
 @pytest.mark.asyncio

@@ -9,10 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import config_for
 from flask import Flask, render_template, render_template_string
-from helpers import named
-from hosts.web import at_once, until
 from jinja2 import Environment
 from markupsafe import Markup
 
@@ -20,6 +17,9 @@ from flask_caching_async import Cache, make_template_fragment_key
 from flask_caching_async.backends import BaseCache
 from flask_caching_async.jinja2ext import JINJA_CACHE_ATTR_NAME, CacheExtension
 from flask_caching_async.testing import FakeClock
+from support.backends import config_for
+from support.params import named
+from support.waiting import at_once, until
 
 
 class Room:

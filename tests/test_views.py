@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 from flask import Flask, abort, jsonify, make_response, request
-from helpers import Face, named
-from hosts.web import Site, at_once, background, own_colour, until
 from werkzeug.datastructures import MultiDict
 
 from flask_caching_async import Cache, CachedResponse
 from flask_caching_async.exceptions import ColourError, ConfigurationError, NotInitializedError
 from flask_caching_async.testing import FakeClock
+from support.faces import Face, own_colour
+from support.params import named
+from support.sites import Site, background
+from support.waiting import at_once, until
 
 
 @pytest.fixture

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import config_for
 from flask import Flask, Response, abort, make_response, redirect, request, send_file
 from flask import session as flask_session
-from helpers import COLOURS
-from hosts.web import Site, at_once, until
 from werkzeug.exceptions import HTTPException, NotFound
 
 from flask_caching_async import Cache
+from support.backends import config_for
+from support.faces import COLOURS
+from support.sites import Site
+from support.waiting import at_once, until
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from flow.crowd import until
 
 from flask_caching_async import Cache
 from flask_caching_async._runtime.server_workers import (
@@ -25,6 +24,7 @@ from flask_caching_async._runtime.server_workers import (
     server_workers,
     warn_of_many_workers,
 )
+from support.waiting import until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
 

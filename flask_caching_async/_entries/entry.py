@@ -1,14 +1,15 @@
-"""What is stored: a value with its own timetable, and the verdict on it."""
+"""What is stored: a value with its own times, and the verdict on it."""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from ..typing import Value
 from .times import NEVER
 
-__all__ = ["Entry", "MISSING", "NOTHING", "Reading", "Verdict", "judge"]
+__all__ = ["AnyEntry", "Thaw", "Entry", "MISSING", "NOTHING", "Lookup", "Verdict", "judge"]
 
 
 class Absent(enum.Enum):
@@ -35,63 +36,83 @@ class Verdict(enum.Enum):
 
     FRESH = "fresh"  #: may be served
     STALE = "stale"  #: may be served while a refresh runs in the background
-    RESCUE = "rescue"  #: may be served instead of an error
+    STALE_IF_ERROR = "stale-if-error"  #: may be served instead of an error
     GONE = "gone"  #: nothing
+
+
+#: Makes a private copy of what is kept for a value.
+Thaw: TypeAlias = Callable[[Any], Value]
+
+
+class AnyEntry(Protocol):
+    """An :class:`Entry`, or one in memory, which has more to it."""
+
+    kept: Value
+    thaw: Thaw | None
+    created: float
+    fresh_until: float
+    usable_until: float
+
+    def value(self) -> Value:
+        """The value, never one that another caller can mutate."""
+        ...
 
 
 class Entry:
     """A stored value.
 
-    :param value: what is kept; read it with :meth:`open`.
-    :param thaw: makes a private copy of ``value``; ``None`` where nothing can be mutated.
+    :param kept: what is held for the value; read it with :meth:`value`.
+    :param thaw: makes a private copy of ``kept``; ``None`` where nothing can be mutated.
     :param created: when its computation ended, in seconds since the epoch.
     :param fresh_until: from then on it is stale.
     :param usable_until: from then on it is gone.
     """
 
-    __slots__ = ("value", "thaw", "created", "fresh_until", "usable_until")
+    __slots__ = ("kept", "thaw", "created", "fresh_until", "usable_until")
 
     def __init__(
         self,
-        value: Any,
-        thaw: Callable[[Any], Any] | None = None,
+        kept: Value,
+        thaw: Thaw | None = None,
         created: float = 0.0,
         fresh_until: float = NEVER,
         usable_until: float = NEVER,
     ) -> None:
-        self.value = value
+        self.kept = kept
         self.thaw = thaw
         self.created = created
         self.fresh_until = fresh_until
         self.usable_until = usable_until
 
-    def open(self) -> Any:
-        """The value, never one that somebody else can mutate."""
-        return self.value if self.thaw is None else self.thaw(self.value)
+    def value(self) -> Value:
+        """The value, never one that another caller can mutate."""
+        return self.kept if self.thaw is None else self.thaw(self.kept)
 
 
-class Reading(NamedTuple):
+class Lookup(NamedTuple):
     """One look at a key.
 
     :param entry: what may be served in some way, or ``None``.
     :param seen: what the store needs to tell later whether something was invalidated since.
     :param failed: whether the backend failed; then this call makes no further operation on it.
-    :param version: what the store needs to replace exactly what was found here, if anything.
+    :param cas: what the backend needs to replace exactly what was found here, if anything.
     """
 
     entry: Entry | None
     seen: Any = None
     failed: bool = False
-    version: Any = None
+    cas: bytes | None = None
 
 
-def judge(entry: Entry | None, now: float, revalidate: float = 0.0, rescue: float = 0.0) -> Verdict:
+def judge(
+    entry: AnyEntry | None, now: float, revalidate: float = 0.0, if_error: float = 0.0
+) -> Verdict:
     """What ``entry`` is good for at ``now``.
 
     The two windows are those of RFC 5861.
 
     :param revalidate: ``stale_while_revalidate``, in seconds after the entry was fresh.
-    :param rescue: ``stale_if_error``, likewise.
+    :param if_error: ``stale_if_error``, likewise.
     """
     if entry is None or now >= entry.usable_until:
         return Verdict.GONE
@@ -99,4 +120,4 @@ def judge(entry: Entry | None, now: float, revalidate: float = 0.0, rescue: floa
         return Verdict.FRESH
     if now < entry.fresh_until + revalidate:
         return Verdict.STALE
-    return Verdict.RESCUE if now < entry.fresh_until + rescue else Verdict.GONE
+    return Verdict.STALE_IF_ERROR if now < entry.fresh_until + if_error else Verdict.GONE

@@ -1,77 +1,91 @@
 """An entry as a backend stores it: a tuple around the value, which any serializer can take.
 
-``(MAGIC, created, fresh_until, usable_until, [[stamp, token], ...], kind, value)``, times in
+``(MAGIC, created, fresh_until, usable_until, [[tag, version], ...], form, value)``, times in
 seconds since the epoch, 0 for "never". A serializer that knows no tuples gives back a list;
-``kind`` says what the value was, so that ``("not found", 404)`` does not come back as a list with
+``form`` says what the value was, so that ``("not found", 404)`` does not come back as a list with
 two items.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import NamedTuple
 
+from ..typing import Value
 from .entry import Entry
 from .isolation import IMMUTABLE
-from .times import NEVER, Timetable
+from .times import NEVER, Times
 
-__all__ = ["WIRE_FORMS", "apart", "is_entry", "pack", "unpack", "whole"]
+__all__ = ["FORMS", "Form", "decode", "encode", "is_entry", "pack", "unpack"]
 
 MAGIC = "fca\x001"
 
-#: For each base class that has a form of its own on the wire: its name, how to take an instance
-#: apart (or ``None``), and how to build one again.
-WIRE_FORMS: dict[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]] = {
-    tuple: (
+
+class Form(NamedTuple):
+    """How the instances of a class are stored where a serializer may not know them.
+
+    :param name: stands before the parts.
+    :param take_apart: gives the parts of an instance, or ``None`` to leave it as it is.
+    :param build: makes an instance of parts.
+    """
+
+    name: str
+    take_apart: Callable[[Value], Value]
+    build: Callable[[Value], Value]
+
+
+#: The forms, by the base class that they are for.
+FORMS: dict[type, Form] = {
+    tuple: Form(
         "tuple",
-        lambda value: [list(apart(item)) for item in value] if type(value) is tuple else None,
-        lambda parts: tuple([whole(kind, item) for kind, item in parts]),
+        lambda value: [list(encode(item)) for item in value] if type(value) is tuple else None,
+        lambda parts: tuple([decode(name, item) for name, item in parts]),
     ),
 }
 
 
-def apart(value: Any) -> tuple[str, Any]:
+def encode(value: Value) -> tuple[str, Value]:
     """The name of a value's form, and its parts; ``""`` and itself where it has none."""
     if type(value) in IMMUTABLE:
         return "", value
-    for base, (name, take_apart, _) in WIRE_FORMS.items():
+    for base, form in FORMS.items():
         if isinstance(value, base):
-            parts = take_apart(value)
+            parts = form.take_apart(value)
             if parts is not None:
-                return name, parts
+                return form.name, parts
     return "", value
 
 
-def whole(kind: str, parts: Any) -> Any:
-    """The value that :func:`apart` took apart."""
-    if not kind:
+def decode(name: str, parts: Value) -> Value:
+    """The value that :func:`encode` took apart."""
+    if not name:
         return parts
-    return next(form[2] for form in WIRE_FORMS.values() if form[0] == kind)(parts)
+    return next(form for form in FORMS.values() if form.name == name).build(parts)
 
 
-def is_entry(raw: Any) -> bool:
-    """Whether a stored object is an entry of ours, and not what somebody else stored."""
+def is_entry(raw: Value) -> bool:
+    """Whether a stored object is an entry of ours, and not what another program stored."""
     return type(raw) in (tuple, list) and len(raw) == 7 and raw[0] == MAGIC
 
 
-def pack(value: Any, times: Timetable, stamps: Mapping[str, str | None]) -> tuple[Any, ...]:
+def pack(value: Value, times: Times, versions: Mapping[str, str | None]) -> tuple[Value, ...]:
     """An entry as a tuple of plain objects."""
-    kind, value = apart(value)
+    name, value = encode(value)
     until = tuple(0 if t == NEVER else t for t in times)
-    return (MAGIC, *until, [[name, token] for name, token in stamps.items()], kind, value)
+    return (MAGIC, *until, [[tag, version] for tag, version in versions.items()], name, value)
 
 
-def unpack(raw: Any) -> tuple[Entry | None, dict[str, str]]:
-    """The entry in a stored object, and its stamps; ``None`` if it cannot be read.
+def unpack(raw: Value) -> tuple[Entry | None, dict[str, str]]:
+    """The entry in a stored object, and its versions; ``None`` if it cannot be read.
 
-    What somebody else stored is a value without a timetable: its backend keeps the time.
+    What another program stored is a value without times: its backend keeps the time.
     """
     if not is_entry(raw):
         return Entry(raw), {}
     try:
-        _, created, fresh_until, usable_until, stamps, kind, value = raw
-        value = whole(kind, value)
+        _, created, fresh_until, usable_until, versions, name, value = raw
+        value = decode(name, value)
         entry = Entry(value, None, created, fresh_until or NEVER, usable_until or NEVER)
-        return entry, {name: token for name, token in stamps}
+        return entry, {tag: version for tag, version in versions}
     except Exception:  # whatever it was, it is not readable now: a miss, to be overwritten
         return None, {}

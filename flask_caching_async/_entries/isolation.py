@@ -18,6 +18,8 @@ from typing import Any
 from markupsafe import Markup
 
 from ..exceptions import SerializationError
+from ..typing import Value
+from .entry import Thaw
 
 __all__ = ["FREEZERS", "keep"]
 
@@ -29,14 +31,12 @@ IMMUTABLE = frozenset(
     }
 )  # fmt: skip
 
-Thaw = Callable[[Any], Any]
-
 #: A base class, and the function that takes an instance apart: it returns what to keep and how to
 #: build a new instance from it, or ``None`` to leave it to pickle.
-FREEZERS: dict[type, Callable[[Any], tuple[Any, Thaw] | None]] = {}
+FREEZERS: dict[type, Callable[[Any], tuple[Value, Thaw] | None]] = {}
 
 
-def keep(value: Any) -> tuple[Any, Thaw | None]:
+def keep(value: Value) -> tuple[Value, Thaw | None]:
     """What to hold for ``value``, and how to make a copy of it (``None``: hand it out as it is).
 
     :raises SerializationError: if the value cannot be copied.

@@ -6,7 +6,7 @@ import math
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-__all__ = ["NEVER", "Timetable", "seconds", "timetable"]
+__all__ = ["NEVER", "Times", "seconds", "times_from"]
 
 #: The instant at which what never expires does.
 NEVER = float("inf")
@@ -31,7 +31,7 @@ def seconds(timeout: Any, name: str = "timeout") -> float | None:
     raise TypeError(f"{name} must be seconds or a timedelta, not {timeout!r}")
 
 
-class Timetable(NamedTuple):
+class Times(NamedTuple):
     """When a value was made and until when it is good; seconds since the epoch."""
 
     created: float
@@ -44,7 +44,7 @@ class Timetable(NamedTuple):
         return 0 if self.usable_until == NEVER else self.usable_until - self.created
 
 
-def timetable(now: float, timeout: float) -> Timetable:
+def times_from(now: float, timeout: float) -> Times:
     """The times of a value that is stored at ``now`` for ``timeout`` seconds (0: for ever)."""
     until = NEVER if timeout == 0 else now + timeout
-    return Timetable(now, until, until)
+    return Times(now, until, until)

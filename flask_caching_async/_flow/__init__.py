@@ -17,3 +17,7 @@ Rules that a change must keep:
 6. An error of the backend never ends here: the store has turned it into "nothing found" or "not
    stored".
 """
+
+from __future__ import annotations
+
+__all__: list[str] = []

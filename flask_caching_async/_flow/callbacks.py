@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 from ..exceptions import ColourError
+from ..typing import Callback, Value
 
-__all__ = ["aask", "ask", "awhole", "joined", "whole"]
+__all__ = ["acall_callback", "call_callback", "ajoin_generated", "join_chunks", "join_generated"]
 
 
-def ask(callback: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Call something of a sync function's, which must not answer with an awaitable.
+def call_callback(callback: Callback, /, *args: Any, **kwargs: Any) -> Value:
+    """Ask a callback of a sync function, which must not answer with an awaitable.
 
     :raises ColourError: if it does.
     """
@@ -22,7 +22,7 @@ def ask(callback: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     return answer
 
 
-def _refuse(answer: Any, function: Any) -> None:
+def _refuse(answer: object, function: object) -> None:
     """Say what is wrong with an awaitable in sync code."""
     if inspect.iscoroutine(answer):
         answer.close()  # or Python warns that it was never awaited
@@ -32,13 +32,13 @@ def _refuse(answer: Any, function: Any) -> None:
     )
 
 
-async def aask(callback: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+async def acall_callback(callback: Callback, /, *args: Any, **kwargs: Any) -> Value:
     """Call a callback of an async function; the callback may be sync or async."""
     answer = callback(*args, **kwargs)
     return await answer if inspect.isawaitable(answer) else answer
 
 
-def joined(chunks: list[Any]) -> Any:
+def join_chunks(chunks: list[Value]) -> Value:
     """A generator's chunks as one value: text, bytes, or else the list."""
     if all(isinstance(chunk, str) for chunk in chunks):
         return "".join(chunks)
@@ -47,10 +47,10 @@ def joined(chunks: list[Any]) -> Any:
     return chunks
 
 
-def whole(value: Any, function: Any) -> Any:
+def join_generated(value: Value, function: object) -> Value:
     """What a sync function returned, joined if it yields."""
     if inspect.isgenerator(value):
-        return joined(list(value))
+        return join_chunks(list(value))
     if inspect.isasyncgen(value):
         raise ColourError(f"{function!r} is a plain def, but returned an async generator")
     if inspect.isawaitable(value):
@@ -58,15 +58,15 @@ def whole(value: Any, function: Any) -> Any:
     return value
 
 
-async def awhole(value: Any) -> Any:
+async def ajoin_generated(value: Value) -> Value:
     """What an async function returned, awaited, and joined if it yields."""
     if inspect.isawaitable(value):
         value = await value
     if inspect.isasyncgen(value):
-        return joined([chunk async for chunk in value])
-    return joined(list(value)) if inspect.isgenerator(value) else value
+        return join_chunks([chunk async for chunk in value])
+    return join_chunks(list(value)) if inspect.isgenerator(value) else value
 
 
-async def ask_now(callback: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """:func:`.ask` as a coroutine that returns at once."""
-    return ask(callback, *args, **kwargs)
+async def call_callback_now(callback: Callback, /, *args: Any, **kwargs: Any) -> Value:
+    """``call_callback`` as a coroutine that returns at once."""
+    return call_callback(callback, *args, **kwargs)

@@ -1,56 +1,31 @@
-"""What one store gives to all calls, and what a decorator tells the flow of its values."""
+"""What one store gives to all calls."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from ..stats import Counters
 from .backoff import Backoff
-from .leader import Lead
-from .policy import Fate, Job
+from .leader import Leader
 from .singleflight import Flights
+from .store_protocol import Store
 
-
-class CallHooks:
-    """What a decorator was told about the values of a function: who is asked about each of them.
-
-    :param answers: exceptions that are answers, not failures (a view's ``HTTPException``).
-    :param fate: what is to be done with a value by its own nature.
-    :param shown: what ``response_filter`` is given for a value.
-    """
-
-    answers: tuple[type[BaseException], ...] = ()
-    response_filter: Callable[..., Any] | None = None
-    timeout: Any = None
-
-    def fate(self, value: Any, job: Job) -> Fate:
-        """Whether the value may be stored at all."""
-        return Fate.STORE
-
-    def shown(self, value: Any) -> Any:
-        """The value as callbacks see it."""
-        return value
-
-    def expected(self) -> float | None:
-        """The timeout that values will have, as far as it is known before they are computed."""
-        return None
-
-    def lifetime(self, value: Any) -> Any:
-        """The value's own timeout, or the function's (which may be a callable on the value)."""
-        return self.timeout
+__all__ = ["Engine"]
 
 
 class Engine:
-    """What one store gives to all calls: flights, stats, a clock and a way into the background.
+    """What one store gives to all calls: flights, counters, a clock and a way into the background.
 
-    :param now: the steps of the store for sync code (they never suspend).
-    :param later: the steps of the store for async code.
+    :param spawn: starts a leader in the background; the second argument says whether its function
+        is async.
     """
 
-    def __init__(self, store: Any, stats: Any, spawn: Callable[[Lead, bool], None]) -> None:
+    def __init__(
+        self, store: Store, stats: Counters, spawn: Callable[[Leader, bool], None]
+    ) -> None:
         self.store = store
-        self.now = store.now
-        self.later = store.later
+        #: The steps of the store for sync code (they never suspend), and for async code.
+        self.sync, self.aio = store.sync, store.aio
         self.flights = Flights()
         self.backoff = Backoff()
         self.stats = stats

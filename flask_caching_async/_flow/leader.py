@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .._entries.entry import NOTHING, Entry, Reading, Verdict
+from .._entries.entry import NOTHING, Entry, Lookup, Verdict
 from .._entries.isolation import keep
 from ..exceptions import CacheError
+from ..stats import Counters
+from ..typing import Value
 from .backoff import Backoff
-from .policy import Fate, Job
-from .singleflight import Failed, Flight, Flights, Landed, Outcome, Signal
-from .store_protocol import Steps
+from .policy import Call, Fate
+from .singleflight import Failed, Flight, Flights, Landed, Landing, Outcome
+from .store_protocol import FlowSteps
 
-__all__ = ["Answer", "Lead", "Ports", "found"]
+__all__ = ["Answer", "Leader", "Ports", "found"]
 
 #: Seconds between two tries for a lease that another process holds: from, growing to.
 POLL = (0.002, 0.05)
@@ -26,17 +28,17 @@ class Ports(Protocol):
     """The few things that the flow cannot do by itself, in the colour of the caller."""
 
     flights: Flights
-    steps: Steps
+    steps: FlowSteps
     backoff: Backoff
-    stats: Any
+    stats: Counters
     clock: Callable[[], float]
 
-    def stands(self, guard: Any, reading: Reading) -> bool: ...
-    def lease(self, key: str, guard: Any, life: float) -> Any: ...
+    def stands(self, expected: Any, lookup: Lookup) -> bool: ...
+    def lease(self, key: str, expected: Any, life: float) -> Any: ...
     def release(self, lease: Any, shared: bool) -> None: ...
-    async def wait(self, flight: Flight, patience: float) -> Outcome: ...
+    async def wait(self, flight: Flight, patience: float) -> Landing: ...
     async def pause(self, seconds: float) -> None: ...
-    def spawn(self, lead: Lead) -> None: ...
+    def spawn(self, leader: Leader) -> None: ...
 
 
 class Answer:
@@ -44,56 +46,56 @@ class Answer:
 
     __slots__ = ("value",)
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Value) -> None:
         self.value = value
 
 
-def found(job: Job, reading: Reading, now: float) -> Answer | None:
+def found(call: Call, lookup: Lookup, now: float) -> Answer | None:
     """What is stored, if it is good enough to need no computation."""
-    entry = reading.entry
-    if entry is None or job.policy.judge(entry, now) is not Verdict.FRESH:
+    entry = lookup.entry
+    if entry is None or call.policy.judge(entry, now) is not Verdict.FRESH:
         return None
-    value = entry.open()
-    if job.forced and entry.created <= job.called:
+    value = entry.value()
+    if call.forced and entry.created <= call.called:
         return None
-    return None if value is None and not job.policy.cache_none else Answer(value)
+    return None if value is None and not call.policy.cache_none else Answer(value)
 
 
-class Lead:
+class Leader:
     """The duty to compute one key.
 
-    :param flight: what others follow, or ``None`` for a computation that nobody shares.
+    :param flight: what followers wait for, or ``None`` for a computation that is not shared.
     """
 
-    __slots__ = ("flight", "job", "reading", "ports", "guard", "lease", "failure")
+    __slots__ = ("flight", "call", "lookup", "ports", "expected", "lease", "failure")
 
-    def __init__(self, flight: Flight | None, job: Job, reading: Reading, ports: Ports) -> None:
+    def __init__(self, flight: Flight | None, call: Call, lookup: Lookup, ports: Ports) -> None:
         self.flight = flight
-        self.job = job
-        self.reading = reading
+        self.call = call
+        self.lookup = lookup
         self.ports = ports
-        self.guard: Any = None
+        self.expected: Any = None
         self.lease: Any = None
         #: Why there is no new value.
         self.failure: Any = None
 
-    async def prepare(self, fresh_look: bool, wait: bool = True) -> Answer | Lead:
+    async def prepare(self, fresh_look: bool, wait: bool = True) -> Answer | Leader:
         """Make sure that there is something to compute, and fix what must stand at its end.
 
-        :param fresh_look: whether somebody may have stored a value since the last look.
+        :param fresh_look: whether another caller may have stored a value since the last look.
         :param wait: whether to wait for another process that computes the same key. A background
             refresh does not: it ends, with what is there.
         """
         try:
             answer = await self._look() if fresh_look else None
             if answer is None:
-                await self._guard()
+                await self._expect()
             while answer is None and self._wants_lease():
-                guard = self.guard
+                expected = self.expected
                 answer = await self._take_lease(wait)
                 if answer is None:
-                    await self._guard()
-                if self.lease is None or self.guard == guard:
+                    await self._expect()
+                if self.lease is None or self.expected == expected:
                     break
                 self._release(shared=True)  # it was for what an invalidation has overtaken
         except BaseException:
@@ -101,68 +103,68 @@ class Lead:
             raise
         return self if answer is None else answer
 
-    async def _look(self, reading: Reading | None = None) -> Answer | None:
+    async def _look(self, lookup: Lookup | None = None) -> Answer | None:
         """Find an answer in the store after all.
 
-        :param reading: a look that was just made, for which no further one is needed.
+        :param lookup: a look that was just made, for which no further one is needed.
         """
-        job, ports = self.job, self.ports
-        if self.reading.failed:
+        call, ports = self.call, self.ports
+        if self.lookup.failed:
             return None
-        self.reading = reading or await ports.steps.load(job.key, job.stamps)
-        answer = found(job, self.reading, ports.clock())
+        self.lookup = lookup or await ports.steps.load(call.key, call.tags)
+        answer = found(call, self.lookup, ports.clock())
         if answer is not None:
-            self._land(Signal.FOUND)
+            self._land(Outcome.FOUND)
             self._release(shared=True)
         return answer
 
-    async def _guard(self) -> None:
+    async def _expect(self) -> None:
         """Fix what must still stand when the value is stored."""
-        job, flight = self.job, self.flight
-        self.guard = None
-        if not self.reading.failed:
-            life = job.policy.seal(0.0, job.plan.expected()).life
-            guarding = self.ports.steps.guard(job.key, job.stamps, self.reading, life)
-            self.guard = await guarding
+        call, flight = self.call, self.flight
+        self.expected = None
+        if not self.lookup.failed:
+            life = call.policy.times_of(0.0, call.hooks.known_timeout()).life
+            expecting = self.ports.steps.expect(call.key, call.tags, self.lookup, life)
+            self.expected = await expecting
             if flight is not None:
-                flight.guard = self.guard
+                flight.expected = self.expected
 
     def _wants_lease(self) -> bool:
         """Whether other processes may compute the key; the lease is for what they would compute."""
-        job = self.job
-        if self.flight is None or self.guard is None or not job.policy.lock:
+        call = self.call
+        if self.flight is None or self.expected is None or not call.policy.lock:
             return False
-        self.lease = self.ports.lease(job.key, self.guard, job.policy.lock_timeout)
+        self.lease = self.ports.lease(call.key, self.expected, call.policy.lock_timeout)
         return self.lease is not None
 
     async def _take_lease(self, wait: bool) -> Answer | None:
         """Wait until this process may compute the key; an answer if that became unnecessary."""
-        job, lease, ports = self.job, self.lease, self.ports
-        patience = job.policy.lock_timeout
+        call, lease, ports = self.call, self.lease, self.ports
+        patience = call.policy.lock_timeout
         holder, waited, delay = None, 0.0, POLL[0]
         while True:
-            taken, reading = await ports.steps.claim(lease, job.key, job.stamps)
-            if reading is not None and reading.failed:  # no lease, then, and nothing to store in
-                self.reading, self.lease = reading, None
-                return None
+            taken, lookup = await ports.steps.acquire_lease(lease, call.key, call.tags)
             if taken:
                 break
+            if lookup is not None and lookup.failed:  # no lease, then, and nothing to store in
+                self.lookup, self.lease = lookup, None
+                return None
             # Most who wait see the value here, before they see that its lease was given back.
-            if reading is not None and (answer := found(job, reading, ports.clock())) is not None:
+            if lookup is not None and (answer := found(call, lookup, ports.clock())) is not None:
                 self.lease = None
-                self._land(Signal.FOUND)
+                self._land(Outcome.FOUND)
                 return answer
             if not wait:
                 self.lease = None
-                self._land(Signal.ABANDONED)
-                return Answer(None if self.reading.entry is None else self.reading.entry.open())
+                self._land(Outcome.ABANDONED)
+                return Answer(None if self.lookup.entry is None else self.lookup.entry.value())
             if holder is not None and await ports.steps.unshared(lease, holder):
                 self.lease = None
                 self._part()
                 return None
             if waited >= patience and lease.holder == holder:
                 self.lease = None  # compute without it
-                return await self._look(reading)
+                return await self._look(lookup)
             if lease.holder != holder:
                 holder, waited = lease.holder, 0.0  # a new leader: patience starts anew
                 if self.flight is not None:
@@ -174,11 +176,11 @@ class Lead:
             self._release(shared=True)  # quietly: the others must still see what the holder said
             self._part()
             return None
-        return await self._look(reading)
+        return await self._look(lookup)
 
     def _part(self) -> None:
         """The other process's value may not be stored: all who waited compute now, together."""
-        self._land(Signal.UNSHARED)
+        self._land(Outcome.UNSHARED)
         self.flight = None
 
     def _release(self, shared: bool) -> None:
@@ -186,50 +188,50 @@ class Lead:
         if lease is not None:
             self.ports.release(lease, shared)
 
-    def _land(self, outcome: Outcome) -> None:
+    def _land(self, outcome: Landing) -> None:
         if self.flight is not None:
             self.ports.flights.land(self.flight, outcome)
 
     def abandon(self) -> None:
-        """Nobody will compute this: let the next caller lead."""
-        self._land(Signal.ABANDONED)
+        """This leader will not compute: let the next caller lead."""
+        self._land(Outcome.ABANDONED)
         self._release(shared=True)
 
-    def _land_value(self, value: Any) -> None:
-        """Land with a value; it is copied only if somebody follows."""
+    def _land_value(self, value: Value) -> None:
+        """Land with a value; it is copied only if it has followers."""
         flight, flights = self.flight, self.ports.flights
         if flight is not None and flights.close(flight):
             flights.land(flight, _copies(value))
 
-    async def finish(self, value: Any, fate: Fate, timeout: float | None = None) -> Any:
+    async def finish(self, value: Value, fate: Fate, timeout: float | None = None) -> Value:
         """The function returned: store, release those who wait, and give the answer.
 
         :param timeout: the value's own timeout in seconds.
         """
-        job, ports = self.job, self.ports
+        call, ports = self.call, self.ports
         ports.stats.computed += 1
         if self.flight is not None:
             self.flight.computed = True
-        if value is None and not job.policy.cache_none and fate is Fate.STORE:
-            fate = Fate.PASS
+        if value is None and not call.policy.cache_none and fate is Fate.STORE:
+            fate = Fate.UNCACHEABLE
         if fate is not Fate.STORE:
-            rescue = self._rescue() if fate is Fate.FAIL else NOTHING
+            fallback = self._fallback() if fate is Fate.FAIL else NOTHING
             self.failure = value if fate is Fate.FAIL else None
-            if rescue is NOTHING:
-                self._land(Signal.UNSHARED)
+            if fallback is NOTHING:
+                self._land(Outcome.UNSHARED)
             else:
-                value = rescue
-                self._land_value(rescue)
+                value = fallback
+                self._land_value(fallback)
             self._release(shared=False)
             return value
         stored = None
         try:
             if self.flight is not None and self.flight.overtaken:
                 stored = False
-            elif self.guard is not None and not self.reading.failed:
-                times = job.policy.seal(ports.clock(), timeout)
+            elif self.expected is not None and not self.lookup.failed:
+                times = call.policy.times_of(ports.clock(), timeout)
                 stored = await ports.steps.save(
-                    job.key, value, times, self.guard, self.reading, self.lease
+                    call.key, value, times, self.expected, self.lookup, self.lease
                 )
                 if stored is not None:
                     self.lease = None  # it was given back with the value
@@ -240,36 +242,36 @@ class Lead:
         ports.stats.stored += bool(stored)
         return value
 
-    def fail(self, error: BaseException) -> Any:
+    def fail(self, error: BaseException) -> Value:
         """The function raised: land, and return what may be served instead, or ``NOTHING``."""
         if not isinstance(error, Exception):  # cancelled, or the thread ends
             self.abandon()
             return NOTHING
         self.ports.stats.failed += 1
         self.failure = error
-        rescue = self._rescue()
-        if rescue is NOTHING:
+        fallback = self._fallback()
+        if fallback is NOTHING:
             self._land(Failed(error))
         else:
-            self._land_value(rescue)
+            self._land_value(fallback)
         self._release(shared=False)
-        return rescue
+        return fallback
 
-    def _rescue(self) -> Any:
+    def _fallback(self) -> Value:
         """The value that was good until now, if ``stale_if_error`` still allows it."""
-        policy, entry, now = self.job.policy, self.reading.entry, self.ports.clock()
+        policy, entry, now = self.call.policy, self.lookup.entry, self.ports.clock()
         if entry is None or not policy.stale_if_error or now >= entry.usable_until:
             return NOTHING
         if now >= entry.fresh_until + policy.stale_if_error:
             return NOTHING
         self.ports.stats.rescued += 1
-        return entry.open()
+        return entry.value()
 
 
-def _copies(value: Any) -> Outcome:
+def _copies(value: Value) -> Landing:
     """What followers get of a leader's value: copies, or leave to compute their own."""
     try:
         kept, thaw = keep(value)
     except CacheError:
-        return Signal.UNSHARED
-    return Landed(Entry(kept, thaw).open)
+        return Outcome.UNSHARED
+    return Landed(Entry(kept, thaw).value)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import enum
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .._entries.entry import Entry, Verdict, judge
-from .._entries.times import NEVER, Timetable
+from .._entries.entry import AnyEntry, Verdict, judge
+from .._entries.times import NEVER, Times
+from ..typing import Args, Callback, Kwargs, Value
 
-__all__ = ["Fate", "Job", "Policy"]
+__all__ = ["Call", "CallHooks", "Fate", "Policy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +27,21 @@ class Policy:
     cache_none: bool = False
     soft_timeout: float | None = None
 
-    def seal(self, now: float, timeout: float | None = None) -> Timetable:
-        """The timetable of a value that was finished at ``now``.
+    def times_of(self, now: float, timeout: float | None = None) -> Times:
+        """The times of a value that was finished at ``now``.
 
         :param timeout: the value's own, instead of the function's; 0 never expires.
         """
         life = self.timeout if timeout is None else timeout
         if life == 0:
-            return Timetable(now, NEVER, NEVER)
+            return Times(now, NEVER, NEVER)
         if self.jitter:
             life *= 1 - self.jitter * random.random()
         fresh_until = now + life
         tail = max(self.stale_while_revalidate, self.stale_if_error)
-        return Timetable(now, fresh_until, fresh_until + tail)
+        return Times(now, fresh_until, fresh_until + tail)
 
-    def judge(self, entry: Entry | None, now: float) -> Verdict:
+    def judge(self, entry: AnyEntry | None, now: float) -> Verdict:
         """What ``entry`` is good for under this policy."""
         return judge(entry, now, self.stale_while_revalidate, self.stale_if_error)
 
@@ -50,36 +50,63 @@ class Fate(enum.Enum):
     """What is to be done with a value that was computed."""
 
     STORE = "store"  #: store it, and share it with those who wait
-    PASS = "pass"  #: hand it to this caller only
-    FAIL = "fail"  #: an error as a value (a 5xx): like PASS, but an old value is better
+    UNCACHEABLE = "uncacheable"  #: hand it to this caller only
+    FAIL = "fail"  #: an error as a value (a 5xx): like UNCACHEABLE, but an old value is better
 
 
-class Job:
+class CallHooks:
+    """What a decorator was told about the values of a function: which callbacks see each of them.
+
+    :param answers: exceptions that are answers, not failures (a view's ``HTTPException``).
+    """
+
+    answers: tuple[type[BaseException], ...] = ()
+    response_filter: Callback | None = None
+    timeout: float | None = None
+
+    def fate(self, value: Value, call: Call) -> Fate:
+        """Whether the value may be stored at all, by its own nature."""
+        return Fate.STORE
+
+    def for_callbacks(self, value: Value) -> Value:
+        """The value as callbacks see it."""
+        return value
+
+    def known_timeout(self) -> float | None:
+        """The timeout that values will have, as far as it is known before they are computed."""
+        return None
+
+    def lifetime(self, value: Value) -> Any:
+        """The value's own timeout, or the function's (which may be a callable on the value)."""
+        return self.timeout
+
+
+class Call:
     """One call that was not answered at once: what to compute, under which key, by which rules."""
 
     __slots__ = (
-        "key", "stamps", "policy", "plan", "function", "args", "kwargs",
+        "key", "tags", "policy", "hooks", "function", "args", "kwargs",
         "forced", "called", "context",
     )  # fmt: skip
 
     def __init__(
         self,
         key: str,
-        stamps: tuple[str, ...],
+        tags: tuple[str, ...],
         policy: Policy,
-        plan: Any,
-        function: Callable[..., Any],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+        hooks: CallHooks,
+        function: Callback,
+        args: Args = (),
+        kwargs: Kwargs | None = None,
         forced: bool = False,
         called: float = 0.0,
         context: Any = None,
     ) -> None:
         self.key = key
-        self.stamps = stamps
+        self.tags = tags
         self.policy = policy
-        #: The decorated function's callbacks; see ``drive.Plan``.
-        self.plan = plan
+        #: What its decorator says of its values.
+        self.hooks = hooks
         self.function = function
         self.args = args
         self.kwargs = kwargs or {}
@@ -87,5 +114,5 @@ class Job:
         self.forced = forced
         #: When the call came; seconds since the epoch.
         self.called = called
-        #: Whatever the plan wants to find again when the value is there.
+        #: What the hooks want to find again when the value is there.
         self.context = context

@@ -10,8 +10,9 @@ from typing import Any
 from .._runtime.colour import run_now
 from .._runtime.loops import pause, wait_for, whoami
 from .engine import Engine
-from .leader import Lead
-from .singleflight import Flight, Outcome, Signal
+from .leader import Leader
+from .singleflight import Flight, Landing, Outcome
+from .store_protocol import FlowSteps
 
 
 class SyncPorts:
@@ -21,15 +22,16 @@ class SyncPorts:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.flights, self.steps, self.stats = engine.flights, engine.now, engine.stats
+        self.flights, self.stats = engine.flights, engine.stats
+        self.steps: FlowSteps = engine.sync
         self.backoff = engine.backoff
         self.clock = engine.store.clock
         self.stands, self.lease = engine.store.stands, engine.store.lease
 
-    async def wait(self, flight: Flight, patience: float) -> Outcome:
+    async def wait(self, flight: Flight, patience: float) -> Landing:
         # A leader on this very thread cannot go on while we block it.
         if not self.flights.follow(flight, blocked=threading.get_ident()):
-            return Signal.ALONE
+            return Outcome.ALONE
         try:
             while True:
                 left = flight.since + patience - time.monotonic()
@@ -37,7 +39,7 @@ class SyncPorts:
                     return flight.outcome.result(max(left, 0))  # type: ignore[union-attr]
                 except FutureTimeout:
                     if flight.since + patience <= time.monotonic():
-                        return Signal.ALONE
+                        return Outcome.ALONE
         finally:
             self.flights.unfollow(flight)
 
@@ -45,14 +47,14 @@ class SyncPorts:
         time.sleep(seconds)  # noqa: ASYNC251 - a sync port blocks, and never suspends
 
     def release(self, lease: Any, shared: bool) -> None:
-        lease.abandoned = True  # first: see TokenSteps.claim
+        lease.abandoned = True  # first: see VersionedSteps.acquire_lease
         if lease.failed:
-            self.engine.store.detach("release", lease, shared)
+            self.engine.store.release_in_background(lease, shared)
         else:
-            run_now(self.steps.release(lease, shared))
+            run_now(self.steps.release_lease(lease, shared))
 
-    def spawn(self, lead: Lead) -> None:
-        self.engine.spawn(lead, False)
+    def spawn(self, leader: Leader) -> None:
+        self.engine.spawn(leader, False)
 
 
 class AsyncPorts(SyncPorts):
@@ -62,11 +64,11 @@ class AsyncPorts(SyncPorts):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self.steps = engine.later
+        self.steps: FlowSteps = engine.aio
 
-    async def wait(self, flight: Flight, patience: float) -> Outcome:
+    async def wait(self, flight: Flight, patience: float) -> Landing:
         if flight.leader == whoami() or not self.flights.follow(flight):
-            return Signal.ALONE
+            return Outcome.ALONE
         try:
             while True:
                 left = flight.since + patience - time.monotonic()
@@ -74,7 +76,7 @@ class AsyncPorts(SyncPorts):
                     return await wait_for(flight.outcome, max(left, 0))  # type: ignore[arg-type]
                 except TimeoutError:
                     if flight.since + patience <= time.monotonic():
-                        return Signal.ALONE
+                        return Outcome.ALONE
         finally:
             self.flights.unfollow(flight)
 
@@ -82,9 +84,9 @@ class AsyncPorts(SyncPorts):
         await pause(seconds)
 
     def release(self, lease: Any, shared: bool) -> None:
-        # Nobody waits for it, and a cancelled task could not: but it is I/O.
+        # It is I/O that no caller waits for, and a cancelled task could not.
         lease.abandoned = True
-        self.engine.store.detach("release", lease, shared)
+        self.engine.store.release_in_background(lease, shared)
 
-    def spawn(self, lead: Lead) -> None:
-        self.engine.spawn(lead, True)
+    def spawn(self, leader: Leader) -> None:
+        self.engine.spawn(leader, True)

@@ -1,6 +1,6 @@
-"""The two colours of a call: ports, shells and the frame that calls the user's function.
+"""The two colours of a call, and the frame that calls the user's function.
 
-Each sync piece stands next to its async twin. A twin exists only where the line itself is the
+Each sync piece stands next to its async one. There are two only where the line itself is the
 difference; everything else is in ``readthrough.py``, once.
 """
 
@@ -12,14 +12,15 @@ import logging
 from contextvars import Token
 from typing import Any, cast
 
-from .._entries.entry import NOTHING, Reading
+from .._entries.entry import NOTHING, Lookup
 from .._entries.isolation import IMMUTABLE
 from .._entries.times import seconds
 from .._runtime.colour import run_now
-from .callbacks import aask, ask, awhole, whole
+from ..typing import Value
+from .callbacks import acall_callback, ajoin_generated, call_callback, join_generated
 from .engine import Engine
-from .leader import Answer, Lead
-from .policy import Fate, Job
+from .leader import Answer, Leader
+from .policy import Call, Fate
 from .ports import AsyncPorts, SyncPorts
 from .readthrough import begin
 from .singleflight import Failed, Flight, leading
@@ -32,12 +33,12 @@ log = logging.getLogger("flask_caching_async")
 # --- computing ------------------------------------------------------------------------------------
 
 
-def _enter(lead: Lead) -> Token[tuple[Flight, ...]] | None:
+def _enter(leader: Leader) -> Token[tuple[Flight, ...]] | None:
     """From here on the current context computes: nothing in it may wait for this flight."""
-    if lead.flight is None:
+    if leader.flight is None:
         return None
-    lead.flight.begin()
-    return leading.set((*leading.get(), lead.flight))
+    leader.flight.begin()
+    return leading.set((*leading.get(), leader.flight))
 
 
 def _leave(token: Token[tuple[Flight, ...]] | None) -> None:
@@ -46,123 +47,125 @@ def _leave(token: Token[tuple[Flight, ...]] | None) -> None:
             leading.reset(token)
 
 
-def fill(lead: Lead) -> Any:
+def compute(leader: Leader) -> Value:
     """Call the user's function, and land whatever comes of it."""
-    job, plan, timeout = lead.job, lead.job.plan, cast(Any, None)
-    token = _enter(lead)
+    call, hooks, timeout = leader.call, leader.call.hooks, cast(Any, None)
+    token = _enter(leader)
     try:
         try:
-            value = job.function(*job.args, **job.kwargs)
+            value = call.function(*call.args, **call.kwargs)
             if type(value) not in IMMUTABLE:
-                value = whole(value, job.function)
-        except plan.answers as answer:
+                value = join_generated(value, call.function)
+        except hooks.answers as answer:
             value = answer
         finally:
             _leave(token)
-        fate = plan.fate(value, job)
-        if plan.response_filter and not ask(plan.response_filter, plan.shown(value)):
-            fate = Fate.PASS if fate is Fate.STORE else fate
-        if fate is Fate.STORE and callable(timeout := plan.lifetime(value)):
-            timeout = ask(timeout, plan.shown(value))
+        fate = hooks.fate(value, call)
+        keep = hooks.response_filter
+        if keep and not call_callback(keep, hooks.for_callbacks(value)):
+            fate = Fate.UNCACHEABLE if fate is Fate.STORE else fate
+        if fate is Fate.STORE and callable(timeout := hooks.lifetime(value)):
+            timeout = call_callback(timeout, hooks.for_callbacks(value))
         timeout = seconds(timeout)
     except BaseException as error:
-        rescue = lead.fail(error)
-        if rescue is NOTHING:
+        fallback = leader.fail(error)
+        if fallback is NOTHING:
             raise
-        return rescue
-    return run_now(lead.finish(value, fate, timeout))
+        return fallback
+    return run_now(leader.finish(value, fate, timeout))
 
 
-async def afill(lead: Lead) -> Any:
+async def acompute(leader: Leader) -> Value:
     """Call the user's function, and land whatever comes of it."""
-    job, plan, timeout = lead.job, lead.job.plan, cast(Any, None)
-    token = _enter(lead)
+    call, hooks, timeout = leader.call, leader.call.hooks, cast(Any, None)
+    token = _enter(leader)
     try:
         try:
-            value = job.function(*job.args, **job.kwargs)
+            value = call.function(*call.args, **call.kwargs)
             if inspect.iscoroutine(value):
                 value = await value
             if type(value) not in IMMUTABLE:
-                value = await awhole(value)
-        except plan.answers as answer:
+                value = await ajoin_generated(value)
+        except hooks.answers as answer:
             value = answer
         finally:
             _leave(token)
-        fate = plan.fate(value, job)
-        if plan.response_filter and not await aask(plan.response_filter, plan.shown(value)):
-            fate = Fate.PASS if fate is Fate.STORE else fate
-        if fate is Fate.STORE and callable(timeout := plan.lifetime(value)):
-            timeout = await aask(timeout, plan.shown(value))
+        fate = hooks.fate(value, call)
+        keep = hooks.response_filter
+        if keep and not await acall_callback(keep, hooks.for_callbacks(value)):
+            fate = Fate.UNCACHEABLE if fate is Fate.STORE else fate
+        if fate is Fate.STORE and callable(timeout := hooks.lifetime(value)):
+            timeout = await acall_callback(timeout, hooks.for_callbacks(value))
         timeout = seconds(timeout)
     except BaseException as error:
-        rescue = lead.fail(error)
-        if rescue is NOTHING:
+        fallback = leader.fail(error)
+        if fallback is NOTHING:
             raise
-        return rescue
-    return await lead.finish(value, fate, timeout)
+        return fallback
+    return await leader.finish(value, fate, timeout)
 
 
 # --- the slow half of a call: everything after "not a fresh hit" ----------------------------------
 
 
-def read_through(engine: Engine, job: Job, reading: Reading, era: int) -> Any:
-    """Answer a job that its shell could not answer from a fresh entry."""
-    answer = run_now(begin(job, reading, era, SyncPorts(engine)))
+def read_through(engine: Engine, call: Call, lookup: Lookup, landed_before: int) -> Value:
+    """Answer a call that its wrapper could not answer from a fresh entry."""
+    answer = run_now(begin(call, lookup, landed_before, SyncPorts(engine)))
     if type(answer) is Answer:
         return answer.value
     if type(answer) is Failed:  # raised here: no coroutine can raise a StopIteration
-        raise answer.twin()
-    return fill(cast(Lead, answer))
+        raise answer.copy()
+    return compute(cast(Leader, answer))
 
 
-async def aread_through(engine: Engine, job: Job, reading: Reading, era: int) -> Any:
-    """Answer a job that its shell could not answer from a fresh entry."""
-    answer = await begin(job, reading, era, AsyncPorts(engine))
+async def aread_through(engine: Engine, call: Call, lookup: Lookup, landed_before: int) -> Value:
+    """Answer a call that its wrapper could not answer from a fresh entry."""
+    answer = await begin(call, lookup, landed_before, AsyncPorts(engine))
     if type(answer) is Answer:
         return answer.value
     if type(answer) is Failed:
-        raise answer.twin()
-    return await afill(cast(Lead, answer))
+        raise answer.copy()
+    return await acompute(cast(Leader, answer))
 
 
 # --- in the background ----------------------------------------------------------------------------
 
 
-def _detach(lead: Lead) -> None:
-    """Whatever the caller was computing does not wait for what its background does."""
+def _detach(leader: Leader) -> None:
+    """What the caller was computing does not wait for what its background does."""
     leading.set(())
-    if lead.flight is not None:
-        lead.flight.begin()
+    if leader.flight is not None:
+        leader.flight.begin()
 
 
-def refresh(lead: Lead) -> None:
+def refresh(leader: Leader) -> None:
     """Compute a key in the background; the old value is kept if that fails."""
-    _detach(lead)
+    _detach(leader)
     try:
-        answer = run_now(lead.prepare(fresh_look=True, wait=False))
-        if type(answer) is Lead:
-            fill(answer)
+        answer = run_now(leader.prepare(fresh_look=True, wait=False))
+        if type(answer) is Leader:
+            compute(answer)
     except Exception as error:
-        lead.failure = error
-    _learn(lead)
+        leader.failure = error
+    _learn(leader)
 
 
-async def arefresh(lead: Lead) -> None:
+async def arefresh(leader: Leader) -> None:
     """Compute a key in the background; the old value is kept if that fails."""
-    lead.ports = AsyncPorts(lead.ports.engine)  # type: ignore[attr-defined]
-    _detach(lead)
+    leader.ports = AsyncPorts(leader.ports.engine)  # type: ignore[attr-defined]
+    _detach(leader)
     try:
-        answer = await lead.prepare(fresh_look=True, wait=False)
-        if type(answer) is Lead:
-            await afill(answer)
+        answer = await leader.prepare(fresh_look=True, wait=False)
+        if type(answer) is Leader:
+            await acompute(answer)
     except Exception as error:
-        lead.failure = error
-    _learn(lead)
+        leader.failure = error
+    _learn(leader)
 
 
-def _learn(lead: Lead) -> None:
+def _learn(leader: Leader) -> None:
     """After a refresh: log a change once, and let the next attempt wait if this one failed."""
-    key, ports, failure = lead.job.key, lead.ports, lead.failure
+    key, ports, failure = leader.call.key, leader.ports, leader.failure
     if failure is None:
         if ports.backoff.worked(key):
             log.info("the background refresh of %r works again", key)

@@ -30,10 +30,10 @@ from .._entries.times import NEVER
 from .._runtime.fork import forget_in_child, forgets_parent
 from .._runtime.loops import whoami
 
-__all__ = ["Failed", "Flight", "Flights", "Landed", "Signal", "leading"]
+__all__ = ["Failed", "Flight", "Flights", "Landed", "Outcome", "leading"]
 
 
-class Signal(enum.Enum):
+class Outcome(enum.Enum):
     """Outcomes that carry no value."""
 
     ABANDONED = "abandoned"  #: the leader was cancelled or died: one follower takes over
@@ -45,10 +45,10 @@ class Signal(enum.Enum):
 class Landed(NamedTuple):
     """The leader has a value.
 
-    :param open: gives each caller a copy of its own.
+    :param value: gives each caller a copy of its own.
     """
 
-    open: Callable[[], Any]
+    value: Callable[[], Any]
 
 
 class Failed(NamedTuple):
@@ -56,23 +56,23 @@ class Failed(NamedTuple):
 
     error: BaseException
 
-    def twin(self) -> BaseException:
+    def copy(self) -> BaseException:
         """An instance for one follower: an exception's traceback grows where it is raised."""
         error = self.error
         try:
-            twin = copy.copy(error)
-            if type(twin) is not type(error):
+            one = copy.copy(error)
+            if type(one) is not type(error):
                 raise TypeError("its copy is something else")
         except Exception:  # its __init__ wants other arguments than it keeps
-            twin = type(error).__new__(type(error), *error.args)
-            twin.__dict__.update(error.__dict__)
-        twin.args = error.args
-        twin.__cause__, twin.__context__ = error.__cause__, error.__context__
-        twin.__suppress_context__ = error.__suppress_context__
-        return twin.with_traceback(None)
+            one = type(error).__new__(type(error), *error.args)
+            one.__dict__.update(error.__dict__)
+        one.args = error.args
+        one.__cause__, one.__context__ = error.__cause__, error.__context__
+        one.__suppress_context__ = error.__suppress_context__
+        return one.with_traceback(None)
 
 
-Outcome: TypeAlias = Landed | Failed | Signal
+Landing: TypeAlias = Landed | Failed | Outcome
 
 #: The flights that the current context leads, innermost last. Child tasks and worker threads that
 #: copy their parent's context inherit it, and so know for whom they must not wait.
@@ -86,16 +86,16 @@ class Flight:
     """One computation in progress."""
 
     __slots__ = (
-        "key", "stamps", "leader", "guard", "overtaken", "computed",
+        "key", "tags", "leader", "expected", "overtaken", "computed",
         "since", "blocked_on", "outcome",
     )  # fmt: skip
 
-    def __init__(self, key: str, stamps: Collection[str]) -> None:
+    def __init__(self, key: str, tags: Collection[str]) -> None:
         self.key = key
-        self.stamps = stamps
+        self.tags = tags
         self.leader: tuple[int | None, object] = whoami()
         #: What must still stand for the value to be stored; set before the function is called.
-        self.guard: Any = None
+        self.expected: Any = None
         #: Whether something was invalidated, so that the value must not be stored.
         self.overtaken = False
         #: Whether its value is there, and only being stored.
@@ -105,14 +105,14 @@ class Flight:
         #: The flights for which this one's leader waits.
         self.blocked_on: list[Flight] = []
         #: What its followers wait for; created by the first of them.
-        self.outcome: Future[Outcome] | None = None
+        self.outcome: Future[Landing] | None = None
 
     def begin(self) -> None:
         """The caller is the leader from now on, and computes."""
         self.leader = whoami()
         self.renew()
 
-    def joined(self) -> Flight:
+    def join_chunks(self) -> Flight:
         """Somebody will wait for its outcome."""
         if self.outcome is None:
             self.outcome = Future()
@@ -136,34 +136,34 @@ class Flights:
     """The open flights of one store."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Flight] = {}
+        self._flights: dict[str, Flight] = {}
         #: How many flights have landed: unchanged means that nothing new can have been stored.
         self.landed = 0
         forgets_parent(self)
 
     def forget_parent(self) -> None:
         """In a forked child: no leader lives, nor a follower, who may have held a flight's lock."""
-        for flight in self._open.values():
+        for flight in self._flights.values():
             flight.outcome = None
-        self._open.clear()
+        self._flights.clear()
 
-    def join(self, key: str, stamps: Collection[str] = ()) -> tuple[Flight, bool]:
+    def join(self, key: str, tags: Collection[str] = ()) -> tuple[Flight, bool]:
         """The open flight of ``key``, and whether the caller leads it."""
         with _lock:
-            flight = self._open.get(key)
+            flight = self._flights.get(key)
             if flight is None:
-                flight = self._open[key] = Flight(key, stamps)
+                flight = self._flights[key] = Flight(key, tags)
                 return flight, True
-            return flight.joined(), False
+            return flight.join_chunks(), False
 
     def open_one(self, key: str) -> Flight | None:
         """The open flight of ``key``, if there is one, for a caller who will not lead."""
         with _lock:
-            flight = self._open.get(key)
-            return None if flight is None else flight.joined()
+            flight = self._flights.get(key)
+            return None if flight is None else flight.join_chunks()
 
     def try_lead(
-        self, key: str, stamps: Collection[str] = (), patience: float = NEVER
+        self, key: str, tags: Collection[str] = (), patience: float = NEVER
     ) -> Flight | None:
         """A new flight for somebody else to lead, or ``None`` if there is one already.
 
@@ -171,10 +171,10 @@ class Flights:
             before it has started all of its tasks.
         """
         with _lock:
-            old = self._open.get(key)
+            old = self._flights.get(key)
             if old is not None and not old.lost_since(time.monotonic() - patience):
                 return None
-            flight = self._open[key] = Flight(key, stamps)
+            flight = self._flights[key] = Flight(key, tags)
             # Until it begins: nobody's task, but perhaps one that this thread's loop will run.
             thread, task = flight.leader
             flight.leader = (None if task is None else thread, flight)
@@ -207,42 +207,42 @@ class Flights:
     def close(self, flight: Flight) -> bool:
         """Let nobody join any more; whether anybody follows and must be told."""
         with _lock:
-            if self._open.get(flight.key) is flight:
-                del self._open[flight.key]
+            if self._flights.get(flight.key) is flight:
+                del self._flights[flight.key]
             self.landed += 1
             return flight.outcome is not None
 
-    def land(self, flight: Flight, outcome: Outcome) -> None:
+    def land(self, flight: Flight, outcome: Landing) -> None:
         """End the flight and tell its followers."""
         if self.close(flight) and flight.outcome is not None and not flight.outcome.done():
             flight.outcome.set_result(outcome)
 
-    def displace(self, keys: Collection[str], stamps: Collection[str] = ()) -> None:
+    def forget(self, keys: Collection[str], tags: Collection[str] = ()) -> None:
         """Let nobody new join the flights that an invalidation has overtaken."""
-        if not self._open:  # what begins from here on is younger than the invalidation
+        if not self._flights:  # what begins from here on is younger than the invalidation
             return
         with _lock:
-            gone = [self._open[key] for key in keys if key in self._open]
-            if stamps:
-                names = set(stamps)
-                gone += [f for f in list(self._open.values()) if not names.isdisjoint(f.stamps)]
+            gone = [self._flights[key] for key in keys if key in self._flights]
+            if tags:
+                names = set(tags)
+                gone += [f for f in list(self._flights.values()) if not names.isdisjoint(f.tags)]
             for flight in gone:
                 flight.overtaken = True
-                self._open.pop(flight.key, None)
+                self._flights.pop(flight.key, None)
 
-    def displace_flight(self, flight: Flight) -> None:
+    def forget_flight(self, flight: Flight) -> None:
         """Let nobody new join this flight."""
         with _lock:
             flight.overtaken = True
-            if self._open.get(flight.key) is flight:
-                del self._open[flight.key]
+            if self._flights.get(flight.key) is flight:
+                del self._flights[flight.key]
 
-    def displace_all(self) -> None:
+    def forget_all(self) -> None:
         """Let nobody new join any flight that is open now."""
         with _lock:
-            for flight in list(self._open.values()):
+            for flight in list(self._flights.values()):
                 flight.overtaken = True
-            self._open.clear()
+            self._flights.clear()
 
 
 def _depends_on(flight: Flight, mine: Collection[Flight], blocked: int | None) -> bool:

@@ -1,24 +1,128 @@
-"""What the flow needs of a store."""
+"""What the flow, and what users call by hand, need of a store: one seam with two implementations.
+
+:class:`.MemoryStore` works on objects in memory, :class:`.VersionedStore` over any backend.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from .._entries.entry import Reading
-from .._entries.times import Timetable
+from .._entries.entry import AnyEntry, Lookup
+from .._entries.times import Times
+from ..typing import Value
+
+__all__ = ["FlowSteps", "Store", "StoreSteps"]
+
+# ``expected`` is what must still stand for a value to be stored, ``lease`` the right to compute a
+# key: both are the store's own business, and the flow only hands them on.
 
 
-class Steps(Protocol):
-    """What the flow needs of a store, in the colour of the caller; see ``store.py``."""
+class FlowSteps(Protocol):
+    """What the flow does with a store, in the colour of the caller."""
 
-    async def load(self, key: str, stamps: tuple[str, ...]) -> Reading: ...
-    async def guard(
-        self, key: str, stamps: tuple[str, ...], reading: Reading, life: float
-    ) -> Any: ...
+    async def load(self, key: str, tags: tuple[str, ...]) -> Lookup:
+        """Look at a key and its tag versions."""
+        ...
+
+    async def expect(self, key: str, tags: tuple[str, ...], lookup: Lookup, life: float) -> Any:
+        """What must still stand when the computation ends; ``None`` if nothing can be stored."""
+        ...
+
     async def save(
-        self, key: str, value: Any, times: Timetable, guard: Any, reading: Reading, lease: Any
-    ) -> bool | None: ...
-    async def claim(
-        self, lease: Any, key: str, stamps: tuple[str, ...]
-    ) -> tuple[bool, Reading | None]: ...
-    async def unshared(self, lease: Any, holder: str) -> bool: ...
+        self, key: str, value: Value, times: Times, expected: Any, lookup: Lookup, lease: Any
+    ) -> bool | None:
+        """Store a computed value if ``expected`` stands, and give the lease back.
+
+        ``None`` if it cannot be stored at all; then the lease is still held.
+        """
+        ...
+
+    async def acquire_lease(
+        self, lease: Any, key: str, tags: tuple[str, ...]
+    ) -> tuple[bool, Lookup | None]:
+        """Try once for a lease, and look at its key where that costs nothing."""
+        ...
+
+    async def unshared(self, lease: Any, holder: str) -> bool:
+        """Whether ``holder`` had a value that no other caller may have."""
+        ...
+
+    async def release_lease(self, lease: Any, shared: bool) -> None:
+        """Give a lease back."""
+        ...
+
+
+class StoreSteps(FlowSteps, Protocol):
+    """What users do by hand, too, in the colour of the caller."""
+
+    async def get(self, keys: Sequence[str]) -> list[Value]:
+        """The values of several keys, ``MISSING`` where there is none."""
+        ...
+
+    async def has(self, key: str) -> bool:
+        """Whether a living entry exists, be its value ``None``."""
+        ...
+
+    async def set_many(
+        self, mapping: Mapping[str, Value], timeout: Any, tags: tuple[str, ...]
+    ) -> list[str]:
+        """Set values that no computation under way overwrites; the keys that were stored."""
+        ...
+
+    async def add(self, key: str, value: Value, timeout: Any, tags: tuple[str, ...]) -> bool:
+        """Set a value unless there is one."""
+        ...
+
+    async def inc(self, key: str, delta: int) -> int | None:
+        """Add to a number."""
+        ...
+
+    async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> list[str] | None:
+        """Delete keys, drop versions of tags; the keys that existed, ``None`` if it failed."""
+        ...
+
+    async def clear(self) -> bool:
+        """Forget everything; whether it was done."""
+        ...
+
+    async def replay(self) -> bool:
+        """Make the invalidations that are pending; whether none is any more."""
+        ...
+
+    async def close(self) -> None:
+        """Release what the backend holds."""
+        ...
+
+
+class Store(Protocol):
+    """Entries in, entries out, over one backend of one app.
+
+    :attr:`sync` has the steps for sync code (they never suspend), :attr:`aio` those for async code.
+    """
+
+    backend: Any
+    sync: StoreSteps
+    aio: StoreSteps
+    #: Looks up an entry without a round trip, where the backend is memory.
+    peek: Callable[[str], AnyEntry | None] | None
+
+    def clock(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    def stands(self, expected: Any, lookup: Lookup) -> bool:
+        """Whether a look at the key, made after ``expected`` was read, finds it unchanged."""
+        ...
+
+    def lease(self, key: str, expected: Any, life: float) -> Any:
+        """A lease across processes, or ``None`` where no other process shares the backend."""
+        ...
+
+    def for_tenant(self, backend: Any) -> Store:
+        """A store for other keys of the same server: it fails, and is left alone, with this one."""
+        ...
+
+    def release_in_background(self, lease: Any, shared: bool) -> None:
+        """Give a lease back away from the caller, who does not wait for it."""
+        ...

@@ -5,29 +5,29 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .base import Host
-from .standalone import PlainHost, Program
+from .base import Framework
+from .standalone import Program, Standalone
 
-__all__ = ["Host", "Program", "current_app", "pick"]
+__all__ = ["Framework", "Program", "current_app", "pick"]
 
 
-def pick(app: Any) -> Host:
+def pick(app: Any) -> Framework:
     """The host for an app.
 
     :raises ConfigurationError: if it is no app of a framework that is known here.
     """
     if isinstance(app, Program):
-        return PlainHost(app)
+        return Standalone(app)
     if "quart" in sys.modules:  # as it is, where somebody has made an app of it
         from quart import Quart
 
         if isinstance(app, Quart):
-            from .quart import QuartHost
+            from .quart import QuartFramework
 
-            return QuartHost(app)
-    from .flask import FlaskHost
+            return QuartFramework(app)
+    from .flask import FlaskFramework
 
-    return FlaskHost(app)
+    return FlaskFramework(app)
 
 
 def current_app() -> Any:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from .._flow.leader import Lead
+from .._flow.leader import Leader
 
-__all__ = ["Host"]
+__all__ = ["Framework"]
 
 
-class Host(Protocol):
+class Framework(Protocol):
     """One app of one framework.
 
     Request objects are Werkzeug's in all of them: ``path``, ``method``, ``host``, ``args``,
@@ -65,7 +65,7 @@ class Host(Protocol):
         """Let ``change`` have the response of the current request."""
         ...
 
-    def spawn(self, lead: Lead, is_async: bool) -> None:
+    def spawn(self, leader: Leader, is_async: bool) -> None:
         """Compute in the background, with the contexts of the caller."""
         ...
 

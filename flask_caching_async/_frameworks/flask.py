@@ -23,17 +23,17 @@ from flask import Flask, Response
 from werkzeug.wrappers import Response as WsgiResponse
 
 from .._entries.times import seconds
-from .._flow.leader import Lead
+from .._flow.leader import Leader
 from .._flow.run import arefresh
 from .._runtime.loops import running_loop_kind
 from .._runtime.threads import offload
-from .pallets import PalletsHost, query_of, refused, routed, takes_context
+from .pallets import PalletsFramework, query_of, refused, routed, takes_context
 from .spawning import refreshed, spawn_in_pool, spawn_on_loop, work_of
 
-__all__ = ["CachedResponse", "FlaskHost", "current_app"]
+__all__ = ["CachedResponse", "FlaskFramework", "current_app"]
 
 #: Marks an app whose ``async_to_sync`` has been wrapped, and tells a cached function from others.
-LANE = "_flask_caching_async_lane"
+LOOPLESS_HIT = "_flask_caching_async_lane"
 
 
 class CachedResponse(Response):
@@ -64,26 +64,26 @@ def current_app() -> Flask | None:
     return flask.current_app._get_current_object() if flask.has_app_context() else None  # type: ignore[attr-defined]
 
 
-class FlaskHost(PalletsHost):
+class FlaskFramework(PalletsFramework):
     """One Flask app."""
 
     framework = flask
 
-    def spawn(self, lead: Lead, is_async: bool) -> None:
+    def spawn(self, leader: Leader, is_async: bool) -> None:
         """Compute in a thread of the pool, with the app's context and a copy of the request's."""
         in_app = flask.has_app_context()
         if is_async and not in_app and asyncio._get_running_loop() is not None:
-            spawn_on_loop(lead)  # plain asyncio
+            spawn_on_loop(leader)  # plain asyncio
             return
-        work = work_of(lead, is_async)
+        work = work_of(leader, is_async)
         if is_async and running_loop_kind() != "trio":
             # Made in the thread that runs it: asgiref would bind it to the loop that runs here.
-            work = functools.partial(_arefresh_in, self.app, lead)
+            work = functools.partial(_arefresh_in, self.app, leader)
         if flask.has_request_context():
             work = flask.copy_current_request_context(work)
         elif in_app:
             work = functools.partial(_in_app_context, self.app, work)
-        spawn_in_pool(lead, work)
+        spawn_in_pool(leader, work)
 
     def before_requests(self, check: Callable[[], None]) -> None:
         """Call ``check`` before each request."""
@@ -128,19 +128,19 @@ class FlaskHost(PalletsHost):
 
     def install(self) -> None:
         """Wrap ``async_to_sync``, Flask's documented place for it, once for each app."""
-        if not hasattr(self.app.async_to_sync, LANE):
+        if not hasattr(self.app.async_to_sync, LOOPLESS_HIT):
             original = self.app.async_to_sync
 
             @functools.wraps(original)
             def async_to_sync(func: Any) -> Callable[..., Any]:
                 return _sync_lane(func, original)
 
-            setattr(async_to_sync, LANE, True)
+            setattr(async_to_sync, LOOPLESS_HIT, True)
             self.app.async_to_sync = async_to_sync
 
 
-def _arefresh_in(app: Flask, lead: Lead) -> None:
-    app.async_to_sync(arefresh)(lead)
+def _arefresh_in(app: Flask, leader: Leader) -> None:
+    app.async_to_sync(arefresh)(leader)
 
 
 def _in_app_context(app: Flask, work: Callable[[], Any]) -> None:
@@ -154,7 +154,7 @@ def _sync_lane(func: Any, original: Callable[..., Any]) -> Callable[..., Any]:
     Only for the cached function itself: ``functools.wraps`` copies attributes, so a function that
     merely carries our mark may be a ``@login_required`` around it, which must not be skipped.
     """
-    lane = getattr(func, LANE, None)
+    lane = getattr(func, LOOPLESS_HIT, None)
     if lane is None:
         return original(func)  # type: ignore[no-any-return]
     if lane.function is func:

@@ -9,10 +9,10 @@ from urllib.parse import unquote, urlencode, urlsplit
 
 from ..exceptions import not_initialized
 
-__all__ = ["PalletsHost"]
+__all__ = ["PalletsFramework"]
 
 
-class PalletsHost:
+class PalletsFramework:
     """One app of Flask or Quart."""
 
     #: The module ``flask`` or ``quart``.

@@ -23,15 +23,15 @@ from werkzeug.datastructures import Headers
 from werkzeug.urls import iri_to_uri
 
 from .._entries.times import seconds
-from .._flow.leader import Lead
+from .._flow.leader import Leader
 from .._flow.run import arefresh
 from .._runtime.loops import wait_for
 from ..exceptions import ColourError
-from .pallets import PalletsHost, query_of, refused, routed, takes_context
+from .pallets import PalletsFramework, query_of, refused, routed, takes_context
 from .responses import register
 from .spawning import spawn_in_pool, work_of
 
-__all__ = ["CachedResponse", "QuartHost", "current_app"]
+__all__ = ["CachedResponse", "QuartFramework", "current_app"]
 
 
 class CachedResponse(Response):
@@ -54,13 +54,13 @@ def current_app() -> Quart | None:
     return app
 
 
-class QuartHost(PalletsHost):
+class QuartFramework(PalletsFramework):
     """One Quart app."""
 
     framework = quart
     serves = False
 
-    def spawn(self, lead: Lead, is_async: bool) -> None:
+    def spawn(self, leader: Leader, is_async: bool) -> None:
         """Compute in a background task of the app; a sync view's function, in a thread of the pool.
 
         With the contexts of the caller. The app waits for its background tasks when it stops, for
@@ -68,14 +68,14 @@ class QuartHost(PalletsHost):
         """
         if not is_async or asyncio._get_running_loop() is None:
             # The pool copies the context variables, and they are all there is to Quart's contexts.
-            self._spawn_in_pool(lead, work_of(lead, is_async))
+            self._spawn_in_pool(leader, work_of(leader, is_async))
             return
         mine = quart.g._get_current_object() if quart.has_app_context() else None
 
         async def task() -> None:
             if mine is not None:
                 cast(Any, quart.globals.app_ctx).g = after(mine)
-            await arefresh(lead)
+            await arefresh(leader)
 
         step: Any = task
         if quart.has_websocket_context():
@@ -86,9 +86,9 @@ class QuartHost(PalletsHost):
         before = set(tasks)
         self.app.add_background_task(step)
         for new in tasks - before:  # one that its loop never began has landed nothing
-            new.add_done_callback(lambda ended: lead.abandon() if ended.cancelled() else None)
+            new.add_done_callback(lambda ended: leader.abandon() if ended.cancelled() else None)
 
-    def _spawn_in_pool(self, lead: Lead, work: Callable[[], Any]) -> None:
+    def _spawn_in_pool(self, leader: Leader, work: Callable[[], Any]) -> None:
         """Compute in a thread, for which the app waits as for its own background tasks."""
         ended: Future[None] = Future()
         ended.set_running_or_notify_cancel()
@@ -102,7 +102,7 @@ class QuartHost(PalletsHost):
         def wait() -> None:
             self.app.add_background_task(wait_for, ended, None)
 
-        if spawn_in_pool(lead, run) and self.loop is not None:
+        if spawn_in_pool(leader, run) and self.loop is not None:
             with contextlib.suppress(RuntimeError):  # that loop has just been closed
                 self.loop.call_soon_threadsafe(wait, context=contextvars.Context())
 

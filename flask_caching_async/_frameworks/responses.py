@@ -12,14 +12,14 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.sansio.response import Response as AnyResponse
 from werkzeug.wrappers import Response
 
-from .._entries.envelope import WIRE_FORMS, apart, whole
+from .._entries.envelope import FORMS, Form, decode, encode
 from .._entries.isolation import FREEZERS
 from .._flow.policy import Fate
 
-__all__ = ["fate_of", "register", "shown"]
+__all__ = ["fate_of", "register", "for_callbacks"]
 
 
-def shown(value: Any) -> Any:
+def for_callbacks(value: Any) -> Any:
     """A view's answer as callbacks see it: an ``abort()`` as the response that it becomes."""
     return value.get_response() if isinstance(value, HTTPException) else value
 
@@ -34,14 +34,14 @@ def fate_of(value: Any, store_private: bool = False) -> Fate:
     if status >= 500:
         return Fate.FAIL
     if streamed or status in (206, 304):
-        return Fate.PASS
+        return Fate.UNCACHEABLE
     if headers and not store_private:
         for name, content in headers:
             name = name.lower()
             if name == "set-cookie":
-                return Fate.PASS
+                return Fate.UNCACHEABLE
             if name == "cache-control" and _private(content):
-                return Fate.PASS
+                return Fate.UNCACHEABLE
     return Fate.STORE
 
 
@@ -134,14 +134,14 @@ def register(base: type, name: str, freezer: Any, thawer: Any) -> None:
     :param thawer: like :func:`thaw`.
     """
     FREEZERS[base] = freezer
-    WIRE_FORMS[base] = (
+    FORMS[base] = Form(
         name,
-        functools.partial(_to_wire, freezer),
-        functools.partial(_from_wire, thawer),
+        functools.partial(_take_apart, freezer),
+        functools.partial(_build, thawer),
     )
 
 
-def _to_wire(freezer: Any, response: Any) -> list[Any] | None:
+def _take_apart(freezer: Any, response: Any) -> list[Any] | None:
     """A response as objects that every serializer takes."""
     frozen = freezer(response)
     if frozen is None:
@@ -158,7 +158,7 @@ def _to_wire(freezer: Any, response: Any) -> list[Any] | None:
     return [name, body, status, [list(h) for h in headers], extras]
 
 
-def _from_wire(thawer: Any, parts: list[Any]) -> Any:
+def _build(thawer: Any, parts: list[Any]) -> Any:
     name, body, status, headers, extras = parts
     if isinstance(body, str):
         body = body.encode()
@@ -166,26 +166,26 @@ def _from_wire(thawer: Any, parts: list[Any]) -> Any:
     return thawer((_class_called(name), body, status, pairs, extras.get("timeout", ...)))
 
 
-def _error_to_wire(error: Any) -> list[Any] | None:
+def _take_error_apart(error: Any) -> list[Any] | None:
     """An ``HTTPException`` that has no more than Werkzeug's attributes."""
     error_class: Any = type(error)
     name, response = _name_of(error_class), getattr(error, "response", None)
     kind, parts = "", None
     if response is not None:
-        kind, parts = apart(response)
+        kind, parts = encode(response)
     plain = error.args == () and {"description", "response"}.issuperset(vars(error))
     if name is None or not plain or (response is not None and not kind):
         return None
     return [name, vars(error).get("description"), kind, parts]
 
 
-def _error_from_wire(parts: list[Any]) -> HTTPException:
+def _build_error(parts: list[Any]) -> HTTPException:
     name, description, kind, response = parts
     error_class = _class_called(name)
     error: HTTPException = error_class.__new__(error_class)
     if description is not None:
         error.description = description
-    error.response = whole(kind, response)
+    error.response = decode(kind, response)
     return error
 
 
@@ -211,4 +211,4 @@ def _class_called(name: str) -> Any:
 
 
 register(Response, "response", freeze, thaw)
-WIRE_FORMS[HTTPException] = ("error", _error_to_wire, _error_from_wire)
+FORMS[HTTPException] = Form("error", _take_error_apart, _build_error)

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .._flow.leader import Lead
+from .._flow.leader import Leader
 from .spawning import refreshed, spawn_in_pool, spawn_on_loop, work_of
 
-__all__ = ["PlainHost", "Program"]
+__all__ = ["Standalone", "Program"]
 
 
 class Program:
@@ -24,7 +24,7 @@ class Program:
         self.debug = False
 
 
-class PlainHost:
+class Standalone:
     """A program without requests."""
 
     many_hosts = False
@@ -68,12 +68,12 @@ class PlainHost:
     def after_this_request(self, change: Callable[[Any], Any]) -> None:
         """There are none."""
 
-    def spawn(self, lead: Lead, is_async: bool) -> None:
+    def spawn(self, leader: Leader, is_async: bool) -> None:
         """Compute as a task of the running loop, or in a thread of the pool."""
         if is_async and asyncio._get_running_loop() is not None:
-            spawn_on_loop(lead)
+            spawn_on_loop(leader)
         else:
-            spawn_in_pool(lead, work_of(lead, is_async))
+            spawn_in_pool(leader, work_of(leader, is_async))
 
     def install(self) -> None:
         """Nothing."""

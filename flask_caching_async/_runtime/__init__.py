@@ -5,3 +5,7 @@ waits on it, ``threads`` has the workers of the process, ``process_loop`` the lo
 long as it, ``background`` the threads for refreshes, ``deadline`` a time limit, and ``fork`` says
 what a forked child must forget.
 """
+
+from __future__ import annotations
+
+__all__: list[str] = []

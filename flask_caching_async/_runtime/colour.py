@@ -1,26 +1,41 @@
 """Sync and async: how one piece of logic serves both.
 
 A function has a *colour*: ``def`` or ``async def``. The logic of this package is written once, as
-``async def`` steps, and this module has the few tools by which either colour runs them:
+``async def`` *steps*, and this module has all the tools by which either colour runs them.
 
-* sync code drives a step with :func:`run_now`, over an object whose methods return at once
-  (:class:`Instant`). edgedb's blocking client works the same way.
-* async code awaits the step, over an object whose methods do suspend (:class:`Awaited`).
-* a step that blocks is moved off the loop with :func:`.offload`.
-* a step of a client that is bound to an event loop runs on a loop of the process
-  (:func:`.on_process_loop`), because a loop that ends with a request must never own a client.
+**Faces.** A step works on an object whose methods are awaitable. :class:`Instant` makes one of sync
+methods that return at once, :class:`Awaited` of awaitable ones (``aget`` …), :class:`Moved` of
+steps that run elsewhere, and :class:`Chosen` takes one or another for each call. Sync code drives a
+step over an :class:`Instant` with :func:`run_now`; edgedb's blocking client works the same way.
+
+**Pairs.** An operation has two halves, ``get`` and ``aget``. :func:`halves` makes both of one step,
+:func:`complete_pairs` the missing one of a class whose author wrote the other.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-__all__ = ["Awaited", "Instant", "is_coroutine_function", "run_now"]
+from .process_loop import on_process_loop
+from .threads import offload
+
+__all__ = [
+    "Awaited",
+    "Chosen",
+    "Instant",
+    "Moved",
+    "complete_pairs",
+    "halves",
+    "is_coroutine_function",
+    "run_now",
+]
 
 T = TypeVar("T")
+Half = Callable[..., Any]
+Step = Callable[..., Coroutine[Any, Any, T]]
 
 
 def run_now(step: Coroutine[Any, Any, T]) -> T:
@@ -37,15 +52,35 @@ def run_now(step: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError(f"{step!r} suspended in sync code; sync ports must return at once")
 
 
+def is_coroutine_function(function: object) -> bool:
+    """Whether calling ``function`` gives a coroutine.
+
+    Unlike :func:`inspect.iscoroutinefunction` it also knows objects whose ``__call__`` is
+    ``async def``.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.iscoroutinefunction(function):
+        return True
+    call = getattr(type(function), "__call__", None)  # noqa: B004
+    return not inspect.isclass(function) and inspect.iscoroutinefunction(call)
+
+
+# --- faces ----------------------------------------------------------------------------------------
+
+
 class Instant:
     """The sync methods of an object, as coroutines that return at once."""
 
     __slots__ = ("_target",)
 
-    def __init__(self, target: Any) -> None:
+    def __init__(self, target: object) -> None:
         self._target = target
 
-    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+    def __repr__(self) -> str:
+        return type(self._target).__name__
+
+    def __getattr__(self, name: str) -> Step[Any]:
         method = getattr(self._target, name)
 
         async def call(*args: Any, **kwargs: Any) -> Any:
@@ -59,22 +94,117 @@ class Awaited:
 
     __slots__ = ("_target",)
 
-    def __init__(self, target: Any) -> None:
+    def __init__(self, target: object) -> None:
         self._target = target
 
-    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+    def __repr__(self) -> str:
+        return type(self._target).__name__
+
+    def __getattr__(self, name: str) -> Step[Any]:
         return getattr(self._target, "a" + name)  # type: ignore[no-any-return]
 
 
-def is_coroutine_function(function: Any) -> bool:
-    """Whether calling ``function`` gives a coroutine.
+class Moved:
+    """Steps that run elsewhere as a whole: in a worker thread, or on the loop of the process.
 
-    Unlike :func:`inspect.iscoroutinefunction` it also knows objects whose ``__call__`` is
-    ``async def``.
+    :param steps: an object whose methods are steps.
+    :param move: runs what it is given there; it is given a function that makes the coroutine.
     """
-    while isinstance(function, functools.partial):
-        function = function.func
-    if inspect.iscoroutinefunction(function):
-        return True
-    call = getattr(type(function), "__call__", None)  # noqa: B004
-    return not inspect.isclass(function) and inspect.iscoroutinefunction(call)
+
+    __slots__ = ("_move", "_steps")
+
+    def __init__(
+        self, steps: object, move: Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
+    ) -> None:
+        self._steps, self._move = steps, move
+
+    def __getattr__(self, name: str) -> Half:
+        step, move = getattr(self._steps, name), self._move
+        return lambda *args: move(functools.partial(step, *args))
+
+
+class Chosen:
+    """Steps on the running loop where it owns connections; elsewhere, those that are moved.
+
+    :param native_here: whether the running loop owns connections.
+    """
+
+    __slots__ = ("_moved", "_native", "_native_here")
+
+    def __init__(self, native_here: Callable[[], bool], native: object, moved: object) -> None:
+        self._native_here, self._native, self._moved = native_here, native, moved
+
+    def __getattr__(self, name: str) -> Half:
+        return getattr(self._native if self._native_here() else self._moved, name)  # type: ignore[no-any-return]
+
+
+# --- pairs ----------------------------------------------------------------------------------------
+
+
+def halves(step: Step[Any], run: Half, arun: Half) -> tuple[Half, Half]:
+    """Both halves of an operation: ``get, aget = halves(_get, run, arun)``.
+
+    :param step: ``async def _get(self, operand, …)``; its name gives the names of the halves.
+    :param run: ``(self, step, args, kwargs)``: runs the step in sync code.
+    :param arun: ``(self, step, args, kwargs)``: runs it in async code; awaitable.
+    """
+
+    @functools.wraps(step)
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return run(self, step, args, kwargs)
+
+    @functools.wraps(step)
+    async def amethod(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return await arun(self, step, args, kwargs)
+
+    name, given = step.__name__.lstrip("_"), inspect.signature(step)
+    parameters = list(given.parameters.values())
+    # Without what the step works on: the first of a function's arguments, or the one after self.
+    del parameters[1 if parameters[0].name == "self" else 0]
+    if parameters[:1] and parameters[0].name == "self":
+        del parameters[0]
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    made: list[Any] = [method, amethod]
+    for half, prefix in zip(made, ("", "a"), strict=True):
+        half.__name__ = prefix + name
+        half.__qualname__ = step.__qualname__.removesuffix(step.__name__) + half.__name__
+        half.__signature__ = given.replace(parameters=[own, *parameters])
+        del half.__wrapped__
+    amethod.__doc__ = f"Awaitable :meth:`{name}`."
+    return method, amethod
+
+
+def complete_pairs(cls: type, names: Iterable[str]) -> None:
+    """Give a class the half of each pair that its author did not write.
+
+    An awaitable half calls the sync one by ``self._away``; a sync half waits for the awaitable one
+    on the loop of the process.
+    """
+    written = vars(cls)
+    for name in names:
+        if name in written and "a" + name not in written:
+            setattr(cls, "a" + name, _awaitable(written[name], name))
+        elif "a" + name in written and name not in written:
+            setattr(cls, name, _blocking(written["a" + name], name))
+
+
+def _awaitable(method: Half, name: str) -> Half:
+    @functools.wraps(method)
+    async def derived(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # Looked up again, so that the sync method of a subclass is the one that is called.
+        bound = functools.partial(getattr(self, name), *args, **kwargs)
+        return await offload(bound) if self.blocking else bound()
+
+    derived.__name__, derived.__qualname__ = "a" + name, f"{method.__qualname__} (awaitable)"
+    derived.__doc__ = f"Awaitable :meth:`{name}`."
+    return derived
+
+
+def _blocking(method: Half, name: str) -> Half:
+    @functools.wraps(method)
+    def derived(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return on_process_loop(functools.partial(getattr(self, "a" + name), *args, **kwargs))
+
+    derived.__name__, derived.__qualname__ = name, f"{method.__qualname__} (blocking)"
+    derived.__doc__ = f"Blocking :meth:`a{name}`."
+    return derived

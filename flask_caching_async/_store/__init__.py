@@ -4,3 +4,7 @@
 the colour in which they run; ``failures``, ``circuit_breaker`` and ``pending_invalidations`` are
 for a backend that fails.
 """
+
+from __future__ import annotations
+
+__all__: list[str] = []

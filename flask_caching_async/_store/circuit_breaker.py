@@ -13,18 +13,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Breaker"]
+__all__ = ["CircuitBreaker"]
 
 log = logging.getLogger("flask_caching_async")
 
 
-class Breaker:
+class CircuitBreaker:
     """Opens after several failures in a row, and closes when a probe succeeds.
 
     :param threshold: how many failures; 0 never opens.
     :param reset: seconds from one probe to the next.
     :param probe: asks the backend something cheap, and raises if it does not answer.
-    :param closed: called when the backend answers again, before anybody else uses it.
+    :param closed: called when the backend answers again, before any other call uses it.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Breaker:
         self._row = 0
         self._prober: threading.Thread | None = None
         #: Whether the backend is to be left alone.
-        self.open = False
+        self.is_open = False
 
     def worked(self) -> None:
         """An operation succeeded."""
@@ -49,11 +49,11 @@ class Breaker:
         """An operation failed."""
         self._row += 1
         if self.threshold and self._row >= self.threshold:
-            self.open = True
+            self.is_open = True
             self.watch()
 
     def watch(self) -> None:
-        """Make sure that somebody looks for the backend; a forked child has lost its prober."""
+        """Make sure that a thread looks for the backend; a forked child has lost its parent's."""
         prober = self._prober
         if prober is None or not prober.is_alive():
             self._prober = threading.Thread(
@@ -63,7 +63,7 @@ class Breaker:
 
     def _look_for_it(self) -> None:
         began = time.monotonic()
-        while self.open and self._prober is threading.current_thread():
+        while self.is_open and self._prober is threading.current_thread():
             time.sleep(max(0.0, began + self.reset - time.monotonic()))
             began = time.monotonic()
             try:
@@ -72,4 +72,4 @@ class Breaker:
             except Exception as error:
                 log.debug("the backend does not answer yet: %r", error)
             else:
-                self._row, self.open = 0, False
+                self._row, self.is_open = 0, False

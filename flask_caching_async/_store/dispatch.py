@@ -1,114 +1,114 @@
-"""A store: entries in, entries out, over one backend of one app.
+"""A store over any backend: which steps serve sync code, and which async code.
 
-There are two. :class:`MemoryStore` works on the objects of a ``SimpleCache``. :class:`TokenStore`
-works on any backend: an entry is a small tuple around the value, its stamps are tokens under names
-of their own, and both are read in one round trip.
-
-Both have the same *steps*, written once as coroutines: ``load``, ``guard``, ``save`` for the flow,
-and ``get``, ``put`` … for what users call by hand. ``store.now`` has them for sync code (they never
-suspend), ``store.later`` for async code.
-
-What a backend raises ends here: a read becomes a miss, a write "not stored", both are logged, and
-with ``CACHE_ON_ERROR="raise"`` a :class:`.BackendError` is raised instead.
+``store.sync`` has the steps for sync code (they never suspend), ``store.aio`` those for async code:
+natively on a loop that owns connections, elsewhere in a worker thread or on the loop of the
+process.
 """
 
 from __future__ import annotations
 
 import copy
-import functools
 import hashlib
-import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
-from .._entries.entry import Reading
-from .._runtime.colour import Awaited, Instant, run_now
+from .._entries.entry import Lookup
+from .._flow.store_protocol import Store, StoreSteps
+from .._runtime.colour import Awaited, Chosen, Instant, Moved, run_now
 from .._runtime.loops import start_task
 from .._runtime.process_loop import bridge, on_process_loop
 from .._runtime.threads import in_worker, offload
-from ..backends._versioned.contract import Lease
+from ..backends._versioned.contract import NAMESPACE, Lease, Operations
 from ..backends.base import BaseCache
-from .failures import SPACE, Failures, Limits
-from .pending_invalidations import Owed
-from .versioned import TokenSteps
+from .failures import Failures, Limits
+from .pending_invalidations import PendingInvalidations
+from .versioned import Expected, VersionedSteps
 
-__all__ = ["TokenStore"]
+__all__ = ["VersionedStore"]
 
-log = logging.getLogger("flask_caching_async")
+Make = Callable[[], Coroutine[Any, Any, Any]]
 
 
-class TokenStore:
-    """The steps over any backend, through its guarded operations."""
+class VersionedStore(Store):
+    """The steps over any backend, through its versioned operations."""
 
     peek = None
 
     def __init__(self, backend: BaseCache, raising: Callable[[], bool], limits: Limits) -> None:
         self.backend = backend
-        name = type(backend).__name__
-        self.failures = Failures(name, raising, limits, self._probe)
-        self._arrange(Owed())
+        self.failures = Failures(backend, raising, limits, self._probe)
+        self._arrange(PendingInvalidations())
 
     def _probe(self) -> None:
         """Ask the server something cheap, in a thread where it is no tenant's turn."""
         backend = self.backend
         if callable(backend.key_prefix):
             backend = backend.for_prefix("")
-        backend.read(SPACE)
+        backend.look_up(NAMESPACE)
 
-    def _arrange(self, owed: Owed) -> None:
+    def _arrange(self, pending: PendingInvalidations) -> None:
         """Decide which steps serve sync code, and which async code."""
-        backend, failures = self.backend, self.failures
-        instant = TokenSteps(backend, Instant(backend), failures, owed)
-        if backend.async_native:
-            steps = TokenSteps(backend, Awaited(backend), failures, owed)
-            self.now: Any = _Moved(steps, _on_process_loop)
-            self.later: Any = _Moved(steps, _beside_process_loop)
-        else:
-            self.now = instant
-            self.later = _Moved(instant, _in_worker) if backend.blocking else instant
-            if backend.two_coloured:
-                native = TokenSteps(backend, Awaited(backend), failures, owed)
-                self.later = _Chosen(backend.native_here, native, self.later)
-        failures.on_recovery.append(lambda: run_now(self.now.settle()))
+        backend = self.backend
 
-    def for_tenant(self, backend: BaseCache) -> TokenStore:
+        def over(ops: object) -> VersionedSteps:
+            return VersionedSteps(backend, cast(Operations, ops), self.failures, pending)
+
+        steps = over(Awaited(backend) if backend.async_native else Instant(backend))
+        self.sync: StoreSteps = steps
+        self.aio: StoreSteps = steps
+        if backend.async_native:
+            self.sync = cast(StoreSteps, Moved(steps, _on_process_loop))
+            self.aio = cast(StoreSteps, Moved(steps, _beside_process_loop))
+        elif backend.blocking:
+            moved = Moved(steps, _in_worker)
+            self.aio = cast(StoreSteps, moved)
+            if backend.two_coloured:
+                native = over(Awaited(backend))
+                self.aio = cast(StoreSteps, Chosen(backend.native_here, native, moved))
+        self.failures.on_recovery.append(lambda: run_now(self.sync.replay()))
+
+    def for_tenant(self, backend: BaseCache) -> VersionedStore:
         """A store for other keys of the same server: it fails, and is left alone, with this one."""
-        twin = copy.copy(self)
-        twin.backend = backend
-        twin._arrange(Owed())
-        return twin
+        view = copy.copy(self)
+        view.backend = backend
+        view._arrange(PendingInvalidations())
+        return view
 
     def clock(self) -> float:
         """Seconds since the epoch."""
         return self.backend.clock()
 
-    def detach(self, name: str, *args: Any) -> None:
-        """Start a step away from the caller, who does not wait for it."""
-        native = isinstance(self.later, _Chosen) and self.later.steps()
-        if native:
-            start_task(getattr(native, name)(*args))
+    def release_in_background(self, lease: Any, shared: bool) -> None:
+        """Give a lease back away from the caller, who does not wait for it."""
+        if self.backend.native_here():
+            start_task(self.aio.release_lease(lease, shared))
             return
-        step = functools.partial(getattr(self.now, name), *args)
+
+        def release() -> None:
+            run_now(self.sync.release_lease(lease, shared))
+
         try:
-            in_worker(lambda: run_now(step()))
+            in_worker(release)
         except RuntimeError:  # the interpreter shuts down
-            run_now(step())
+            release()
 
-    def stands(self, guard: tuple[Any, dict[str, str]], reading: Reading) -> bool:
-        """Whether a look at the key, made after ``guard`` was taken, finds all of it unchanged."""
-        if reading.failed or reading.seen is None:
+    def stands(self, expected: Expected, lookup: Lookup) -> bool:
+        """Whether a look at the key that came after ``expected`` finds all of it unchanged."""
+        if lookup.failed or lookup.seen is None:
             return True
-        mark, stamps = guard
-        seen_mark, seen = reading.seen
-        return bool(mark == seen_mark) and all(seen.get(n) == token for n, token in stamps.items())
+        key_version, versions = expected
+        seen_key_version, seen = lookup.seen
+        return bool(key_version == seen_key_version) and all(
+            seen.get(tag) == version for tag, version in versions.items()
+        )
 
-    def lease(self, key: str, guard: tuple[Any, dict[str, str]], life: float) -> Lease | None:
+    def lease(self, key: str, expected: Expected, life: float) -> Lease | None:
         """A lease across processes, where the backend is shared by several.
 
-        After an invalidation it is another one: nobody waits for what was overtaken.
+        After an invalidation it is another one: no caller waits for what was overtaken.
         """
-        mark, stamps = guard
-        state = hashlib.sha256(repr((mark, sorted(stamps.items()))).encode()).hexdigest()
+        key_version, versions = expected
+        state = hashlib.sha256(repr((key_version, sorted(versions.items()))).encode()).hexdigest()
         try:
             return self.backend.lease(f"{key}@{state[:16]}", life)
         except Exception as error:
@@ -116,43 +116,14 @@ class TokenStore:
             return None
 
 
-async def _on_process_loop(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+async def _on_process_loop(make: Make) -> Any:
     return on_process_loop(make)
 
 
-async def _beside_process_loop(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+async def _beside_process_loop(make: Make) -> Any:
     # The running loop may end with this request, and a client must not be bound to it.
     return await bridge(make)
 
 
-async def _in_worker(make: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+async def _in_worker(make: Make) -> Any:
     return await offload(lambda: run_now(make()))
-
-
-class _Moved:
-    """Steps that run elsewhere: in a worker thread, or on the loop of the process."""
-
-    def __init__(self, steps: TokenSteps, move: Callable[..., Any]) -> None:
-        self._steps = steps
-        self._move = move
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        step, move = getattr(self._steps, name), self._move
-        return lambda *args: move(functools.partial(step, *args))
-
-
-class _Chosen:
-    """Steps on the running loop where it may own a client, elsewhere those that are moved.
-
-    :param native_here: whether it may.
-    """
-
-    def __init__(self, native_here: Callable[[], bool], native: TokenSteps, moved: Any) -> None:
-        self._native_here, self._native, self._moved = native_here, native, moved
-
-    def steps(self) -> TokenSteps | None:
-        """The native steps, where they can be used."""
-        return self._native if self._native_here() else None
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return getattr(self._native if self._native_here() else self._moved, name)  # type: ignore[no-any-return]

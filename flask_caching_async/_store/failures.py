@@ -1,7 +1,7 @@
 """What happens when a backend fails: a read finds nothing, a write is not stored, and it is logged.
 
 Each change is logged once, and a backend that fails several times in a row is left alone for a
-while: see ``_breaker.py``.
+while: see ``circuit_breaker.py``.
 """
 
 from __future__ import annotations
@@ -9,19 +9,21 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
+from ..backends._versioned.contract import NAMESPACE, Operations
+from ..backends.base import BaseCache
 from ..exceptions import BackendError, BackendTimeout, CacheError, SerializationError
-from .circuit_breaker import Breaker
-from .pending_invalidations import Owed
+from .circuit_breaker import CircuitBreaker
+from .pending_invalidations import PendingInvalidations
 
-__all__ = ["SPACE", "Attempts", "Failures", "Limits"]
+__all__ = ["Attempts", "Failures", "Limits"]
 
 log = logging.getLogger("flask_caching_async")
 
-
-#: The stamp that all entries of a store carry; ``clear`` drops it.
-SPACE = "~stamp~"
+P = ParamSpec("P")
+R = TypeVar("R")
+D = TypeVar("D")
 
 
 class Limits(NamedTuple):
@@ -38,23 +40,23 @@ class Limits(NamedTuple):
 class Failures:
     """Turns what a backend raises into "nothing found" or "not stored"; logs each change once.
 
-    :param name: what the backend is called in the log.
+    :param backend: says what its errors mean, and gives its name to the log.
     :param raising: whether to raise :class:`.BackendError` instead.
     :param probe: asks the backend something cheap, and raises if it does not answer.
     """
 
     def __init__(
         self,
-        name: str,
+        backend: BaseCache,
         raising: Callable[[], bool],
         limits: Limits,
         probe: Callable[[], Any],
     ) -> None:
         self.raising = raising
-        self._name = name
+        self._backend, self._name = backend, type(backend).__name__
         self._down = False
         self._last = 0.0
-        self.breaker = Breaker(limits.threshold, limits.reset, probe, self._recovered)
+        self.breaker = CircuitBreaker(limits.threshold, limits.reset, probe, self._recovered)
         #: Called when the backend answers again.
         self.on_recovery: list[Callable[[], Any]] = []
 
@@ -63,16 +65,15 @@ class Failures:
 
         :raises BackendError: where failures are to be raised.
         """
-        # Whoever answers that it cannot do this, is there.
-        answered = type(error).__name__ == "ResponseError"
-        if not answered and not isinstance(error, (SerializationError, TypeError)):
+        of_the_caller = isinstance(error, (SerializationError, TypeError))
+        if not of_the_caller and not self._backend.is_answer(error):
             self._last = time.monotonic()
-            if not self.breaker.open:
+            if not self.breaker.is_open:
                 self.breaker.failed()
         if self.raising():
             if isinstance(error, CacheError):
                 raise error
-            kind = BackendTimeout if _is_timeout(error) else BackendError
+            kind = BackendTimeout if self._is_timeout(error) else BackendError
             raise kind(f"{self._name} failed to {doing}: {error!r}") from error
         if isinstance(error, SerializationError):
             log.warning("not stored: %s", error)
@@ -108,62 +109,65 @@ class Failures:
         if self._down:
             self._up()
 
-
-def _is_timeout(error: BaseException | None) -> bool:
-    """Whether a driver gave up waiting; some have a class of their own for that."""
-    while error is not None:
-        if isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError":
-            return True
-        error = error.__cause__
-    return False
+    def _is_timeout(self, error: BaseException | None) -> bool:
+        while error is not None:
+            if self._backend.is_timeout(error):
+                return True
+            error = error.__cause__
+        return False
 
 
 class Attempts:
-    """What :class:`.TokenSteps` knows of failures.
+    """Before and after an operation of a backend: is it up, is one pending, did it fail?
 
-    :param face: the backend's operations as coroutines, in one colour.
-    :param owed: invalidations that could not be made yet.
+    :param ops: the backend's operations in one colour.
+    :param pending: invalidations that could not be made yet.
     """
 
-    def __init__(self, face: Any, failures: Failures, owed: Owed) -> None:
-        self.face = face
+    def __init__(self, ops: Operations, failures: Failures, pending: PendingInvalidations) -> None:
+        self.ops = ops
         self.failures = failures
         self.breaker = failures.breaker
-        self.owed = owed
+        self.pending = pending
 
     async def _ready(self, doing: str) -> bool:
-        """Whether the backend may be used: it is up, and nothing is owed to it any more."""
-        if self.breaker.open:
+        """Whether the backend may be used: it is up, and no invalidation is pending any more."""
+        if self.breaker.is_open:
             self.failures.refuse(doing)
             return False
-        return not self.owed or await self.settle()
+        return not self.pending or await self.replay()
 
-    async def settle(self) -> bool:
-        """Make the invalidations that failed; whether nothing is owed any more."""
-        if not self.owed.paying.acquire(blocking=False):
-            return False  # somebody is at it
+    async def replay(self) -> bool:
+        """Make the invalidations that are pending; whether none is any more."""
+        if not self.pending.replaying.acquire(blocking=False):
+            return False  # another thread or task is at it
         try:
-            everything, keys, stamps = self.owed.look()
-            if everything:
+            pending = self.pending.look()
+            if pending.everything:
                 await self._clear()
-            elif keys or stamps:
-                await self.face.expel(keys, stamps)
-            self.owed.paid(everything, keys, stamps)
+            elif pending.keys or pending.tags:
+                await self.ops.invalidate(pending.keys, pending.tags)
+            self.pending.replayed(pending)
             return True
         except Exception as error:
             self.failures.note(error, "make up for deletions")
             return False
         finally:
-            self.owed.paying.release()
+            self.pending.replaying.release()
 
     async def _attempt(
-        self, doing: str, default: Any, step: Callable[..., Coroutine[Any, Any, Any]], *args: Any
-    ) -> Any:
+        self,
+        doing: str,
+        default: D,
+        step: Callable[P, Coroutine[Any, Any, R]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R | D:
         """What a step gives, or ``default`` if the backend fails or is not to be used."""
-        if (self.breaker.open or self.owed) and not await self._ready(doing):
+        if (self.breaker.is_open or self.pending) and not await self._ready(doing):
             return default
         try:
-            result = await step(*args)
+            result = await step(*args, **kwargs)
         except SerializationError:
             raise
         except Exception as error:
@@ -173,5 +177,5 @@ class Attempts:
         return result
 
     async def _clear(self) -> bool:
-        await self.face.expel((), [SPACE])
-        return bool(await self.face.clear())
+        await self.ops.invalidate((), [NAMESPACE])
+        return await self.ops.clear()

@@ -1,17 +1,18 @@
-"""The steps of a store over the objects in memory of a :class:`.SimpleCache`."""
+"""The steps of a store over the objects in memory of a :class:`.SimpleCache`; none suspends."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-from .._entries.entry import MISSING, Entry, Reading
-from .._entries.times import Timetable, seconds, timetable
-from ..backends._memory.entries import Guard
-from ..backends._versioned.contract import Lease
+from .._entries.entry import MISSING, AnyEntry, Entry, Lookup
+from .._entries.times import Times, seconds, times_from
+from .._flow.store_protocol import Store, StoreSteps
+from ..backends._memory.entries import ExpectedVersions
 from ..backends.simplecache import SimpleCache
 from ..exceptions import SerializationError
+from ..typing import Value
 from .failures import Failures, Limits
 
 __all__ = ["MemoryStore"]
@@ -19,60 +20,84 @@ __all__ = ["MemoryStore"]
 log = logging.getLogger("flask_caching_async")
 
 
-class MemoryStore:
-    """The steps over the objects of a :class:`.SimpleCache`; none of them suspends."""
+class MemoryStore(Store, StoreSteps):
+    """The store over memory, and its steps for both colours."""
 
     def __init__(self, backend: SimpleCache, raising: Callable[[], bool]) -> None:
         self.backend = backend
         self.memory = backend.memory
         # Memory does not fail; but a value may refuse to be serialized.
-        self.failures = Failures(type(backend).__name__, raising, Limits(0), lambda: None)
-        self.now = self.later = self
+        self.failures = Failures(backend, raising, Limits(0), lambda: None)
+        self.sync = self.aio = self
+        self.peek = self.memory.peek
 
     def clock(self) -> float:
         """Seconds since the epoch."""
         return self.backend.clock()
 
-    def peek(self, key: str) -> Entry | None:
-        """The entry of ``key``, without a round trip."""
-        return cast("Entry | None", self.memory.peek(key))
+    def stands(self, expected: ExpectedVersions, lookup: Lookup) -> bool:
+        """Whether nothing was invalidated since ``expected`` was read."""
+        return expected.stand()
 
-    def stands(self, guard: Guard, reading: Reading) -> bool:
-        """Whether nothing was invalidated since ``guard`` was taken."""
-        return guard.stands()
-
-    def lease(self, key: str, guard: Guard, life: float) -> Lease | None:
+    def lease(self, key: str, expected: ExpectedVersions, life: float) -> None:
         """No other process sees this memory."""
-        return None
 
-    async def load(self, key: str, stamps: tuple[str, ...]) -> Reading:
+    def for_tenant(self, backend: SimpleCache) -> MemoryStore:
+        """Memory has no tenants: its key prefix is no callable."""
+        return MemoryStore(backend, self.failures.raising)
+
+    def release_in_background(self, lease: None, shared: bool) -> None:
+        """There is no lease."""
+
+    # --- for the flow -----------------------------------------------------------------------------
+
+    async def load(self, key: str, tags: tuple[str, ...]) -> Lookup:
         """Look at a key."""
-        kept = self.memory.peek(key)
-        if kept is None or self.backend.clock() >= kept.usable_until:
-            return Reading(None)
-        try:
-            value = kept.open()
-        except Exception:
-            log.warning("%r could not be read back; it counts as missing", key, exc_info=True)
-            return Reading(None)
-        return Reading(Entry(value, None, kept.created, kept.fresh_until, kept.usable_until))
+        entry = self._living(key)
+        if entry is None or (value := self._read(entry)) is MISSING:
+            return Lookup(None)
+        return Lookup(Entry(value, None, entry.created, entry.fresh_until, entry.usable_until))
 
-    async def guard(
-        self, key: str, stamps: tuple[str, ...], reading: Reading, life: float
-    ) -> Guard:
+    def _living(self, key: str) -> AnyEntry | None:
+        entry = self.memory.peek(key)
+        return None if entry is None or self.backend.clock() >= entry.usable_until else entry
+
+    def _read(self, entry: AnyEntry) -> Value:
+        try:
+            return entry.value()
+        except Exception:
+            log.warning("a value could not be read back; it counts as missing", exc_info=True)
+            return MISSING
+
+    async def expect(
+        self, key: str, tags: tuple[str, ...], lookup: Lookup, life: float
+    ) -> ExpectedVersions:
         """What must still stand when the computation ends."""
-        return self.memory.guard(key, stamps)
+        return self.memory.expect(key, tags)
+
+    async def acquire_lease(
+        self, lease: None, key: str, tags: tuple[str, ...]
+    ) -> tuple[bool, Lookup | None]:
+        """There is no lease."""
+        return True, None
+
+    async def unshared(self, lease: None, holder: str) -> bool:
+        """There is no lease."""
+        return False
+
+    async def release_lease(self, lease: None, shared: bool) -> None:
+        """There is no lease."""
 
     async def save(
         self,
         key: str,
-        value: Any,
-        times: Timetable,
-        guard: Guard,
-        reading: Reading,
+        value: Value,
+        times: Times,
+        expected: ExpectedVersions,
+        lookup: Lookup,
         lease: None,
     ) -> bool | None:
-        """Store a computed value if its guard stands; ``None`` if it cannot be stored at all."""
+        """Store a computed value if ``expected`` stands; ``None`` if it cannot be stored at all."""
         if times.usable_until <= times.created:
             return None
         try:
@@ -80,54 +105,51 @@ class MemoryStore:
         except SerializationError as error:
             self.failures.note(error, f"store {key!r}")
             return None
-        return self.memory.fill(key, kept, thaw, times, guard)
+        return self.memory.set_if_current(key, kept, thaw, times, expected)
 
-    async def get(self, keys: Sequence[str]) -> list[Any]:
+    # --- by hand ----------------------------------------------------------------------------------
+
+    async def get(self, keys: Sequence[str]) -> list[Value]:
         """The values of several keys, ``MISSING`` where there is none."""
-        return [self._value(key) for key in keys]
-
-    def _value(self, key: str) -> Any:
-        kept = self.memory.peek(key)
-        if kept is None or self.backend.clock() >= kept.usable_until:
-            return MISSING
-        try:
-            return kept.open()
-        except Exception:
-            log.warning("%r could not be read back; it counts as missing", key, exc_info=True)
-            return MISSING
+        entries = [self._living(key) for key in keys]
+        return [MISSING if entry is None else self._read(entry) for entry in entries]
 
     async def has(self, key: str) -> bool:
         """Whether a living entry exists."""
         return self.backend.has(key)
 
-    async def put(
-        self, mapping: Mapping[str, Any], timeout: Any, stamps: tuple[str, ...]
+    async def set_many(
+        self, mapping: Mapping[str, Value], timeout: Any, tags: tuple[str, ...]
     ) -> list[str]:
         """Set values by hand."""
         items = [(key, *self.backend.pack(value)) for key, value in mapping.items()]
-        self.memory.put(items, self._times(timeout), stamps)
+        self.memory.set_and_supersede(items, self._times(timeout), tags)
         return list(mapping)
 
-    async def add(self, key: str, value: Any, timeout: Any, stamps: tuple[str, ...]) -> bool:
+    async def add(self, key: str, value: Value, timeout: Any, tags: tuple[str, ...]) -> bool:
         """Set a value by hand unless there is one."""
         kept, thaw = self.backend.pack(value)
-        return self.memory.add(key, kept, thaw, self._times(timeout), stamps)
+        return self.memory.add(key, kept, thaw, self._times(timeout), tags)
 
-    def _times(self, timeout: Any) -> Timetable:
+    def _times(self, timeout: Any) -> Times:
         life = seconds(self.backend.default_timeout if timeout is None else timeout)
-        return timetable(self.backend.clock(), life or 0)
+        return times_from(self.backend.clock(), life or 0)
 
     async def inc(self, key: str, delta: int) -> int | None:
         """Add to a number."""
         return self.backend.inc(key, delta)
 
-    async def expel(self, keys: Sequence[str], stamps: Sequence[str]) -> list[str] | None:
-        """Delete keys and drop stamps; the keys that existed."""
-        return self.memory.expel(keys, stamps, self.backend.clock())
+    async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> list[str] | None:
+        """Delete keys and drop the versions of tags; the keys that existed."""
+        return self.memory.invalidate(keys, tags, self.backend.clock())
 
     async def clear(self) -> bool:
         """Forget everything."""
         self.memory.clear()
+        return True
+
+    async def replay(self) -> bool:
+        """Nothing is ever pending."""
         return True
 
     async def close(self) -> None:

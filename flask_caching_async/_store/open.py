@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from ..backends.base import BaseCache
 from ..backends.simplecache import SimpleCache
-from .dispatch import TokenStore
+from .dispatch import VersionedStore
 from .failures import Limits
 from .memory import MemoryStore
 
 
 def open_store(
     backend: BaseCache, raising: Callable[[], bool], limits: Limits | None = None
-) -> MemoryStore | TokenStore:
+) -> MemoryStore | VersionedStore:
     """The store for a backend.
 
     :param raising: whether a failing backend raises :class:`.BackendError`.
@@ -21,7 +21,7 @@ def open_store(
     """
     if isinstance(backend, SimpleCache) and not _overridden(type(backend)):
         return MemoryStore(backend, raising)
-    return TokenStore(backend, raising, limits or Limits())
+    return VersionedStore(backend, raising, limits or Limits())
 
 
 def _overridden(kind: type) -> bool:

@@ -1,41 +1,50 @@
-"""Invalidations that could not be carried out: what this process owes its backend.
+"""Invalidations that could not be carried out, and are pending.
 
-They are carried out before anything is read or stored again, so that this process does not serve
-what it should have deleted.
+They are replayed before anything is read or stored again, so that this process does not serve what
+it should have deleted (FusionCache calls that auto-recovery).
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from typing import NamedTuple
 
-__all__ = ["Owed"]
+__all__ = ["Pending", "PendingInvalidations"]
 
-#: How many keys and stamps are remembered one by one; beyond it, everything goes.
+#: How many keys and tags are remembered one by one; beyond it, everything goes.
 BOUND = 1000
 
 
-class Owed:
+class Pending(NamedTuple):
+    """What is to be invalidated: everything, or some keys and tags."""
+
+    everything: bool
+    keys: list[str]
+    tags: list[str]
+
+
+class PendingInvalidations:
     """The invalidations that are still to be made on one backend."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._keys: dict[str, None] = {}
-        self._stamps: dict[str, None] = {}
+        self._tags: dict[str, None] = {}
         #: Whether everything is to go.
         self.everything = False
-        #: Held by whoever pays.
-        self.paying = threading.Lock()
+        #: Held by the thread or task that replays.
+        self.replaying = threading.Lock()
 
     def __bool__(self) -> bool:
-        return self.everything or bool(self._keys) or bool(self._stamps)
+        return self.everything or bool(self._keys) or bool(self._tags)
 
-    def add(self, keys: Iterable[str] = (), stamps: Iterable[str] = ()) -> None:
+    def add(self, keys: Iterable[str] = (), tags: Iterable[str] = ()) -> None:
         """Remember an invalidation."""
         with self._lock:
             self._keys.update(dict.fromkeys(keys))
-            self._stamps.update(dict.fromkeys(stamps))
-            if len(self._keys) + len(self._stamps) > BOUND:
+            self._tags.update(dict.fromkeys(tags))
+            if len(self._keys) + len(self._tags) > BOUND:
                 self._all()
 
     def add_everything(self) -> None:
@@ -46,23 +55,23 @@ class Owed:
     def _all(self) -> None:
         self.everything = True
         self._keys.clear()
-        self._stamps.clear()
+        self._tags.clear()
 
-    def look(self) -> tuple[bool, list[str], list[str]]:
-        """Whether everything is to go; and the keys and stamps that are."""
+    def look(self) -> Pending:
+        """What is pending now."""
         with self._lock:
-            return self.everything, list(self._keys), list(self._stamps)
+            return Pending(self.everything, list(self._keys), list(self._tags))
 
-    def paid(self, everything: bool, keys: Iterable[str], stamps: Iterable[str]) -> None:
-        """Forget what has been made good."""
+    def replayed(self, done: Pending) -> None:
+        """Forget what has been invalidated."""
         with self._lock:
-            for key in keys:
+            for key in done.keys:
                 self._keys.pop(key, None)
-            for stamp in stamps:
-                self._stamps.pop(stamp, None)
-            self.everything = self.everything and not everything
+            for tag in done.tags:
+                self._tags.pop(tag, None)
+            self.everything = self.everything and not done.everything
 
     def forget(self, keys: Iterable[str]) -> None:
-        """A new value was set under these keys: there is nothing old to delete any more."""
+        """New values were set under these keys: there is nothing old to delete any more."""
         if self._keys:
-            self.paid(False, keys, ())
+            self.replayed(Pending(False, list(keys), []))

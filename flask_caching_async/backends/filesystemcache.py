@@ -1,22 +1,23 @@
 """The backend that keeps each value in a file, for all processes that share a directory.
 
-How the files look is told in ``_files.py``; how threads and processes exclude one another, in
-``_filelock.py``. Here is why no computation can overtake an invalidation.
+How the files look is told in ``_files/directory.py``; how threads and processes exclude one
+another, in ``_files/locks.py``. Here is why no computation can overtake an invalidation.
 
-The mark of a key is the random id in its file's header, also when the value in it has
-expired. What must never happen is that a computation which started before an invalidation finds its
-mark again. Ids are unique, so this could only be "absent" before and "absent" after it:
+The version of a key is the random id in its file's header, also when the value in it has expired.
+What must never happen is that a computation which started before an invalidation finds its key
+version again. Ids are unique, so this could only be "absent" before and "absent" after it:
 
-1. Each invalidating write (set, add, inc, put, delete, expel) gives the file a *guard*: a time, one
-   ``TOMBSTONE_LIFE`` ahead, until which it must not vanish. A fill invalidates nothing, so it
-   inherits the guard of the file that it replaces, and has none where there was none.
-2. Sweeping, whether a value expired or there are too many, unlinks a file whose guard is over. That
-   is how live values go that computations stored: an older computation that finds "absent" again
-   has been overtaken by nothing. A file under guard becomes a tombstone of some 50 bytes with the
-   same id: an eviction is no invalidation, so it gives no new mark.
-3. Where this would leave too many tombstones, and in ``clear``, the mark of *absent* itself changes
-   (the epoch), before any of them is unlinked. Whoever looks at a key looks at its file first and
-   then at the epoch, so whoever misses the tombstone sees the new epoch.
+1. Each invalidating write (set, add, inc, set_and_supersede, delete, invalidate) gives the file a
+   time, one ``KEY_VERSION_LIFE`` ahead, *until which it is kept*. ``set_if_current`` invalidates
+   nothing, so it takes over that time from the file that it replaces, and has none where there was
+   none.
+2. Sweeping, whether a value expired or there are too many, unlinks a file that need not be kept any
+   longer. That is how live values go that computations stored: an older computation that finds
+   "absent" again has been overtaken by nothing. A file that must be kept becomes a tombstone of
+   some 50 bytes with the same id: an eviction is no invalidation, so it gives no new version.
+3. Where this would leave too many tombstones, and in ``clear``, the version of *absent* itself
+   changes (the epoch), before any of them is unlinked. A reader looks at the file of a key first
+   and then at the epoch, so one that misses the tombstone sees the new epoch.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ from ._files.directory import (
 from ._files.lease import FileLease
 from ._files.locks import remove, slurp
 from ._files.sweeper import Sweeper
-from ._versioned.contract import TOMBSTONE_LIFE, Lease, Snapshot
+from ._versioned.contract import KEY_VERSION_LIFE, Lease, VersionedValue
 from .base import BaseCache
 
 __all__ = ["FileSystemCache"]
@@ -186,7 +187,7 @@ class FileSystemCache(BaseCache):
         return total
 
     def clear(self) -> bool:
-        """Remove all entries and stamps. Other files in the directory stay."""
+        """Remove all entries and tag versions. Other files in the directory stay."""
         try:
             self._files.wipe()
         except BackendError:
@@ -196,78 +197,82 @@ class FileSystemCache(BaseCache):
         self._sweeper.restart()
         return True
 
-    # --- guarded operations -----------------------------------------------------------------------
+    # --- versioned operations ---------------------------------------------------------------------
 
-    def read(self, key: str, stamps: Sequence[str] = ()) -> Snapshot:
-        """Look at a key, its mark and some stamps: one small file each, and no lock."""
+    def look_up(self, key: str, tags: Sequence[str] = ()) -> VersionedValue:
+        """Look at a key, its version and some tag versions: one small file each, and no lock."""
         files, path = self._files, self._files.entries[key]
         try:
             data = slurp(path)
         except FileNotFoundError:
-            value, mark = None, files.mark_of_absence()
+            value, key_version = None, files.version_of_absence()
         except OSError:
-            value, mark = None, damaged(path).mark
+            value, key_version = None, damaged(path).key_version
         else:
             record = parse(data, len(data))
             value = self._value(record, data)
-            mark = record.mark if record is not None else damaged(path).mark
-        # Stamps after the entry: one that is dropped in between shows the entry dead.
-        now = self.clock() if stamps else 0.0
-        return Snapshot(value, mark, tuple([files.stamp(files.stamps[s], now) for s in stamps]))
+            key_version = record.key_version if record is not None else damaged(path).key_version
+        # Tag versions after the entry: one that is dropped in between shows the entry dead.
+        now = self.clock() if tags else 0.0
+        versions = [files.tag_version(files.versions[tag], now) for tag in tags]
+        return VersionedValue(value, key_version, tuple(versions))
 
-    def ensure(self, stamps: Sequence[str], timeout: float) -> list[str | None]:
-        """The tokens of ``stamps``; all callers anywhere agree on those that had to be created."""
-        return [self._ensure_one(self._files.stamps[name], timeout) for name in stamps]
+    def ensure_versions(self, tags: Sequence[str], timeout: float) -> list[str | None]:
+        """The versions of ``tags``; all callers anywhere agree on those that had to be created."""
+        return [self._ensure_version(self._files.versions[name], timeout) for name in tags]
 
-    def _ensure_one(self, path: str, timeout: float) -> str:
-        token = self._files.stamp(path, self.clock())
+    def _ensure_version(self, path: str, timeout: float) -> str:
+        token = self._files.tag_version(path, self.clock())
         if token is None:
             with self._files.section(path):
-                token = self._files.stamp(path, self.clock())
+                token = self._files.tag_version(path, self.clock())
                 if token is None:
-                    token = self._files.write_stamp(path, self._expiry(timeout))
+                    token = self._files.write_tag_version(path, self._expiry(timeout))
         return token
 
-    def put(self, mapping: Mapping[str, Any], timeout: Any = None) -> list[str]:
+    def set_and_supersede(self, mapping: Mapping[str, Any], timeout: Any = None) -> list[str]:
         """Set several values; here, :meth:`set` itself wins over computations under way."""
-        return self.set_many(mapping, timeout)
+        return self.set_many(dict(mapping), timeout)
 
-    def fill(
+    def set_if_current(
         self,
         key: str,
         value: Any,
         timeout: float,
-        mark: Any,
-        stamps: Mapping[str, str],
-        version: Any = None,
+        key_version: Any,
+        tag_versions: Mapping[str, str],
+        cas: bytes | None = None,
     ) -> bool:
-        """Store ``value`` if the key's mark and all ``stamps`` still stand; whether it was stored.
+        """Store ``value`` if the key's version and all ``tag_versions`` stand; whether it was
+        stored.
 
-        A stamp may be dropped right after it was checked here: then the entry is stored, and
-        whoever reads it sees that its stamp is gone.
+        A tag version may be dropped right after it was checked here: then the entry is stored, and
+        each reader sees that its tag version is gone.
         """
         payload = self._dumps(value)
 
         def if_all_stand(old: Record) -> bytes | None:
-            if not self._stands(old, mark, stamps):
+            if not self._stands(old, key_version, tag_versions):
                 return None
-            return self._entry(payload, self._expiry(timeout), old.guard)
+            return self._entry(payload, self._expiry(timeout), old.keep_until)
 
         return self._replace(key, if_all_stand) is not None
 
-    def _stands(self, old: Record, mark: Any, stamps: Mapping[str, str]) -> bool:
+    def _stands(self, old: Record, key_version: Any, tag_versions: Mapping[str, str]) -> bool:
         files, now = self._files, self.clock()
-        found = files.mark_of_absence() if old is ABSENT else old.mark
-        return bool(found == mark) and all(
-            files.stamp(files.stamps[name], now) == token for name, token in stamps.items()
+        found = files.version_of_absence() if old is ABSENT else old.key_version
+        return bool(found == key_version) and all(
+            files.tag_version(files.versions[name], now) == token
+            for name, token in tag_versions.items()
         )
 
-    def expel(self, keys: Sequence[str], stamps: Sequence[str] = ()) -> list[str]:
-        """Delete ``keys`` so that no computation under way brings them back, and drop ``stamps``.
+    def invalidate(self, keys: Sequence[str], tags: Sequence[str] = ()) -> list[str]:
+        """Delete ``keys`` so that no computation under way brings them back; drop the versions of
+        ``tags``.
 
         Returns the keys that existed.
         """
-        for path in [self._files.stamps[name] for name in stamps]:
+        for path in [self._files.versions[name] for name in tags]:
             with self._files.section(path):
                 remove(path)
         return [key for key in keys if self.delete(key)]
@@ -294,18 +299,19 @@ class FileSystemCache(BaseCache):
         self._sweeper.count(path, old, data, self.clock())
         return old
 
-    def _entry(self, payload: bytes, expiry: float, guard: float | None = None) -> bytes:
+    def _entry(self, payload: bytes, expiry: float, keep_until: float | None = None) -> bytes:
         """The file of a value.
 
-        :param guard: that of the file it replaces, if this is no invalidation.
+        :param keep_until: that of the file it replaces, if this is no invalidation.
         """
         now = self.clock()
-        latest = now + TOMBSTONE_LIFE
-        return pack(VALUE, payload, expiry, latest if guard is None else min(guard, latest), now)
+        latest = now + KEY_VERSION_LIFE
+        kept = latest if keep_until is None else min(keep_until, latest)
+        return pack(VALUE, payload, expiry, kept, now)
 
     def _tombstone(self) -> bytes:
         now = self.clock()
-        return pack(TOMBSTONE, b"", now + TOMBSTONE_LIFE, now + TOMBSTONE_LIFE, now)
+        return pack(TOMBSTONE, b"", now + KEY_VERSION_LIFE, now + KEY_VERSION_LIFE, now)
 
     def _expiry(self, timeout: float | dt.timedelta | None) -> float:
         """When something stored now expires; 0 for never."""
@@ -318,7 +324,7 @@ class FileSystemCache(BaseCache):
         return dumps(self.serializer, value)
 
     def _value(self, record: Record | None, data: bytes) -> Any:
-        """The value in a file, or ``None`` where it is gone, or nobody can decode it any more."""
+        """The value in a file, or ``None`` where it is gone, or it cannot be decoded any more."""
         if record is None or not record.lives(self.clock()):
             return None
         try:

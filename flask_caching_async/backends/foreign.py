@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ __all__ = ["ForeignCache"]
 
 
 class ForeignCache(BaseCache):
-    """Gives a foreign backend what ours have: both colours and the guarded operations.
+    """Gives a foreign backend what ours have: both colours and the versioned operations.
 
     :param target: the backend; it stays what users see in ``app.extensions["cache"]``.
     """
@@ -60,21 +61,21 @@ class ForeignCache(BaseCache):
 
     def set(self, key: str, value: Any, timeout: Any = None) -> bool | None:
         """Store a value."""
-        return self.target.set(key, value, timeout=_whole(timeout))  # type: ignore[no-any-return]
+        return self.target.set(key, value, timeout=_round_up(timeout))  # type: ignore[no-any-return]
 
     def set_many(self, mapping: Mapping[str, Any], timeout: Any = None) -> list[Any]:
         """Store several values."""
-        stored = self.target.set_many(mapping, timeout=_whole(timeout))
+        stored = self.target.set_many(mapping, timeout=_round_up(timeout))
         return list(mapping) if stored is None or stored is True else stored or []
 
     def add(self, key: str, value: Any, timeout: Any = None) -> bool:
         """Store a value unless the key exists."""
-        if self.target.add(key, value, timeout=_whole(timeout)):
+        if self.target.add(key, value, timeout=_round_up(timeout)):
             return True
         if not self._unreadable(key):
             return False
         self.target.delete(key)
-        return bool(self.target.add(key, value, timeout=_whole(timeout)))
+        return bool(self.target.add(key, value, timeout=_round_up(timeout)))
 
     def _unreadable(self, key: str) -> bool:
         """Whether something is under ``key`` that cannot be decoded; it is as good as nothing."""
@@ -111,6 +112,11 @@ class ForeignCache(BaseCache):
         gone: Any = unlink(*keys)
         return list(gone or ())
 
+    def is_timeout(self, error: BaseException) -> bool:
+        """Whether a driver gave up waiting; redis-py has an error of its own for that."""
+        redis: Any = sys.modules.get("redis.exceptions")
+        return super().is_timeout(error) or bool(redis and isinstance(error, redis.TimeoutError))
+
     def close(self) -> None:
         """Release what the backend holds, if it knows how."""
         close = getattr(self.target, "close", None)
@@ -118,7 +124,7 @@ class ForeignCache(BaseCache):
             close()
 
 
-def _whole(timeout: Any) -> Any:
+def _round_up(timeout: Any) -> Any:
     """Foreign backends count whole seconds; 0 would be for ever, so nothing is rounded to it."""
     if not isinstance(timeout, float):
         return timeout

@@ -16,19 +16,19 @@ from cachelib.serializers import RedisSerializer
 from .._entries.entry import MISSING
 from ..exceptions import BackendError, ConfigurationError
 from ..serializers._checked import dumps
-from ._connections.both_colours import PLAIN, two_colours
-from ._connections.both_colours import _hear as hear
+from ._connections.both_colours import over_transport
+from ._connections.both_colours import respect_overrides as respect_overrides
 from ._memcached.clients import ClientCache, shared_client
 from ._memcached.protocol import STORED, TOO_LARGE, add_to, found_in, gets
 from ._memcached.sasl import SASLMemcachedCache, SpreadSASLMemcachedCache
-from ._memcached.values import SPACE, Seal, split
-from ._memcached.versioned import TRIES, MemcachedGuarded, marking, replacing
+from ._memcached.values import NAMESPACE, Header, split
+from ._memcached.versioned import TRIES, MemcachedVersioned, replacing, superseding
+from ._versioned.contract import PLAIN
 
 __all__ = ["MemcachedCache", "SASLMemcachedCache", "SpreadSASLMemcachedCache"]
 
 
-@two_colours
-class MemcachedCache(MemcachedGuarded):
+class MemcachedCache(MemcachedVersioned):
     """A cache on Memcached.
 
     Nothing connects before the first operation. ``clear`` invalidates what is under the key prefix,
@@ -68,18 +68,18 @@ class MemcachedCache(MemcachedGuarded):
         super().__init__(default_timeout, ignore_delete_many_errors)
         self.key_prefix = key_prefix or ""
         self.serializer = RedisSerializer()  # whole numbers as digits, anything else as pickles
-        self._told = {}
+        self._warned = {}
         self._tokens = {}
         patience = operation_timeout if pool_blocking else 0.0
         self._link(servers, (connect_timeout, operation_timeout, patience, pool_size or 50))
 
     def _link(self, servers: Any, budget: tuple[float, float, float, int]) -> None:
         """Where the servers are."""
-        from ._memcached import transport as wire
+        from ._memcached import transport as transport
 
-        found = wire.servers_of(servers)
-        self._ring = wire.Ring(found)
-        self._wires = wire.wires(found, wire.Budget(*budget))
+        found = transport.servers_of(servers)
+        self._ring = transport.Ring(found)
+        self._transports = transport.per_loop(found, transport.Budget(*budget))
 
     @classmethod
     def factory(
@@ -95,42 +95,51 @@ class MemcachedCache(MemcachedGuarded):
 
     # --- plain operations -------------------------------------------------------------------------
 
-    async def _get(self, wire: Any, key: str) -> Any:
+    async def _get(self, transport: Any, key: str) -> Any:
         """The value of ``key``, or ``None``."""
-        return (await self._get_many(wire, key))[0]
+        return (await self._get_many(transport, key))[0]
 
-    async def _get_many(self, wire: Any, *keys: str) -> list[Any]:
+    get, aget = over_transport(_get)
+
+    async def _get_many(self, transport: Any, *keys: str) -> list[Any]:
         """The values of ``keys``, ``None`` for what is missing."""
         if not keys:
             return []
         prefix = self._prefix()
-        places, space = [self._place(prefix, key) for key in keys], self._stamp(prefix, SPACE)
-        found = found_in(await wire.batch(gets([*places, space])))
+        places, space = (
+            [self._place(prefix, key) for key in keys],
+            self._own_place(prefix, NAMESPACE),
+        )
+        found = found_in(await transport.batch(gets([*places, space])))
         stamp = found.get(space[1])
         token = None if stamp is None else stamp.text
         values = [self._value(found.get(name), token) for _, name in places]
         return [None if value is MISSING else value for value in values]
 
-    async def _has(self, wire: Any, key: str) -> bool:
+    get_many, aget_many = over_transport(_get_many)
+
+    async def _has(self, transport: Any, key: str) -> bool:
         """Whether there is a value, be it ``None``."""
         spot = self._spot(self._prefix(), key)
-        look = self._seen(spot, await wire.batch(gets([spot.entry, spot.space])))
+        look = self._seen(spot, await transport.batch(gets([spot.entry, spot.space])))
         return look.item is not None and self._holds(split(look.item.raw)[0], look.token)
 
-    async def _add(self, wire: Any, key: str, value: Any, timeout: Any = None) -> bool:
+    has, ahas = over_transport(_has)
+
+    async def _add(self, transport: Any, key: str, value: Any, timeout: Any = None) -> bool:
         """Store a value unless there is one; of several callers anywhere, one succeeds."""
         life, spot = self._life(timeout), self._spot(self._prefix(), key)
         payload = dumps(self.serializer, value)
         for _ in range(TRIES):
-            look = self._seen(spot, await wire.batch(gets(spot)))
+            look = self._seen(spot, await transport.batch(gets(spot)))
             if self._value(look.item, look.token) is not MISSING:
                 return False
             if life < 0:  # over before it began
                 return True
-            token = look.token or await self._space(wire, spot.space)
-            raw = Seal(token, self.clock() + life).around(payload)
+            token = look.token or await self._space(transport, spot.space)
+            raw = Header(token, self.clock() + life).around(payload)
             change = replacing(look.item, spot.entry, raw, life)
-            _, result = await wire.batch([marking(spot.mark), change])
+            _, result = await transport.batch([superseding(spot.key_version), change])
             if result == TOO_LARGE:
                 self._too_large(key)
                 return False
@@ -138,57 +147,74 @@ class MemcachedCache(MemcachedGuarded):
                 return True
         return False
 
-    async def _delete(self, wire: Any, key: str) -> bool:
-        """Delete a key, so that no computation under way brings it back; whether it existed."""
-        return bool(await self._expel(wire, (key,)))
+    add, aadd = over_transport(_add)
 
-    async def _delete_many(self, wire: Any, *keys: str) -> list[str]:
+    async def _delete(self, transport: Any, key: str) -> bool:
+        """Delete a key, so that no computation under way brings it back; whether it existed."""
+        return bool(await self._invalidate(transport, (key,)))
+
+    delete, adelete = over_transport(_delete)
+
+    async def _delete_many(self, transport: Any, *keys: str) -> list[str]:
         """Delete several keys, in one trip; the list of the keys that are gone now."""
-        await self._expel(wire, keys)
+        await self._invalidate(transport, keys)
         return list(keys)
 
-    async def _unlink(self, wire: Any, *keys: str) -> list[str]:
-        """Delete several keys, in one trip; the list of the keys that are gone now."""
-        return await self._delete_many(wire, *keys)
+    delete_many, adelete_many = over_transport(_delete_many)
 
-    async def _inc(self, wire: Any, key: str, delta: int = 1) -> Any:
+    async def _unlink(self, transport: Any, *keys: str) -> list[str]:
+        """Delete several keys, in one trip; the list of the keys that are gone now."""
+        return await self._delete_many(transport, *keys)
+
+    unlink, aunlink = over_transport(_unlink)
+
+    async def _inc(self, transport: Any, key: str, delta: int = 1) -> Any:
         """Add to the number under ``key``, atomically; the sum. Its time runs on.
 
         What somebody else has stored as digits is counted by the server: not below 0.
         """
         spot = self._spot(self._prefix(), key)
         looking = gets([spot.entry, spot.space])
-        answers = await wire.batch(looking)
+        answers = await transport.batch(looking)
         for _ in range(TRIES):
             item, _mark, token = self._seen(spot, answers)
             value = self._value(item, token)
-            seal = None if item is None else split(item.raw)[0]
+            header = None if item is None else split(item.raw)[0]
             total: Any = delta
             if value is MISSING:
-                token = token or await self._space(wire, spot.space)
-                seal = Seal(token, self.clock() + self._life(None))
+                token = token or await self._space(transport, spot.space)
+                header = Header(token, self.clock() + self._life(None))
             elif isinstance(value, (int, float)):
                 total += value
             else:
                 raise TypeError(f"{key!r} holds a {type(value).__name__}, not a number")
-            if seal is None:
+            if header is None:
                 change = add_to(spot.entry, delta)
             else:
-                raw, life = seal.around(dumps(self.serializer, total)), seal.until - self.clock()
+                raw, life = (
+                    header.around(dumps(self.serializer, total)),
+                    header.until - self.clock(),
+                )
                 change = replacing(item, spot.entry, raw, life)
-            result, *answers = await wire.batch([change, *looking])
+            result, *answers = await transport.batch([change, *looking])
             if result == STORED or result.isdigit():
                 return total if result == STORED else int(result)
         raise BackendError(f"{key!r} is not digits, or too many count it at once")
 
-    async def _dec(self, wire: Any, key: str, delta: int = 1) -> Any:
-        """Subtract from the number under ``key``, atomically; the difference."""
-        return await self._inc(wire, key, -delta)
+    inc, ainc = over_transport(_inc)
 
-    async def _clear(self, wire: Any) -> bool:
+    async def _dec(self, transport: Any, key: str, delta: int = 1) -> Any:
+        """Subtract from the number under ``key``, atomically; the difference."""
+        return await self._inc(transport, key, -delta)
+
+    dec, adec = over_transport(_dec)
+
+    async def _clear(self, transport: Any) -> bool:
         """Invalidate all that lies under our prefix, and nothing else."""
-        await self._expel(wire, (), (SPACE,))
+        await self._invalidate(transport, (), (NAMESPACE,))
         return True
+
+    clear, aclear = over_transport(_clear)
 
 
 class ReadyMemcachedCache(ClientCache, MemcachedCache):
@@ -209,7 +235,7 @@ class ReadyMemcachedCache(ClientCache, MemcachedCache):
         self._run = shared_client(servers, budget[1])
 
 
-hear(ReadyMemcachedCache, list(PLAIN))
+respect_overrides(ReadyMemcachedCache, list(PLAIN))
 
 
 def _are_servers(servers: Any) -> bool:

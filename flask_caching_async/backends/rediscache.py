@@ -14,16 +14,15 @@ from cachelib.serializers import RedisSerializer
 
 from ..exceptions import ConfigurationError, SerializationError, warn
 from ..serializers._checked import dumps
-from ._connections.both_colours import two_colours
-from ._connections.per_loop import Wires
+from ._connections.both_colours import over_transport
+from ._connections.per_loop import PerLoop
 from ._redis import scripts as lua
-from ._redis.versioned import RedisGuarded
+from ._redis.versioned import RedisVersioned
 
 __all__ = ["RedisCache"]
 
 
-@two_colours
-class RedisCache(RedisGuarded):
+class RedisCache(RedisVersioned):
     """A cache on one Redis or Valkey server.
 
     Nothing connects before the first operation.
@@ -66,9 +65,9 @@ class RedisCache(RedisGuarded):
         )
         if kwargs.get("decode_responses"):
             raise ConfigurationError("decode_responses is not supported by RedisCache")
-        self._wires = self._link(host, (port, password, db, kwargs), max_connections)
+        self._transports = self._link(host, (port, password, db, kwargs), max_connections)
 
-    def _link(self, host: Any, rest: tuple[Any, ...], limit: int | None) -> Wires:
+    def _link(self, host: Any, rest: tuple[Any, ...], limit: int | None) -> PerLoop[Any]:
         """Where the server is."""
         from ._redis import connect as clients
 
@@ -76,12 +75,12 @@ class RedisCache(RedisGuarded):
             raise ConfigurationError("RedisCache host parameter may not be None")
         if isinstance(host, str):
             host = clients.client(host, *rest)
-        return clients.wires(host, *self._budget, limit)
+        return clients.per_loop(host, *self._budget, limit)
 
     @property
     def _write_client(self) -> Any:
         """The client of redis-py for sync code, for what this class has no method for."""
-        return self._wires.client()
+        return self._transports.client()
 
     _read_client = _write_client
 
@@ -105,82 +104,116 @@ class RedisCache(RedisGuarded):
                 kwargs["password"] = password
         return cls(*args, **kwargs)
 
+    # --- what its errors mean ---------------------------------------------------------------------
+
+    def is_answer(self, error: Exception) -> bool:
+        """Whether the server itself said that it cannot do something: then it is up."""
+        from redis.exceptions import ResponseError
+
+        return isinstance(error, ResponseError)
+
+    def is_timeout(self, error: BaseException) -> bool:
+        """Whether the server did not answer in time; redis-py has an error of its own for that."""
+        from redis.exceptions import TimeoutError as RedisTimeout
+
+        return isinstance(error, (TimeoutError, RedisTimeout))
+
     # --- plain operations -------------------------------------------------------------------------
 
-    async def _get(self, wire: Any, key: str) -> Any:
+    async def _get(self, transport: Any, key: str) -> Any:
         """The value of ``key``, or ``None``."""
-        return self._loads(await self._raw(wire, self._full(self._prefix(), key)))
+        return self._loads(await self._raw(transport, self._full(self._prefix(), key)))
 
-    async def _raw(self, wire: Any, name: str) -> Any:
+    get, aget = over_transport(_get)
+
+    async def _raw(self, transport: Any, name: str) -> Any:
         """The bytes under a name; what is no string is nothing."""
-        return (await wire.run("MGET", name))[0]
+        return (await transport.run("MGET", name))[0]
 
-    async def _get_many(self, wire: Any, *keys: str) -> list[Any]:
+    async def _get_many(self, transport: Any, *keys: str) -> list[Any]:
         """The values of ``keys``, ``None`` for what is missing."""
         if not keys:
             return []
         prefix = self._prefix()
-        found = await wire.mget([self._full(prefix, key) for key in keys])
+        found = await transport.mget([self._full(prefix, key) for key in keys])
         return [self._loads(raw) for raw in found]
 
-    async def _has(self, wire: Any, key: str) -> bool:
-        """Whether there is a value, be it ``None``."""
-        return self._readable(await self._raw(wire, self._full(self._prefix(), key)))
+    get_many, aget_many = over_transport(_get_many)
 
-    async def _add(self, wire: Any, key: str, value: Any, timeout: Any = None) -> bool:
+    async def _has(self, transport: Any, key: str) -> bool:
+        """Whether there is a value, be it ``None``."""
+        return self._readable(await self._raw(transport, self._full(self._prefix(), key)))
+
+    has, ahas = over_transport(_has)
+
+    async def _add(self, transport: Any, key: str, value: Any, timeout: Any = None) -> bool:
         """Store a value unless there is one; of several callers anywhere, one succeeds."""
         adding = self._putting(self._prefix(), lua.ADD, key, value, timeout)
-        if await wire.run(*adding):
+        if await transport.run(*adding):
             return True
-        raw = await self._raw(wire, name := self._full(self._prefix(), key))
+        raw = await self._raw(transport, name := self._full(self._prefix(), key))
         if raw is None or self._readable(raw):
             return False
-        await wire.run("EVAL", lua.SWAP, 1, name, raw, b"")  # nobody can read it
-        return bool(await wire.run(*adding))
+        await transport.run("EVAL", lua.SWAP, 1, name, raw, b"")  # nobody can read it
+        return bool(await transport.run(*adding))
 
-    async def _delete(self, wire: Any, key: str) -> bool:
+    add, aadd = over_transport(_add)
+
+    async def _delete(self, transport: Any, key: str) -> bool:
         """Delete a key, so that no computation under way brings it back; whether it existed."""
-        return bool(await self._expel(wire, (key,)))
+        return bool(await self._invalidate(transport, (key,)))
 
-    async def _delete_many(self, wire: Any, *keys: str) -> list[str]:
+    delete, adelete = over_transport(_delete)
+
+    async def _delete_many(self, transport: Any, *keys: str) -> list[str]:
         """Delete several keys, in one trip; the list of the keys that are gone now."""
         if keys:
-            await self._expel(wire, keys)
+            await self._invalidate(transport, keys)
         return list(keys)
 
-    async def _unlink(self, wire: Any, *keys: str) -> list[str]:
-        """Delete several keys; their memory is freed in the background, as with every delete."""
-        return await self._delete_many(wire, *keys)
+    delete_many, adelete_many = over_transport(_delete_many)
 
-    async def _inc(self, wire: Any, key: str, delta: int = 1) -> int:
+    async def _unlink(self, transport: Any, *keys: str) -> list[str]:
+        """Delete several keys; their memory is freed in the background, as with every delete."""
+        return await self._delete_many(transport, *keys)
+
+    unlink, aunlink = over_transport(_unlink)
+
+    async def _inc(self, transport: Any, key: str, delta: int = 1) -> int:
         """Add to the number under ``key``, atomically; the sum."""
         from redis.exceptions import ResponseError
 
         name = self._full(self._prefix(), key)
         if dumps(self.serializer, 10) == b"10":
             try:
-                return int(await wire.run("INCRBY", name, delta))
+                return int(await transport.run("INCRBY", name, delta))
             except ResponseError:
                 pass  # what is there is no number, for Redis at least
         while True:
-            raw = await self._raw(wire, name)
+            raw = await self._raw(transport, name)
             old = self._loads(raw)
             if not isinstance(old, (int, float, type(None))):
                 raise SerializationError(f"what {key!r} has is a {type(old).__name__}, no number")
             total = (old or 0) + delta
             swap = (raw or b"", dumps(self.serializer, total))
-            if await wire.run("EVAL", lua.SWAP, 1, name, *swap):
+            if await transport.run("EVAL", lua.SWAP, 1, name, *swap):
                 return total  # type: ignore[return-value]
 
-    async def _dec(self, wire: Any, key: str, delta: int = 1) -> int:
-        """Subtract from the number under ``key``, atomically; the difference."""
-        return await self._inc(wire, key, -delta)
+    inc, ainc = over_transport(_inc)
 
-    async def _clear(self, wire: Any) -> bool:
+    async def _dec(self, transport: Any, key: str, delta: int = 1) -> int:
+        """Subtract from the number under ``key``, atomically; the difference."""
+        return await self._inc(transport, key, -delta)
+
+    dec, adec = over_transport(_dec)
+
+    async def _clear(self, transport: Any) -> bool:
         """Remove every key with our prefix, in batches."""
         pattern = "".join(f"\\{c}" if c in "*?[]\\^" else c for c in self._prefix()) + "*"
-        await wire.sweep(pattern)
+        await transport.sweep(pattern)
         return True
+
+    clear, aclear = over_transport(_clear)
 
 
 def __getattr__(name: str) -> Any:

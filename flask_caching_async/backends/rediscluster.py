@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..exceptions import ConfigurationError
-from ._connections.per_loop import Wires
+from ._connections.per_loop import PerLoop
 from ._redis.versioned import is_tagged
 from .rediscache import RedisCache, common
 
@@ -48,7 +48,7 @@ class RedisClusterCache(RedisCache):
             **kwargs,
         )
 
-    def _link(self, host: Any, rest: tuple[Any, ...], limit: int | None) -> Wires:
+    def _link(self, host: Any, rest: tuple[Any, ...], limit: int | None) -> PerLoop[Any]:
         from ._redis import connect as clients
 
         _, password, _, options = rest

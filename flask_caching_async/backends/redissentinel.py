@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..exceptions import ConfigurationError
-from ._connections.per_loop import Wires
+from ._connections.per_loop import PerLoop
 from .rediscache import RedisCache, common
 
 __all__ = ["RedisSentinelCache"]
@@ -48,7 +48,7 @@ class RedisSentinelCache(RedisCache):
             **kwargs,
         )
 
-    def _link(self, host: Any, rest: tuple[Any, ...], limit: int | None) -> Wires:
+    def _link(self, host: Any, rest: tuple[Any, ...], limit: int | None) -> PerLoop[Any]:
         from ._redis import connect as clients
 
         _, password, db, options = rest

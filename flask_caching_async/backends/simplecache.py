@@ -8,9 +8,9 @@ from typing import Any
 
 from cachelib.serializers import BaseSerializer, SimpleSerializer
 
-from .._entries.envelope import apart, whole
+from .._entries.envelope import decode, encode
 from .._entries.isolation import keep
-from .._entries.times import seconds, timetable
+from .._entries.times import seconds, times_from
 from .._runtime.fork import forgets_parent
 from ..exceptions import ConfigurationError, SerializationError
 from ._memory.entries import Memory
@@ -26,7 +26,7 @@ class SimpleCache(BaseCache):
     cache holds. With a serializer of yours, every value goes through it instead.
 
     :param threshold: the most entries that are kept (0: no bound). What is evicted first is what
-        has expired, then what has not been asked for lately; see ``_eviction.py``.
+        has expired, then what has not been asked for lately; see ``_memory/eviction.py``.
     :param default_timeout: seconds that :meth:`set` uses when it is given no timeout; 0 never
         expires.
     :param ignore_errors: deprecated name of ``ignore_delete_many_errors``.
@@ -73,7 +73,7 @@ class SimpleCache(BaseCache):
         serializer = self.serializer
         if type(serializer) is SimpleSerializer:
             return keep(value)
-        kind, parts = apart(value)  # the serializer may know no more than JSON does
+        kind, parts = encode(value)  # the serializer may know no more than JSON does
         try:
             data = serializer.dumps(parts)
         except Exception as error:  # a serializer raises what it likes
@@ -84,36 +84,36 @@ class SimpleCache(BaseCache):
             raise SerializationError(f"{type(value).__qualname__} cannot be stored")
         if not kind:
             return data, serializer.loads
-        return data, lambda data: whole(kind, serializer.loads(data))
+        return data, lambda data: decode(kind, serializer.loads(data))
 
     def _times(self, timeout: Any) -> Any:
         life = seconds(self.default_timeout if timeout is None else timeout)
-        return timetable(self.clock(), life or 0)
+        return times_from(self.clock(), life or 0)
 
     def get(self, key: str) -> Any:
         """The value of ``key``, or ``None``."""
-        kept = self.memory.peek(key)
-        if kept is None or self.clock() >= kept.usable_until:
+        entry = self.memory.peek(key)
+        if entry is None or self.clock() >= entry.usable_until:
             return None
         try:
-            return kept.open()
+            return entry.value()
         except Exception:  # what cannot be read back was never stored
             return None
 
     def has(self, key: str) -> bool:
         """Whether there is a living entry, be its value ``None``."""
-        kept = self.memory.peek(key)
-        return kept is not None and self.clock() < kept.usable_until
+        entry = self.memory.peek(key)
+        return entry is not None and self.clock() < entry.usable_until
 
     def set(self, key: str, value: Any, timeout: Any = None) -> bool:
         """Store a value; whatever computes the same key right now will not overwrite it."""
-        self.memory.put([(key, *self.pack(value))], self._times(timeout))
+        self.memory.set_and_supersede([(key, *self.pack(value))], self._times(timeout))
         return True
 
     def set_many(self, mapping: Mapping[str, Any], timeout: Any = None) -> list[Any]:
         """Store several values; none of them if one cannot be stored."""
         items = [(key, *self.pack(value)) for key, value in mapping.items()]
-        self.memory.put(items, self._times(timeout))
+        self.memory.set_and_supersede(items, self._times(timeout))
         return list(mapping)
 
     def add(self, key: str, value: Any, timeout: Any = None) -> bool:
@@ -122,11 +122,11 @@ class SimpleCache(BaseCache):
 
     def delete(self, key: str) -> bool:
         """Delete a key; whether it existed."""
-        return bool(self.memory.expel((key,), (), self.clock()))
+        return bool(self.memory.invalidate((key,), (), self.clock()))
 
     def delete_many(self, *keys: str) -> list[Any]:
         """Delete several keys; those that never existed count as deleted."""
-        self.memory.expel(keys, (), self.clock())
+        self.memory.invalidate(keys, (), self.clock())
         return list(keys)
 
     def inc(self, key: str, delta: int = 1) -> int:

@@ -93,18 +93,18 @@ class DatedCache(BaseCache):
                 pass
         return Held(False, None, 0.0, generation)
 
-    def ensure(self, stamps: Sequence[str], timeout: int) -> list[str | None]:
+    def ensure_versions(self, tags: Sequence[str], timeout: float) -> list[str | None]:
         """The tokens of ``stamps``; one that was just created is not looked up again."""
-        tokens: list[str | None] = self.get_many(*stamps)
+        tokens: list[str | None] = self.get_many(*tags)
         return [
             self._created(name, timeout) if token is None else token
-            for name, token in zip(stamps, tokens, strict=True)
+            for name, token in zip(tags, tokens, strict=True)
         ]
 
-    def _created(self, name: str, timeout: int) -> str | None:
+    def _created(self, name: str, timeout: float) -> str | None:
         for _ in range(3):  # somebody else may create it, and somebody may drop it
             token = new_token()
-            if self.add(name, token, timeout):
+            if self.add(name, token, math.ceil(timeout)):
                 return token
             found: str | None = self.get(name)
             if found is not None:

@@ -213,18 +213,18 @@ class GoogleCloudStorageCache(DatedCache):
         if made is not None and self._pid == os.getpid():
             made.close()
 
-    def fill(
+    def set_if_current(
         self,
         key: str,
         value: Any,
-        timeout: int,
-        mark: Any,
-        stamps: Mapping[str, str],
-        version: Any = None,
+        timeout: float,
+        key_version: Any,
+        tags: Mapping[str, str],
+        cas: Any = None,
     ) -> bool:
         """Store ``value`` if it still stands, and if nobody has stored one this very second."""
         try:
-            return super().fill(key, value, timeout, mark, stamps, version)
+            return super().set_if_current(key, value, timeout, key_version, tags, cas)
         except TooManyWrites:  # no failure: the bucket is up, and there is a value already
             return False
 

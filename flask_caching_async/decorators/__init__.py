@@ -4,3 +4,7 @@
 what replaces the function, ``fast_path`` a hit, ``lookup`` every other call up to the flow;
 ``methods``, ``refresh``, ``refresh_every`` and ``deletion`` are what users do with it besides.
 """
+
+from __future__ import annotations
+
+__all__: list[str] = []

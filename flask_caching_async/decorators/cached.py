@@ -19,9 +19,9 @@ from typing import Any
 
 from werkzeug.exceptions import HTTPException
 
-from .._flow.callbacks import aask, ask_now
-from .._flow.policy import Fate, Job
-from .._frameworks.responses import fate_of, shown
+from .._flow.callbacks import acall_callback, call_callback_now
+from .._flow.policy import Call, Fate
+from .._frameworks.responses import fate_of, for_callbacks
 from .._runtime.colour import run_now
 from ..exceptions import CacheWarning, ColourError, ConfigurationError, NotInitializedError
 from ..keys import canonical, digest, query_key, query_pairs, signature_of
@@ -51,7 +51,7 @@ class ViewPlan(Plan):
             raise TypeError(f"make_cache_key must be callable, not {make_cache_key!r}")
         self.key_prefix = key_prefix
         self.query_string = query_string
-        self.make_key = make_cache_key
+        self.own_make_cache_key = make_cache_key
         self.indicate = bool(response_hit_indication)
         self.vary_on = tuple(
             [vary_on] if isinstance(vary_on, str) or callable(vary_on) else vary_on
@@ -67,11 +67,11 @@ class ViewPlan(Plan):
             or callable(key_prefix)
             or (isinstance(key_prefix, str) and "%s" not in key_prefix)
         )
-        self.lean = not (
+        self.fast = not (
             make_cache_key or callable(key_prefix) or query_string or self.indicate or self.vary_on
         )
         super().__init__(cache, function, options)
-        self.stamp = f"v:{self.name}"
+        self.tag = f"v:{self.name}"
         self.default_make_cache_key = self.default_key
         self._warned: set[str] = set()
         self._names = [
@@ -83,8 +83,8 @@ class ViewPlan(Plan):
     def callbacks(self) -> dict[str, Callable[..., Any]]:
         """Everything that is called, by the name of its argument."""
         found = super().callbacks()
-        if self.make_key:
-            found["make_cache_key"] = self.make_key
+        if self.own_make_cache_key:
+            found["make_cache_key"] = self.own_make_cache_key
         if callable(self.key_prefix):
             found["key_prefix"] = self.key_prefix
         found.update(
@@ -97,23 +97,26 @@ class ViewPlan(Plan):
         which = cache_view_hit if hit else cache_view_miss
         tell(which, cache=self.cache, cache_key=key, args=args, kwargs=kwargs)
 
-    def dress(self, shell: Any) -> None:
+    def attach_api(self, wrapper: Any) -> None:
         """Give the decorated function its attributes."""
 
         async def amake_cache_key(*args: Any, **kwargs: Any) -> str:
-            return await self.key_for(args, kwargs, aask)
+            return await self.key_for(args, kwargs, acall_callback)
 
-        shell.make_cache_key, shell.amake_cache_key = self.default_make_cache_key, amake_cache_key
+        wrapper.make_cache_key, wrapper.amake_cache_key = (
+            self.default_make_cache_key,
+            amake_cache_key,
+        )
 
     # --- the values -------------------------------------------------------------------------------
 
-    def fate(self, value: Any, job: Job) -> Fate:
+    def fate(self, value: Any, call: Call) -> Fate:
         """Whether the answer may be given to others."""
-        return fate_of(value, job.context.binding.settings.store_private)
+        return fate_of(value, call.context.binding.settings.store_private)
 
-    def shown(self, value: Any) -> Any:
+    def for_callbacks(self, value: Any) -> Any:
         """What callbacks are given: an ``abort()`` as the response that it becomes."""
-        return shown(value)
+        return for_callbacks(value)
 
     def lifetime(self, value: Any) -> Any:
         """A ``CachedResponse`` has a timeout of its own."""
@@ -139,39 +142,39 @@ class ViewPlan(Plan):
         """The key of a view about which nobody need be asked; ``None`` for the careful way."""
         if self.wrapper.make_cache_key is not self.default_make_cache_key:
             return None
-        host = state.binding.host
+        framework = state.binding.framework
         if self.own_key:
             source = self.source(state.binding.settings)
             return None if source or callable(self.options.tags) else str(self.key_prefix)
-        request = host.request()
-        if request is None or request.method not in ("GET", "HEAD") or host.many_hosts:
+        request = framework.request()
+        if request is None or request.method not in ("GET", "HEAD") or framework.many_hosts:
             return None
         if self.options.source_check or state.binding.settings.source_check:
             return None
         return self.key_prefix % request.path  # type: ignore[no-any-return]
 
-    def questions(
+    def key_callbacks(
         self, state: State, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> list[Callable[[], Any]]:
         """The key or its prefix, what it varies on, and the tags."""
         asked: list[Callable[[], Any]] = []
         replaced = self.replaced_key()
-        if self.make_key:
-            asked.append(functools.partial(self.make_key, *args, **kwargs))
+        if self.own_make_cache_key:
+            asked.append(functools.partial(self.own_make_cache_key, *args, **kwargs))
         elif replaced:
             asked.append(functools.partial(replaced, *args, **{"use_request": True, **kwargs}))
         elif callable(self.key_prefix):
             asked.append(self.key_prefix)
         asked += [vary for vary in self.vary_on if callable(vary)]
-        return [*asked, *super().questions(state, args, kwargs)]
+        return [*asked, *super().key_callbacks(state, args, kwargs)]
 
-    def assemble(
+    def make_key(
         self, state: State, args: tuple[Any, ...], kwargs: dict[str, Any], answers: Sequence[Any]
     ) -> tuple[str, tuple[str, ...]] | None:
         """The key and the stamps of this request's page."""
-        given, request = list(answers), state.binding.host.request()
-        tags = self.tag_stamps(given)
-        if self.make_key or self.replaced_key():
+        given, request = list(answers), state.binding.framework.request()
+        tags = self.user_tags(given)
+        if self.own_make_cache_key or self.replaced_key():
             levels = [str(given.pop(0))]
         else:
             prefix = given.pop(0) if callable(self.key_prefix) else self.key_prefix
@@ -181,18 +184,18 @@ class ViewPlan(Plan):
         if self.vary_on:
             levels.append(f"{levels[-1]}|{self._variant(request, given)}")
         below = [f"b:{level}" for level in dict.fromkeys(levels[:-1]) if level != levels[-1]]
-        return levels[-1], (self.stamp, *below, *tags)
+        return levels[-1], (self.tag, *below, *tags)
 
     def request_levels(self, state: State, prefix: Any) -> list[str]:
         """The levels of the current request's key, but for what it varies on."""
-        host, pairs, path = state.binding.host, None, ""
+        framework, pairs, path = state.binding.framework, None, ""
         if self.query_string:
-            pairs = list(self._need(host.request()).args.items(multi=True))
+            pairs = list(self._need(framework.request()).args.items(multi=True))
         if not self.own_key:
-            path = self._need(host.request()).path
+            path = self._need(framework.request()).path
         levels = self.levels(state.binding.settings, prefix, path, pairs)
-        if not self.own_key and host.many_hosts:
-            levels.append(f"{levels[-1]}@{self._need(host.request()).host}")
+        if not self.own_key and framework.many_hosts:
+            levels.append(f"{levels[-1]}@{self._need(framework.request()).host}")
         return levels
 
     def levels(
@@ -241,16 +244,20 @@ class ViewPlan(Plan):
                 raise ColourError(
                     f"{name} of {self.name} is async: await amake_cache_key() instead"
                 )
-        return run_now(self.key_for(args, kwargs, ask_now))
+        return run_now(self.key_for(args, kwargs, call_callback_now))
 
-    async def key_for(self, args: tuple[Any, ...], kwargs: dict[str, Any], asking: Any) -> str:
+    async def key_for(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], call_callback: Any
+    ) -> str:
         """See :meth:`default_key`."""
         in_request = kwargs.pop("use_request", False)
-        if self.make_key:
-            return str(await asking(self.make_key, *args, **kwargs))
+        if self.own_make_cache_key:
+            return str(await call_callback(self.own_make_cache_key, *args, **kwargs))
         path = None if in_request else kwargs.pop("path", None)
         query_args = None if in_request else kwargs.pop("query_args", None)
-        prefix = await asking(self.key_prefix) if callable(self.key_prefix) else self.key_prefix
+        prefix = (
+            await call_callback(self.key_prefix) if callable(self.key_prefix) else self.key_prefix
+        )
         if in_request:
             return self.request_levels(self.state(), prefix)[-1]
         kwargs.update(self.named(args))
@@ -261,32 +268,32 @@ class ViewPlan(Plan):
     ) -> list[str]:
         """The levels of a page's key, base first; see :meth:`default_key`."""
         binding = self.state().binding
-        host = binding.host
+        framework = binding.framework
         pairs = None
         if self.query_string and query_args is None:
-            pairs = list(self._need(host.request()).args.items(multi=True))
+            pairs = list(self._need(framework.request()).args.items(multi=True))
         elif self.query_string:
             pairs = query_pairs(query_args)
         if path is None and not self.own_key:
-            if self.query_string and not view_args and (request := host.request()) is not None:
+            if self.query_string and not view_args and (request := framework.request()) is not None:
                 path = request.path
             else:
-                path = host.url_for(host.endpoint_of(self.wrapper), view_args)
+                path = framework.url_for(framework.endpoint_of(self.wrapper), view_args)
         return self.levels(binding.settings, prefix, path or "", pairs)
 
     # --- in debug mode ----------------------------------------------------------------------------
 
     def watched(self, state: State) -> Callable[..., Any]:
         """The view, watched for what it reads of the request without having it in its key."""
-        host, function = state.binding.host, self.function
-        request = host.request()
-        own_word = callable(self.key_prefix) or self.make_key or self.replaced_key()
+        framework, function = state.binding.framework, self.function
+        request = framework.request()
+        own_word = callable(self.key_prefix) or self.own_make_cache_key or self.replaced_key()
         if request is None or own_word or any(callable(vary) for vary in self.vary_on):
             return function
 
         @contextlib.contextmanager
         def watching() -> Iterator[None]:
-            before, answered = host.reads(request), False
+            before, answered = framework.reads(request), False
             try:
                 yield
                 answered = True
@@ -294,10 +301,10 @@ class ViewPlan(Plan):
                 answered = True
                 raise
             finally:
-                found = set(host.unread(request, before))
+                found = set(framework.unread(request, before))
                 if answered:
                     # What unless may have asked about was thought of.
-                    self._tell(found - before if self.options.unless else found, host.app)
+                    self._tell(found - before if self.options.unless else found, framework.app)
 
         if self.is_async:
 

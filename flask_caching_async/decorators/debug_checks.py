@@ -22,16 +22,16 @@ def watch_order(binding: Binding | None, plans: Collection[ViewPlan]) -> None:
 
     Looks now, and before each request: a blueprint's views become the app's later.
     """
-    if binding is None or not binding.host.debug:
+    if binding is None or not binding.framework.debug:
         return
     _look(binding, plans)
     if binding not in _watched:
         _watched.add(binding)
-        binding.host.before_requests(functools.partial(_look, binding, plans))
+        binding.framework.before_requests(functools.partial(_look, binding, plans))
 
 
 def _look(binding: Binding, plans: Collection[ViewPlan]) -> None:
-    registered = {id(view) for view in binding.host.views()}
+    registered = {id(view) for view in binding.framework.views()}
     for plan in list(plans):
         if id(plan.function) in registered and plan.name not in _told:
             _told.add(plan.name)

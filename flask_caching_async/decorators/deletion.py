@@ -14,19 +14,19 @@ from .methods import owner_of
 from .plan import Plan
 from .wrappers import PLAN, plan_of
 
-__all__ = ["Target", "cached_target", "memoized_target", "of_keys"]
+__all__ = ["Invalidation", "pages_to_delete", "calls_to_delete", "of_keys"]
 
 
-class Target(NamedTuple):
+class Invalidation(NamedTuple):
     """Keys to delete, and stamps to drop."""
 
     keys: list[str]
-    stamps: list[str]
+    tags: list[str]
 
 
-def of_keys(keys: Any) -> Target:
+def of_keys(keys: Any) -> Invalidation:
     """Keys, with all variants of the pages whose base they are."""
-    return Target(list(keys), [f"b:{key}" for key in keys])
+    return Invalidation(list(keys), [f"b:{key}" for key in keys])
 
 
 def _plan(cache: Any, function: Any, kind: type[Plan], method: str, decorator: str) -> Any:
@@ -47,9 +47,13 @@ def _plan(cache: Any, function: Any, kind: type[Plan], method: str, decorator: s
     return plan
 
 
-async def memoized_target(
-    cache: Any, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any], asking: Callable[..., Any]
-) -> Target:
+async def calls_to_delete(
+    cache: Any,
+    f: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    call_callback: Callable[..., Any],
+) -> Invalidation:
     """What ``delete_memoized(f, *args, **kwargs)`` means.
 
     :raises ValueError: if it could not match any call.
@@ -58,7 +62,7 @@ async def memoized_target(
     owner = owner_of(f)
     if not args and not kwargs:
         one = owner is not None and not inspect.isclass(owner) and plan.per_owner
-        return Target([], [plan.owner_stamp(owner) if one else plan.stamp])
+        return Invalidation([], [plan.owner_tag(owner) if one else plan.tag])
     if plan.owner == "cls":
         if not args or not inspect.isclass(args[0]):
             raise ValueError(
@@ -70,19 +74,21 @@ async def memoized_target(
             args = (owner, *args)
         _check_instance(plan, args)
     if plan.per_owner and len(args) == 1 and not kwargs and owner_is_all(plan):
-        return Target([], [plan.owner_stamp(args[0])])
+        return Invalidation([], [plan.owner_tag(args[0])])
     try:
         signature_of(plan.function).bind(*args, **kwargs)
     except TypeError as error:
         raise ValueError(f"no call of {plan.name} has these arguments: {error}") from None
     state = plan.state()
     try:
-        answers = [await asking(question) for question in plan.questions(state, args, kwargs)]
+        answers = [
+            await call_callback(callback) for callback in plan.key_callbacks(state, args, kwargs)
+        ]
     except ColourError:
         raise ColourError(
             f"a callback of {plan.name} is async: await adelete_memoized() instead"
         ) from None
-    made = plan.assemble(state, args, kwargs, answers)
+    made = plan.make_key(state, args, kwargs, answers)
     assert made is not None
     return of_keys([made[0]])
 
@@ -108,23 +114,23 @@ def _check_instance(plan: CallPlan, args: tuple[Any, ...]) -> None:
         raise ValueError(f"{args[0]!r} is no instance of the class whose method {plan.name} is")
 
 
-async def cached_target(
+async def pages_to_delete(
     cache: Any,
     f: Any,
     path: str | None,
     query_args: Any,
     view_args: dict[str, Any],
-    asking: Callable[..., Any],
-) -> Target:
+    call_callback: Callable[..., Any],
+) -> Invalidation:
     """What ``delete_cached(f, path, query_args, **view_args)`` means.
 
     :raises ValueError: if it could not match any page.
     """
     plan: ViewPlan = _plan(cache, f, ViewPlan, "delete_cached", "cached")
     if path is None and query_args is None and not view_args:
-        return Target([], [plan.stamp])
+        return Invalidation([], [plan.tag])
     try:
-        return await _pages(plan, path, query_args, view_args, asking)
+        return await _pages(plan, path, query_args, view_args, call_callback)
     except ColourError:
         raise ColourError(
             f"a callback of {plan.name} is async: await adelete_cached() instead"
@@ -136,21 +142,21 @@ async def _pages(
     path: str | None,
     query_args: Any,
     view_args: dict[str, Any],
-    asking: Callable[..., Any],
-) -> Target:
+    call_callback: Callable[..., Any],
+) -> Invalidation:
     """The keys of some pages of a view."""
     replaced = plan.replaced_key()
     if replaced is not None:
-        key = await asking(replaced, path=path, query_args=query_args, **view_args)
+        key = await call_callback(replaced, path=path, query_args=query_args, **view_args)
         return of_keys([str(key)])
-    if plan.make_key is not None:
+    if plan.own_make_cache_key is not None:
         if path is not None or query_args is not None:
             raise ValueError(
                 f"the keys of {plan.name} come from its make_cache_key, not from a path: call "
                 "delete_cached with the view alone, or cache.delete with the key"
             )
-        return of_keys([str(await asking(plan.make_key, **view_args))])
-    prefix = await asking(plan.key_prefix) if callable(plan.key_prefix) else plan.key_prefix
+        return of_keys([str(await call_callback(plan.own_make_cache_key, **view_args))])
+    prefix = await call_callback(plan.key_prefix) if callable(plan.key_prefix) else plan.key_prefix
     if plan.query_string and query_args is None:
         base = plan.page_levels(prefix, path, (), view_args)[0]
         return of_keys([base])

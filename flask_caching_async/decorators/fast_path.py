@@ -12,34 +12,36 @@ from .._flow.run import aread_through
 from .._runtime.colour import run_now
 from .lookup import BYPASS, Hit, Pending, look
 
+__all__ = ["LooplessHit", "fast_hit", "resume"]
 
-def lean_hit(plan: Any) -> Callable[[Any, Any], Any]:
+
+def fast_hit(plan: Any) -> Callable[[Any, Any], Any]:
     """What answers a fresh hit in memory about which nobody need be asked; else ``MISSING``."""
     cache, cache_none, quick_key = plan.cache, plan.options.cache_none, plan.quick_key
-    give = plan.give if plan.answers else None
+    unwrap = plan.unwrap if plan.answers else None
 
     def answer(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         state = plan.last
         if state is None or state.binding is not cache._only:
             state = plan.state()
-        if not state.lean:
+        if not state.fast:
             return MISSING
         entry = state.peek(quick_key(state, args, kwargs))
         if entry is None or state.clock() >= entry.fresh_until:
             return MISSING
         try:
-            value = entry.value if entry.thaw is None else entry.thaw(entry.value)
+            value = entry.kept if entry.thaw is None else entry.thaw(entry.kept)
         except Exception:  # it cannot be read back: the careful way finds a miss
             return MISSING
         if value is None and not cache_none:
             return MISSING
         state.counters.hits += 1
-        return value if give is None else give(value)
+        return value if unwrap is None else unwrap(value)
 
     return answer
 
 
-class Lane:
+class LooplessHit:
     """Answers an async view from sync code where it can; see ``_hosts/flask.py``.
 
     :param function: the shell that Flask must have been given for this to apply.
@@ -66,9 +68,9 @@ class Lane:
         return functools.partial(answer, *owner) if owner else answer
 
     def _make(self, original: Any) -> Callable[..., Any]:
-        plan, hit = self.plan, lean_hit(self.plan)
+        plan, hit = self.plan, fast_hit(self.plan)
 
-        async def asking(callback: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        async def call_callback(callback: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
             answer = callback(*args, **kwargs)
             return original(_awaited)(answer) if inspect.isawaitable(answer) else answer
 
@@ -77,12 +79,14 @@ class Lane:
             if value is not MISSING:
                 return value
             state = plan.state()
-            found = run_now(look(plan, state, args, kwargs, asking, state.binding.engine.now))
+            found = run_now(
+                look(plan, state, args, kwargs, call_callback, state.binding.engine.sync)
+            )
             if found is BYPASS:
                 return original(plan.bypass)(*args, **kwargs)
             if type(found) is Pending:
                 return original(resume)(plan, found)
-            return plan.give(cast(Hit, found).value)
+            return plan.unwrap(cast(Hit, found).value)
 
         return answer
 
@@ -94,4 +98,4 @@ async def _awaited(answer: Any) -> Any:
 async def resume(plan: Any, found: Pending) -> Any:
     """Go on, on a loop, with a call that was looked up without one."""
     engine = found.state.binding.engine
-    return plan.give(await aread_through(engine, found.job, found.reading, found.era))
+    return plan.unwrap(await aread_through(engine, found.call, found.lookup, found.landed_before))

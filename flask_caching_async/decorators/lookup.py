@@ -9,15 +9,15 @@ import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
-from .._entries.entry import Reading, Verdict
-from .._flow.callbacks import aask, ask_now
-from .._flow.policy import Job
+from .._entries.entry import Lookup, Verdict
+from .._flow.callbacks import acall_callback, call_callback_now
+from .._flow.policy import Call
 from .._flow.run import aread_through, read_through
 from .._runtime.colour import run_now
 from ..exceptions import CacheError
 from .plan import State
 
-__all__ = ["BYPASS", "Hit", "Pending", "acall", "call", "look"]
+__all__ = ["BYPASS", "Hit", "Pending", "acall_through_cache", "call_through_cache", "look"]
 
 log = logging.getLogger("flask_caching_async")
 
@@ -32,9 +32,9 @@ class Pending(NamedTuple):
     """The answer has to be waited for or computed."""
 
     state: State
-    job: Job
-    reading: Reading
-    era: int
+    call: Call
+    lookup: Lookup
+    landed_before: int
 
 
 #: The call is none of the cache's business.
@@ -46,7 +46,7 @@ async def find_key(
     state: State,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    asking: Any,
+    call_callback: Any,
     refresh: bool,
 ) -> tuple[str, tuple[str, ...], bool] | None:
     """The key and stamps of a call, and whether it must be computed whatever is stored.
@@ -59,17 +59,19 @@ async def find_key(
     if options.unless and not refresh:
         # Not in the try: whoever may not see the cached page must not get it because this failed.
         more, named = plan.extra("unless", (plan.function, *args), kwargs)
-        if await asking(options.unless, *more, **named):
+        if await call_callback(options.unless, *more, **named):
             return None
     try:
-        answers = [await asking(question) for question in plan.questions(state, args, kwargs)]
-        made = plan.assemble(state, args, kwargs, answers)
+        answers = [
+            await call_callback(callback) for callback in plan.key_callbacks(state, args, kwargs)
+        ]
+        made = plan.make_key(state, args, kwargs, answers)
         if made is None:
             return None
         forced = refresh
         if options.forced_update and not refresh:
             more, named = plan.extra("forced_update", args, kwargs)
-            forced = bool(await asking(options.forced_update, *more, **named))
+            forced = bool(await call_callback(options.forced_update, *more, **named))
         return *made, forced
     except CacheError:
         raise
@@ -82,12 +84,14 @@ async def find_key(
 
 
 async def is_outdated(
-    plan: Any, state: State, value: Any, args: Any, kwargs: Any, asking: Callable[..., Any]
+    plan: Any, state: State, value: Any, args: Any, kwargs: Any, call_callback: Callable[..., Any]
 ) -> bool | None:
     """What ``is_stale`` says of a stored value; ``None``, as in :func:`find_key`, if it fails."""
     more, named = plan.extra("is_stale", args, kwargs)
     try:
-        return bool(await asking(plan.options.is_stale, plan.shown(value), *more, **named))
+        return bool(
+            await call_callback(plan.options.is_stale, plan.for_callbacks(value), *more, **named)
+        )
     except CacheError:
         raise
     except Exception:
@@ -102,7 +106,7 @@ async def look(
     state: State,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    asking: Callable[..., Any],
+    call_callback: Callable[..., Any],
     steps: Any,
     refresh: bool = False,
 ) -> Hit | Pending:
@@ -113,21 +117,21 @@ async def look(
     :param refresh: whether to compute whatever is there, as ``refresh()`` does.
     """
     options, binding = plan.options, state.binding
-    found = await find_key(plan, state, args, kwargs, asking, refresh)
+    found = await find_key(plan, state, args, kwargs, call_callback, refresh)
     if found is None:
         return BYPASS
-    key, stamps, forced = found
-    called, era = state.clock(), binding.engine.flights.landed
-    reading: Reading = await steps.load(key, stamps)
-    verdict = Verdict.GONE if forced else state.policy.judge(reading.entry, called)
+    key, tags, forced = found
+    called, landed_before = state.clock(), binding.engine.flights.landed
+    lookup: Lookup = await steps.load(key, tags)
+    verdict = Verdict.GONE if forced else state.policy.judge(lookup.entry, called)
     value = None
     if verdict is Verdict.FRESH or (options.is_stale and verdict is Verdict.STALE):
-        assert reading.entry is not None
-        value = reading.entry.open()
+        assert lookup.entry is not None
+        value = lookup.entry.value()
         if value is None and not options.cache_none:
-            verdict, reading = Verdict.GONE, reading._replace(entry=None)
+            verdict, lookup = Verdict.GONE, lookup._replace(entry=None)
         elif options.is_stale:
-            outdated = await is_outdated(plan, state, value, args, kwargs, asking)
+            outdated = await is_outdated(plan, state, value, args, kwargs, call_callback)
             if outdated is None:
                 return BYPASS
             if outdated:
@@ -136,13 +140,13 @@ async def look(
     if binding.settings.signals:
         plan.signal(served, key, args, kwargs)
     if served and plan.indicate:
-        binding.host.after_this_request(_indicate)
+        binding.framework.after_this_request(_indicate)
     if verdict is Verdict.FRESH:
         state.counters.hits += 1
         return Hit(value)
-    function = plan.watched(state) if binding.host.debug else plan.function
-    job = Job(key, stamps, state.policy, plan, function, args, kwargs, forced, called, state)
-    return Pending(state, job, reading, era)
+    function = plan.watched(state) if binding.framework.debug else plan.function
+    call = Call(key, tags, state.policy, plan, function, args, kwargs, forced, called, state)
+    return Pending(state, call, lookup, landed_before)
 
 
 def _indicate(response: Any) -> Any:
@@ -153,23 +157,29 @@ def _indicate(response: Any) -> Any:
 # --- the general way of a call --------------------------------------------------------------------
 
 
-def call(plan: Any, state: State, args: Any, kwargs: Any, refresh: bool = False) -> Any:
+def call_through_cache(
+    plan: Any, state: State, args: Any, kwargs: Any, refresh: bool = False
+) -> Any:
     """A call that the shell could not answer by itself."""
     engine = state.binding.engine
-    found = run_now(look(plan, state, args, kwargs, ask_now, engine.now, refresh))
+    found = run_now(look(plan, state, args, kwargs, call_callback_now, engine.sync, refresh))
     if found is BYPASS:
         return plan.function(*args, **kwargs)
     if type(found) is Pending:
-        return plan.give(read_through(engine, found.job, found.reading, found.era))
-    return plan.give(cast(Hit, found).value)
+        return plan.unwrap(read_through(engine, found.call, found.lookup, found.landed_before))
+    return plan.unwrap(cast(Hit, found).value)
 
 
-async def acall(plan: Any, state: State, args: Any, kwargs: Any, refresh: bool = False) -> Any:
+async def acall_through_cache(
+    plan: Any, state: State, args: Any, kwargs: Any, refresh: bool = False
+) -> Any:
     """A call that the shell could not answer by itself."""
     engine = state.binding.engine
-    found = await look(plan, state, args, kwargs, aask, engine.later, refresh)
+    found = await look(plan, state, args, kwargs, acall_callback, engine.aio, refresh)
     if found is BYPASS:
         return await plan.bypass(*args, **kwargs)
     if type(found) is Pending:
-        return plan.give(await aread_through(engine, found.job, found.reading, found.era))
-    return plan.give(cast(Hit, found).value)
+        return plan.unwrap(
+            await aread_through(engine, found.call, found.lookup, found.landed_before)
+        )
+    return plan.unwrap(cast(Hit, found).value)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .._flow.callbacks import aask, ask
+from .._flow.callbacks import acall_callback, call_callback
 from ..exceptions import ColourError, ConfigurationError
 from ..keys import (
     call_text,
@@ -18,7 +18,7 @@ from ..keys import (
     signature_of,
 )
 from ..signals import cache_memoize_hit, cache_memoize_miss, tell
-from .plan import Options, Plan, State, tag_stamps
+from .plan import Options, Plan, State, user_tags
 
 __all__ = ["CallPlan"]
 
@@ -39,7 +39,7 @@ class CallPlan(Plan):
     ) -> None:
         self.make_name = make_name
         self.ignored = frozenset(args_to_ignore or ())
-        self.lean = make_name is None
+        self.fast = make_name is None
         super().__init__(cache, function, options)
         self.text = call_text(function, self.ignored)
         names = list(signature_of(function).parameters)
@@ -53,8 +53,8 @@ class CallPlan(Plan):
         self.owner = names[0] if names and names[0] in ("self", "cls") else None
         self.namespace = function_namespace_of(function)
         self.quick_key = self._make_quick_key()
-        self.stamp = f"m:{self.name}"
-        self.stamps = (self.stamp, *(() if callable(options.tags) else tag_stamps(options.tags)))
+        self.tag = f"m:{self.name}"
+        self.tags = (self.tag, *(() if callable(options.tags) else user_tags(options.tags)))
         self.per_owner = self.owner is not None and self.owner not in self.ignored
         self.fixed = not callable(options.tags) and not self.per_owner
 
@@ -63,13 +63,13 @@ class CallPlan(Plan):
         found = super().callbacks()
         return {**found, "make_name": self.make_name} if self.make_name else found
 
-    def questions(
+    def key_callbacks(
         self, state: State, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> list[Callable[[], Any]]:
         """The function's other name, and its tags."""
         make_name = self.make_name
         first = [lambda: make_name(self.namespace)] if make_name else []
-        return [*first, *super().questions(state, args, kwargs)]
+        return [*first, *super().key_callbacks(state, args, kwargs)]
 
     def _make_quick_key(self) -> Callable[[State, Any, Any], str | None]:
         """What gives the key of a call about which nobody need be asked."""
@@ -119,8 +119,10 @@ class CallPlan(Plan):
     def _key(self, state: State, text: str, name: str) -> str:
         settings = state.binding.settings
         source = self.source(settings)
-        whole = f"{name}\0{text}"
-        hashed = digest(self.hash_method(settings), whole.encode(errors="surrogatepass"), source)
+        join_generated = f"{name}\0{text}"
+        hashed = digest(
+            self.hash_method(settings), join_generated.encode(errors="surrogatepass"), source
+        )
         key = f"{name}/{hashed}"
         if len(text) <= 512 and name == self.namespace:
             if len(state.memo) >= REMEMBERED:
@@ -128,7 +130,7 @@ class CallPlan(Plan):
             state.memo[text] = key
         return key
 
-    def assemble(
+    def make_key(
         self, state: State, args: tuple[Any, ...], kwargs: dict[str, Any], answers: Sequence[Any]
     ) -> tuple[str, tuple[str, ...]] | None:
         """The key and the stamps of a call."""
@@ -139,11 +141,11 @@ class CallPlan(Plan):
             state, text, name
         )
         if self.fixed:
-            return key, self.stamps
-        stamps = self.stamps
+            return key, self.tags
+        tags = self.tags
         if self.per_owner:
-            stamps = (*stamps, self.owner_stamp(self.owner_of(args, kwargs)))
-        return key, (*stamps, *self.tag_stamps(given)) if given else stamps
+            tags = (*tags, self.owner_tag(self.owner_of(args, kwargs)))
+        return key, (*tags, *self.user_tags(given)) if given else tags
 
     def signal(self, hit: bool, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Tell the listeners of a hit or a miss."""
@@ -158,7 +160,7 @@ class CallPlan(Plan):
             except TypeError:
                 raise error from None
 
-    def dress(self, shell: Any) -> None:
+    def attach_api(self, wrapper: Any) -> None:
         """Give the decorated function its attributes."""
         asked = [n for n in ("make_name",) if n in self.async_callbacks]
         asked += [n for n in ("tags",) if n in self.async_callbacks]
@@ -169,37 +171,42 @@ class CallPlan(Plan):
                     f"{asked[0]} of {self.name} is async: await amake_cache_key() instead"
                 )
             state = self.state()
-            answers = [ask(question) for question in self.questions(state, args, kwargs)]
-            return self.assemble(state, args, kwargs, answers)[0]  # type: ignore[index]
+            answers = [
+                call_callback(callback) for callback in self.key_callbacks(state, args, kwargs)
+            ]
+            return self.make_key(state, args, kwargs, answers)[0]  # type: ignore[index]
 
         async def amake_cache_key(f: Any, /, *args: Any, **kwargs: Any) -> str:
             state = self.state()
-            answers = [await aask(question) for question in self.questions(state, args, kwargs)]
-            return self.assemble(state, args, kwargs, answers)[0]  # type: ignore[index]
+            answers = [
+                await acall_callback(callback)
+                for callback in self.key_callbacks(state, args, kwargs)
+            ]
+            return self.make_key(state, args, kwargs, answers)[0]  # type: ignore[index]
 
         def delete_memoized() -> Any:
             if asked:
                 raise ColourError(
                     f"{asked[0]} of {self.name} is async: await adelete_memoized() instead"
                 )
-            return self.cache.delete_memoized(shell)
+            return self.cache.delete_memoized(wrapper)
 
         async def adelete_memoized() -> Any:
-            return await self.cache.adelete_memoized(shell)
+            return await self.cache.adelete_memoized(wrapper)
 
-        shell.make_cache_key, shell.amake_cache_key = make_cache_key, amake_cache_key
-        shell.delete_memoized, shell.adelete_memoized = delete_memoized, adelete_memoized
+        wrapper.make_cache_key, wrapper.amake_cache_key = make_cache_key, amake_cache_key
+        wrapper.delete_memoized, wrapper.adelete_memoized = delete_memoized, adelete_memoized
 
     def owner_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The instance or class that a call was made on."""
         return args[0] if args else kwargs.get(self.owner or "")
 
-    def owner_stamp(self, owner: Any) -> str:
+    def owner_tag(self, owner: Any) -> str:
         """The stamp of all calls on one instance or class."""
         if inspect.isclass(owner):
-            return f"{self.stamp}@{canonical(owner)}"
+            return f"{self.tag}@{canonical(owner)}"
         kind = type(owner)
-        return f"{self.stamp}@{kind.__module__}.{kind.__qualname__}:{get_id(owner)}"
+        return f"{self.tag}@{kind.__module__}.{kind.__qualname__}:{get_id(owner)}"
 
 
 def function_namespace_of(function: Callable[..., Any]) -> str:

@@ -12,15 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .._entries.times import seconds
-from .._flow.callbacks import awhole
-from .._flow.engine import CallHooks
-from .._flow.policy import Policy
+from .._flow.callbacks import ajoin_generated
+from .._flow.policy import CallHooks, Policy
 from .._runtime.colour import is_coroutine_function
 from ..binding import Binding
 from ..exceptions import ColourError, ConfigurationError
 from ..keys import function_name, signature_of, source_of
 
-__all__ = ["Options", "Plan", "State", "tag_stamps"]
+__all__ = ["Options", "Plan", "State", "user_tags"]
 
 
 class Options:
@@ -88,7 +87,7 @@ class State:
     :param lean: whether a hit needs nothing but a look into memory.
     """
 
-    __slots__ = ("binding", "policy", "memo", "peek", "clock", "counters", "lean")
+    __slots__ = ("binding", "policy", "memo", "peek", "clock", "counters", "fast")
 
     def __init__(self, plan: Plan, binding: Binding) -> None:
         options, settings = plan.options, binding.settings
@@ -109,7 +108,7 @@ class State:
         self.peek = binding.peek
         self.clock = binding.clock
         self.counters = binding.counters
-        self.lean = binding.peek is not None and plan.lean and not settings.signals
+        self.fast = binding.peek is not None and plan.fast and not settings.signals
 
 
 class Plan(CallHooks):
@@ -118,7 +117,7 @@ class Plan(CallHooks):
     #: Whether hits carry a header that says so.
     indicate = False
     #: Whether a hit needs no callback and no request.
-    lean = True
+    fast = True
 
     def __init__(self, cache: Any, function: Callable[..., Any], options: Options) -> None:
         self.cache = cache
@@ -139,7 +138,7 @@ class Plan(CallHooks):
                 f"{self.name} is a plain def, but {names} is async; make the function "
                 "`async def`, or the callback `def`"
             )
-        self.lean = self.lean and not (options.unless or options.forced_update or options.is_stale)
+        self.fast = self.fast and not (options.unless or options.forced_update or options.is_stale)
         self.gives_call = {n: _takes(c, 2 if n == "is_stale" else 1) for n, c in callbacks.items()}
 
     def callbacks(self) -> dict[str, Callable[..., Any]]:
@@ -170,7 +169,7 @@ class Plan(CallHooks):
         """The decorator's hash method, else the app's."""
         return self.options.hash_method or settings.hash_method
 
-    def expected(self) -> float | None:
+    def known_timeout(self) -> float | None:
         """The timeout that values will have, as far as it is known before they are computed."""
         timeout = self.wrapper.cache_timeout
         return None if callable(timeout) else seconds(timeout)
@@ -183,7 +182,7 @@ class Plan(CallHooks):
         """The call's arguments, if a callback wants them."""
         return (args, kwargs) if self.gives_call[name] else ((), {})
 
-    def give(self, value: Any) -> Any:
+    def unwrap(self, value: Any) -> Any:
         """Hand an answer to the caller; an answer that is an exception is raised."""
         if isinstance(value, self.answers):
             raise value
@@ -191,7 +190,7 @@ class Plan(CallHooks):
 
     async def bypass(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call an async function past the cache; what it yields is joined all the same."""
-        return await awhole(self.function(*args, **kwargs))
+        return await ajoin_generated(self.function(*args, **kwargs))
 
     def watched(self, state: State) -> Callable[..., Any]:
         """The function to call in debug mode."""
@@ -204,31 +203,31 @@ class Plan(CallHooks):
         """Tell the listeners of a hit or a miss."""
         raise NotImplementedError
 
-    def dress(self, shell: Any) -> None:
+    def attach_api(self, wrapper: Any) -> None:
         """Give the decorated function its attributes."""
         raise NotImplementedError
 
     # --- the key of a call, in two halves: what the user is asked, and what is made of the answers
 
-    def questions(
+    def key_callbacks(
         self, state: State, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> list[Callable[[], Any]]:
         """What must be asked before the key is known, in order."""
         tags = self.options.tags
         return [lambda: tags(*args, **kwargs)] if callable(tags) else []
 
-    def assemble(
+    def make_key(
         self, state: State, args: tuple[Any, ...], kwargs: dict[str, Any], answers: Sequence[Any]
     ) -> tuple[str, tuple[str, ...]] | None:
         """The key and the stamps of a call; ``None`` if it is not to be cached."""
         raise NotImplementedError
 
-    def tag_stamps(self, answers: list[Any]) -> tuple[str, ...]:
+    def user_tags(self, answers: list[Any]) -> tuple[str, ...]:
         """The stamps of the user's tags; takes the last answer if they were asked for."""
         tags = self.options.tags
         if callable(tags):
             tags = answers.pop()
-        return tag_stamps(tags)
+        return user_tags(tags)
 
 
 def _takes(callback: Callable[..., Any], count: int) -> bool:
@@ -240,7 +239,7 @@ def _takes(callback: Callable[..., Any], count: int) -> bool:
     return sum(p.kind is not p.KEYWORD_ONLY for p in parameters) >= count
 
 
-def tag_stamps(tags: str | Iterable[str] | None) -> tuple[str, ...]:
+def user_tags(tags: str | Iterable[str] | None) -> tuple[str, ...]:
     """The stamps under which entries with these tags are kept."""
     if not tags:
         return ()

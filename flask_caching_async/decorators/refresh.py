@@ -14,7 +14,7 @@ from typing import Any
 from .._frameworks.pallets import is_method, leads_to
 from .._runtime.threads import offload
 from .cached import ViewPlan
-from .lookup import acall, call
+from .lookup import acall_through_cache, call_through_cache
 
 __all__ = ["refreshers"]
 
@@ -25,57 +25,57 @@ request and without a path, the view's arguments say it.
 """
 
 
-def refreshers(plan: Any, shell: Any) -> None:
+def refreshers(plan: Any, wrapper: Any) -> None:
     """Give a decorated function its ``refresh``; a sync one also its awaitable ``arefresh``."""
     if plan.is_async:
 
         async def refresh(*args: Any, **kwargs: Any) -> Any:
             page = page_of(plan, args, kwargs)
             if page is None:
-                return await acall(plan, plan.state(), args, kwargs, refresh=True)
-            async with page.later() as (args, kwargs):
-                return await acall(plan, plan.state(), args, kwargs, refresh=True)
+                return await acall_through_cache(plan, plan.state(), args, kwargs, refresh=True)
+            async with page.arequest() as (args, kwargs):
+                return await acall_through_cache(plan, plan.state(), args, kwargs, refresh=True)
 
-        shell.refresh = shell.arefresh = refresh
+        wrapper.refresh = wrapper.arefresh = refresh
     else:
 
         def refresh_now(*args: Any, **kwargs: Any) -> Any:
             page = page_of(plan, args, kwargs)
             if page is None:
-                return call(plan, plan.state(), args, kwargs, refresh=True)
-            with page.now() as (args, kwargs):
-                return call(plan, plan.state(), args, kwargs, refresh=True)
+                return call_through_cache(plan, plan.state(), args, kwargs, refresh=True)
+            with page.request() as (args, kwargs):
+                return call_through_cache(plan, plan.state(), args, kwargs, refresh=True)
 
         async def arefresh(*args: Any, **kwargs: Any) -> Any:
             page = page_of(plan, args, kwargs)
             if page is None:
                 return await offload(_call, plan, args, kwargs)
-            async with page.later() as (args, kwargs):
+            async with page.arequest() as (args, kwargs):
                 return await offload(_call, plan, args, kwargs)
 
-        shell.refresh, shell.arefresh = refresh_now, arefresh
+        wrapper.refresh, wrapper.arefresh = refresh_now, arefresh
         arefresh.__doc__ = DOC
-    shell.refresh.__doc__ = DOC
+    wrapper.refresh.__doc__ = DOC
 
 
 def _call(plan: Any, args: Any, kwargs: Any) -> Any:
-    return call(plan, plan.state(), args, kwargs, refresh=True)
+    return call_through_cache(plan, plan.state(), args, kwargs, refresh=True)
 
 
 class Page:
     """A request for one page of a view; in it, the arguments with which the view is called."""
 
-    def __init__(self, host: Any, request: tuple[Any, ...], found: Callable[..., Any]) -> None:
-        self._host, self._request, self._found = host, request, found
+    def __init__(self, framework: Any, request: tuple[Any, ...], found: Callable[..., Any]) -> None:
+        self._host, self._request, self._found = framework, request, found
 
     @contextlib.contextmanager
-    def now(self) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    def request(self) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         """The request, for sync code."""
         with self._host.request_for(*self._request) as routed:
             yield self._found(routed)
 
     @contextlib.asynccontextmanager
-    async def later(self) -> AsyncIterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    async def arequest(self) -> AsyncIterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         """The request, for async code."""
         async with self._host.arequest_for(*self._request) as routed:
             yield self._found(routed)
@@ -88,14 +88,14 @@ def page_of(plan: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Page | 
     """
     if not isinstance(plan, ViewPlan):
         return None
-    host = plan.state().binding.host
+    framework = plan.state().binding.framework
     path, query_args, headers = (kwargs.pop(n, None) for n in ("path", "query_args", "headers"))
-    if path is None and (plan.own_key or host.request() is not None):
+    if path is None and (plan.own_key or framework.request() is not None):
         return None
     where: Any = path
     if path is None:
-        where = (host.endpoint_of(plan.wrapper), {**plan.named(args), **kwargs})
-    return Page(host, (where, query_args, headers), functools.partial(_arguments, plan, args))
+        where = (framework.endpoint_of(plan.wrapper), {**plan.named(args), **kwargs})
+    return Page(framework, (where, query_args, headers), functools.partial(_arguments, plan, args))
 
 
 def _arguments(

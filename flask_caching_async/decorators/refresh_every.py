@@ -119,13 +119,13 @@ class _Rounds:
         self._give_back()
 
     def _here(self) -> bool:
-        loop = self.binding.host.loop
+        loop = self.binding.framework.loop
         return loop is not None and loop is asyncio._get_running_loop()
 
     def would_block(self) -> bool:
         """Whether a round needs the loop that runs here."""
         is_async = inspect.iscoroutinefunction(self.renewal.function)
-        return self._here() and (is_async or not self.binding.host.serves)
+        return self._here() and (is_async or not self.binding.framework.serves)
 
     def _run(self, wake: threading.Event, delay: float) -> None:
         while not wake.wait(delay):
@@ -144,7 +144,7 @@ class _Rounds:
                 return False
             renewal = self.renewal
             function, more, named = renewal.function, renewal.args, renewal.kwargs
-            self.binding.host.call(function, more, named)
+            self.binding.framework.call(function, more, named)
         except CancelledError:
             log.debug("%r was not renewed to its end: its loop has ended", self.renewal.name)
         except Exception:
@@ -169,14 +169,14 @@ class _Rounds:
         lease = store.backend.lease(f"~renewal~{self.renewal.name}@0", life)
         if lease is None:
             return True
-        taken, _ = run_now(store.now.claim(lease, f"~renewal~{self.renewal.name}", ()))
+        taken, _ = run_now(store.sync.acquire_lease(lease, f"~renewal~{self.renewal.name}", ()))
         self._lease = lease if taken else None
         return bool(taken)
 
     def _give_back(self) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
-            run_now(self.binding.engine.store.now.release(lease, True))
+            run_now(self.binding.engine.store.sync.release_lease(lease, True))
 
 
 class Renewals:
@@ -215,7 +215,7 @@ class Renewals:
 
     def _attach(self, renewal: Renewal, binding: Binding) -> None:
         rounds = renewal.attach(binding)
-        serves = binding.host.serves or binding.host.loop is not None
+        serves = binding.framework.serves or binding.framework.loop is not None
         if binding.settings.renewals and serves:
             rounds.begin()
 

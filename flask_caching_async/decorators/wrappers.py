@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .._entries.entry import MISSING
-from .._frameworks.flask import LANE
-from .fast_path import Lane, lean_hit
-from .lookup import acall, call
+from .._frameworks.flask import LOOPLESS_HIT
+from .fast_path import LooplessHit, fast_hit
+from .lookup import acall_through_cache, call_through_cache
 from .methods import CachedClassMethod, CachedMethod
 from .plan import Plan
 from .refresh import refreshers
@@ -28,28 +28,34 @@ PLAN = "_flask_caching_async_plan"
 # --- the shells -----------------------------------------------------------------------------------
 
 
-def sync_shell(plan: Any) -> Callable[..., Any]:
+def sync_wrapper(plan: Any) -> Callable[..., Any]:
     """What replaces a ``def`` function."""
-    hit = lean_hit(plan)
+    hit = fast_hit(plan)
 
     @functools.wraps(plan.function)
-    def shell(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         value = hit(args, kwargs)
-        return value if value is not MISSING else call(plan, plan.state(), args, kwargs)
+        return (
+            value if value is not MISSING else call_through_cache(plan, plan.state(), args, kwargs)
+        )
 
-    return shell
+    return wrapper
 
 
-def async_shell(plan: Any) -> Callable[..., Any]:
+def async_wrapper(plan: Any) -> Callable[..., Any]:
     """What replaces an ``async def`` function."""
-    hit = lean_hit(plan)
+    hit = fast_hit(plan)
 
     @functools.wraps(plan.function)
-    async def shell(*args: Any, **kwargs: Any) -> Any:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
         value = hit(args, kwargs)
-        return value if value is not MISSING else await acall(plan, plan.state(), args, kwargs)
+        return (
+            value
+            if value is not MISSING
+            else await acall_through_cache(plan, plan.state(), args, kwargs)
+        )
 
-    return shell
+    return wrapper
 
 
 # --- before there is a loop -----------------------------------------------------------------------
@@ -68,8 +74,8 @@ def decorate(cache: Any, function: Any, make_plan: Callable[[Any], Plan]) -> Any
         raise TypeError(
             f"a function is decorated, not {function!r}; write the parentheses: @cache.memoize()"
         )
-    shell = _decorated(function, make_plan)
-    return CachedMethod(shell) if _in_class_body(function) else shell
+    wrapper = _decorated(function, make_plan)
+    return CachedMethod(wrapper) if _in_class_body(function) else wrapper
 
 
 def _in_class_body(function: Callable[..., Any]) -> bool:
@@ -80,16 +86,16 @@ def _in_class_body(function: Callable[..., Any]) -> bool:
 
 def _decorated(function: Callable[..., Any], make_plan: Callable[[Any], Plan]) -> Any:
     plan: Any = make_plan(function)
-    shell: Any = async_shell(plan) if plan.is_async else sync_shell(plan)
-    plan.wrapper = shell
-    shell.uncached = function
-    shell.cache_timeout = plan.options.timeout
-    plan.dress(shell)
-    refreshers(plan, shell)
+    wrapper: Any = async_wrapper(plan) if plan.is_async else sync_wrapper(plan)
+    plan.wrapper = wrapper
+    wrapper.uncached = function
+    wrapper.cache_timeout = plan.options.timeout
+    plan.attach_api(wrapper)
+    refreshers(plan, wrapper)
     if plan.is_async:
-        setattr(shell, LANE, Lane(plan, shell))
-    setattr(shell, PLAN, plan)
-    return shell
+        setattr(wrapper, LOOPLESS_HIT, LooplessHit(plan, wrapper))
+    setattr(wrapper, PLAN, plan)
+    return wrapper
 
 
 def plan_of(function: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._checks.crowds import Crowds
-from ._checks.guarded import GuardedOperations
+from ._checks.guarded import VersionedOperations
 from ._checks.leases import Leases
 from ._checks.plain import PlainOperations
 from ._checks.values import ValuesAndKeys
@@ -14,7 +14,7 @@ from ._regimes import REGIMES
 __all__ = ["BackendConformance"]
 
 
-class BackendConformance(PlainOperations, ValuesAndKeys, Crowds, GuardedOperations, Leases):
+class BackendConformance(PlainOperations, ValuesAndKeys, Crowds, VersionedOperations, Leases):
     """What every backend must do, as tests for pytest. Inherit them, and give a fixture.
 
     ::
@@ -24,13 +24,16 @@ class BackendConformance(PlainOperations, ValuesAndKeys, Crowds, GuardedOperatio
             def backend(self):
                 return MyBackend()
 
-    Most tests run three times: with the sync methods; with the awaitable ones on event loops that
-    end, as under an ``async def`` view of Flask; and between ``aopen()`` and ``aclose()`` on a loop
-    that lasts, as in an ASGI server. Each uses keys of its own and closes the backend, so a server
-    may be shared; but ``clear`` is called, too. The attributes say what a backend cannot do.
+    Most tests run twice: with the sync methods, and with the awaitable ones. The latter are awaited
+    on each kind of event loop that makes a difference for the backend: on one that ends, as under
+    an ``async def`` view of Flask; where the backend has awaitable methods of its own, also each on
+    a loop of its own; and where it opens something for a loop that lasts, as an ASGI server has,
+    also between ``aopen()`` and ``aclose()``. Each test uses keys of its own and closes the
+    backend, so a server may be shared; but ``clear`` is called, too. The attributes say what a
+    backend cannot do.
     """
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
-        """Run each test that asks for a regime in all of them."""
+        """Run each test that asks for a regime in both of them."""
         if "regime" in metafunc.fixturenames:
             metafunc.parametrize("regime", REGIMES)

@@ -7,15 +7,20 @@ import contextlib
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
 import pytest
 
-from flask_caching_async.backends import BaseCache, SimpleCache
+from flask_caching_async.backends import BaseCache, FileSystemCache, SimpleCache
 from flask_caching_async.backends.base import Lease, new_token
+from flask_caching_async.backends.memcache import MemcachedCache
+from flask_caching_async.backends.rediscache import RedisCache
 from flask_caching_async.testing import BackendConformance
-from flask_caching_async.testing._regimes import REGIMES
+from flask_caching_async.testing._regimes import REGIMES, every_way
+from support.backends import AsyncOnly, SyncOnly
+from support.servers import HOST
 
 
 class Good(BaseCache):
@@ -110,7 +115,7 @@ class TwoStores(Good):
 class Deaf(Good):
     """A deletion changes no mark."""
 
-    def expel(self, keys: Any, stamps: Any = ()) -> list[str]:
+    def invalidate(self, keys: Any, stamps: Any = ()) -> list[str]:
         for name in stamps:
             self.delete(name)
         return [key for key in keys if self.delete(key)]
@@ -119,15 +124,15 @@ class Deaf(Good):
 class Overwritten(Good):
     """A value that is set by hand changes no mark."""
 
-    def put(self, mapping: Any, timeout: Any = None) -> list[str]:
+    def set_and_supersede(self, mapping: Any, timeout: Any = None) -> list[str]:
         return [str(key) for key in self.set_many(mapping, timeout)]
 
 
 class Stubborn(Good):
     """A stamp cannot be dropped."""
 
-    def expel(self, keys: Any, stamps: Any = ()) -> list[str]:
-        return super().expel(keys)
+    def invalidate(self, keys: Any, stamps: Any = ()) -> list[str]:
+        return super().invalidate(keys)
 
 
 class Racing(Good):
@@ -198,6 +203,24 @@ class Textual(Good):
         return super().set(key, str(value) if type(value) is int else value, timeout)
 
 
+class LostOnceOpened(Good):
+    """What it opens for a loop that lasts finds nothing."""
+
+    opened = False
+
+    async def aopen(self) -> None:
+        self.opened = True
+
+    async def aclose(self) -> None:
+        self.opened = False
+
+    def get(self, key: str) -> Any:
+        return super().get(key)
+
+    async def aget(self, key: str) -> Any:
+        return None if self.opened else self.held.get(key)
+
+
 class Polygamous(Good):
     """Each who wants a lease has it."""
 
@@ -229,6 +252,7 @@ class Closed(Good):
 
 FAULTS = {
     OneLoop: "test_what_was_set_is_got",
+    LostOnceOpened: "test_what_was_set_is_got",
     TwoStores: "test_what_one_regime_stores_all_others_see",
     Deaf: "test_a_delete_beats_a_computation_that_began_before_it",
     Overwritten: "test_what_was_set_by_hand_is_not_overwritten",
@@ -246,31 +270,54 @@ FAULTS = {
 }
 
 
-class TestGood(BackendConformance):
-    """What the faulty ones have in common has no fault."""
-
-    test_a_lease_ends_with_its_holder = None  # type: ignore
-
-    @pytest.fixture
-    def backend(self) -> BaseCache:
-        return Good()
-
-
-@pytest.mark.parametrize("kind", FAULTS, ids=lambda kind: kind.__name__)
-def test_a_fault_is_seen(kind: type[BaseCache]) -> None:
-    """By the check that is there for it, in words that say in which regime."""
-    check = getattr(BackendConformance(), FAULTS[kind])
-    regimes = [()] if check.__code__.co_argcount == 2 else [(name,) for name in REGIMES]
-    failures: list[Any] = []
+def failures_of(kind: type[BaseCache], name: str) -> list[AssertionError]:
+    """How a check of the kit fails on a backend, in each regime where it does."""
+    check = getattr(BackendConformance(), name)
+    regimes = [()] if check.__code__.co_argcount == 2 else [(regime,) for regime in REGIMES]
+    failures = []
     for regime in regimes:
         with contextlib.suppress(SkipTest):
             try:
                 check(kind(), *regime)
             except AssertionError as error:
-                failures.append((error, regime))
-    assert failures
-    for error, regime in failures:
-        assert not regime or "This check used" in error.__notes__[0]
+                failures.append(error)
+                assert not regime or "This check used" in error.__notes__[0]
+    return failures
+
+
+@pytest.mark.parametrize("kind", FAULTS, ids=lambda kind: kind.__name__)
+def test_a_fault_is_seen(kind: type[BaseCache]) -> None:
+    """By the check that is there for it, in words that say what it used; without it, by none."""
+    assert failures_of(kind, FAULTS[kind])
+    assert not failures_of(Good, FAULTS[kind])
+
+
+def ways(backend: BaseCache) -> list[str]:
+    return [way.name for way in every_way(backend)]
+
+
+def test_only_what_makes_a_difference_is_tried(tmp_path: Path) -> None:
+    """Loops by the number of calls, or opened ones, only where the backend has to do with them."""
+    for plain in (Good(), SyncOnly(), SimpleCache(), FileSystemCache(tmp_path)):
+        assert ways(plain) == ["sync", "one"], "no loop ever reaches it"
+    for native in (OneLoop(), TwoStores(), AsyncOnly()):
+        assert ways(native) == ["sync", "one", "each"]
+    for opening in (LostOnceOpened(), RedisCache(HOST), MemcachedCache(f"{HOST}:1")):
+        assert ways(opening) == ["sync", "one", "each", "opened"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (TwoStores, "all on one event loop that ends"),
+        (OneLoop, "each call on an event loop of its own"),
+        (LostOnceOpened, "between aopen() and aclose() on one event loop"),
+    ],
+)
+def test_a_failure_says_on_which_loops_it_came(kind: type[BaseCache], told: str) -> None:
+    """The first of those on which it comes."""
+    (error,) = failures_of(kind, "test_add_stores_only_what_is_missing")
+    assert error.__notes__ == [f"This check used the awaitable methods, {told}."]
 
 
 def test_the_kit_needs_no_pytest_to_be_imported() -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cachelib
 import pytest
 from flask import Flask
-from helpers import AsyncOnly, Face, SyncOnly
 
 from flask_caching_async import Cache
 from flask_caching_async.backends import BaseCache
+from support.backends import AsyncOnly, SyncOnly
+from support.faces import Face
+from support.waiting import auntil
 
 
 class Placed(AsyncOnly):
@@ -219,21 +220,20 @@ def test_a_blocking_method_on_the_loop_that_must_serve_it_is_an_error(app: Flask
         cache.get("key")
 
 
-def test_many_concurrent_callers_share_one_computation(app: Flask) -> None:
+@pytest.mark.parametrize("backend", [SyncOnly, AsyncOnly])
+def test_many_concurrent_callers_share_one_computation(app: Flask, backend: type) -> None:
     """On a backend of the user's as on ours."""
-    for backend in (SyncOnly, AsyncOnly):
-        cache = Cache(app, config={"CACHE_TYPE": backend})
-        calls: list[int] = []
+    cache = Cache(app, config={"CACHE_TYPE": backend})
+    calls: list[int] = []
 
-        async def body(calls: list[int] = calls) -> str:
-            calls.append(1)
-            await asyncio.sleep(0.01)
-            return "value"
+    @cache.memoize()
+    async def f() -> str:
+        calls.append(1)
+        await auntil(lambda: cache.stats().waits == 9)
+        return "value"
 
-        f = cache.memoize(args_to_ignore=["calls"])(body)
+    async def gather() -> list[str]:
+        return list(await asyncio.gather(*(f() for _ in range(10))))
 
-        async def gather(f: Callable[..., Any] = f) -> list[str]:
-            return list(await asyncio.gather(*(f() for _ in range(10))))
-
-        assert asyncio.run(gather()) == ["value"] * 10
-        assert len(calls) == 1
+    assert asyncio.run(gather()) == ["value"] * 10
+    assert len(calls) == 1

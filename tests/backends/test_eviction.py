@@ -130,7 +130,7 @@ class Engine(RuleBasedStateMachine):
 
     @invariant()
     def leaves_nothing_behind(self) -> None:
-        timetable, ghosts = self.evictor._timetable, self.evictor._ghosts
+        timetable, ghosts = self.evictor._expiries, self.evictor._ghosts
         timed = {node for node in self.entries.values() if node.usable_until != NEVER}
         assert timed.union(*timetable._buckets.values()) == timed
         assert sum(map(len, timetable._buckets.values())) == len(timed)
@@ -237,7 +237,7 @@ def test_replacing_one_key_for_ever_leaves_no_trail_of_seconds() -> None:
     for second in range(10_000):
         old, node = node, Node("a", START + second)
         evictor.replace(old, node)
-        assert len(evictor._timetable._seconds) <= 66
+        assert len(evictor._expiries._seconds) <= 66
     assert evictor.expired(START + 10_000, 9) == [node]
 
 

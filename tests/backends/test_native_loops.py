@@ -17,18 +17,20 @@ import pytest
 import trio
 from blockbuster import blockbuster_ctx
 from flask import Flask
-from flow.crowd import auntil, together, until
-from servers import HOST, FaultProxy, RedisCluster, RedisServer
 
 from flask_caching_async import Cache
+from support.fault_proxy import FaultProxy
+from support.lanes import CAREFUL
+from support.server_groups import RedisCluster
+from support.servers import HOST, RedisServer
+from support.waiting import PATIENCE, auntil, together, until
 
 KINDS = ("RedisCache", "RedisClusterCache")
 
 
 def cache_on(server: Any, **config: Any) -> Cache:
-    """A cache on a server, a proxy or a cluster that raises what goes wrong."""
-    common: dict[str, Any] = {"CACHE_TYPE": "RedisCache", "CACHE_ON_ERROR": "raise"}
-    common |= {"CACHE_CONNECT_TIMEOUT": 10, "CACHE_OPERATION_TIMEOUT": 10}
+    """A cache on a server, a proxy or a cluster."""
+    common: dict[str, Any] = {**CAREFUL, "CACHE_TYPE": "RedisCache"}
     if isinstance(server, RedisCluster):
         common |= {"CACHE_TYPE": "RedisClusterCache", "CACHE_REDIS_URL": server.url}
     elif isinstance(server, FaultProxy):
@@ -108,7 +110,7 @@ def test_in_the_block_operations_run_on_the_loop_itself(server: Any, cache: Cach
 
     asyncio.run(main(), debug=False)
     assert workers() == before
-    assert cache.cache._wires._blocking is None, "no connection of the threads, either"
+    assert cache.cache._transports._blocking is None, "no connection of the threads, either"
 
 
 def test_at_the_end_of_the_block_all_connections_are_closed(server: Any, cache: Cache) -> None:
@@ -183,14 +185,14 @@ def test_every_loop_has_connections_of_its_own(server: Any, cache: Cache) -> Non
 
     async def live(who: str) -> None:
         async with cache:
-            wire = cache.cache._wires.here()
+            wire = cache.cache._transports.here()
             await use(cache, who)
-            await asyncio.to_thread(meet.wait, 20)
+            await asyncio.to_thread(meet.wait, PATIENCE)
             for n in range(30):
                 await cache.aset(f"{who}{n}", n)
                 assert await cache.aget(f"{who}{n}") == n
-            assert cache.cache._wires.here() is wire
-            await asyncio.to_thread(meet.wait, 20)
+            assert cache.cache._transports.here() is wire
+            await asyncio.to_thread(meet.wait, PATIENCE)
             await use(cache, who)
 
     def plain() -> None:
@@ -200,7 +202,7 @@ def test_every_loop_has_connections_of_its_own(server: Any, cache: Cache) -> Non
 
     results = together(lambda: asyncio.run(live("a")), lambda: asyncio.run(live("b")), plain, plain)
     assert results == [None] * 4
-    assert not cache.cache._wires._of_loops
+    assert not cache.cache._transports._of_loops
     cache.close()
     until(lambda: not connections(server))
 
@@ -217,7 +219,7 @@ def test_many_loops_that_begin_and_end_at_once(cache: Cache) -> None:
             asyncio.run(main())
 
     assert together(*[lambda n=n: live(f"{n}") for n in range(8)]) == [None] * 8
-    assert not cache.cache._wires._of_loops and not cache.cache._wires._openings
+    assert not cache.cache._transports._of_loops and not cache.cache._transports._openings
 
 
 def test_native_and_blocking_code_see_the_same_entries(cache: Cache) -> None:
@@ -262,7 +264,7 @@ def test_without_the_block_any_loop_works(server: Any, cache: Cache) -> None:
     for n in range(5):
         asyncio.run(use(cache, f"{n}"))
     assert together(*[lambda n=n: asyncio.run(use(cache, f"{n}")) for n in range(6)]) == [None] * 6
-    assert not cache.cache._wires._of_loops
+    assert not cache.cache._transports._of_loops
     cache.close()
     until(lambda: not connections(server))
 
@@ -298,7 +300,7 @@ def test_a_thousand_async_views_own_no_client(server: Any, cache: Cache) -> None
     for n in range(1000 if isinstance(server, RedisServer) else 200):
         response = client.get(f"/{n}")
         assert (response.status_code, response.json) == (200, {"found": [n, None]})
-    assert not cache.cache._wires._of_loops
+    assert not cache.cache._transports._of_loops
     if isinstance(server, RedisServer):
         assert len(connections(server)) == 1
 
@@ -322,7 +324,7 @@ def test_a_loop_that_ends_without_closing_harms_nobody(server: Any, cache: Cache
             assert asyncio.run(cache.aget("a")) == 1
         asyncio.run(remember())
         gc.collect()
-    assert not cache.cache._wires._of_loops
+    assert not cache.cache._transports._of_loops
     cache.close()
     until(lambda: not connections(server))
 
@@ -369,9 +371,7 @@ SCRIPT = """
 def test_a_script_ends_silently(server: Any, forget: bool) -> None:
     """Whatever it used; with all warnings on, if it closed what it opened."""
     kind = "RedisClusterCache" if isinstance(server, RedisCluster) else "RedisCache"
-    config: dict[str, Any] = {"CACHE_TYPE": kind, "CACHE_REDIS_URL": server.url}
-    config |= {"CACHE_OPERATION_TIMEOUT": 10, "CACHE_CONNECT_TIMEOUT": 10}
-    config |= {"CACHE_ON_ERROR": "raise"}
+    config: dict[str, Any] = {**CAREFUL, "CACHE_TYPE": kind, "CACHE_REDIS_URL": server.url}
     script = textwrap.dedent(SCRIPT).format(config=config, forget=forget)
     strict = [] if forget else ["-W", "error"]
     done = subprocess.run(
@@ -445,7 +445,9 @@ class Fuzz:
 
     async def ended(self, task: asyncio.Task[None]) -> bool:
         """Wait for a cancelled task; anything else that it raises is raised here."""
-        assert (await asyncio.wait([task], timeout=20))[0], "it did not hear that it was cancelled"
+        assert (await asyncio.wait([task], timeout=PATIENCE))[0], (
+            "it did not hear that it was cancelled"
+        )
         return task.cancelled() or task.result() is not None
 
 
@@ -531,7 +533,7 @@ def test_the_lease_of_a_cancelled_computation_is_given_back(server: Any, cache: 
     async def never() -> None:
         await asyncio.sleep(60)
 
-    f = cache.memoize()(never)
+    f = cache.memoize(lock_timeout=10 * PATIENCE)(never)  # it would not end by itself
 
     def leases() -> int:
         nodes = getattr(server, "nodes", [server])
@@ -544,6 +546,6 @@ def test_the_lease_of_a_cancelled_computation_is_given_back(server: Any, cache: 
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await auntil(lambda: leases() == 0, 5)
+            await auntil(lambda: leases() == 0)
 
     asyncio.run(main())

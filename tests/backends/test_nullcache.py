@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
 
 import pytest
 from flask import Flask
-from helpers import Face
 
 from flask_caching_async import Cache
+from support.faces import Face
+from support.waiting import PATIENCE, at_once
 
 
 @pytest.fixture
@@ -51,22 +51,12 @@ async def test_every_call_computes(null: Face) -> None:
 
 def test_nobody_waits_for_another_caller(null: Face) -> None:
     """There are no flights: all of them compute at the same time."""
-    together = threading.Barrier(4)
+    computing = threading.Barrier(4)
 
     def body() -> int:
-        together.wait(10)  # passes only if four compute at once
+        computing.wait(PATIENCE)  # passes only if four compute at once
         return 1
 
     f = null.memoize(lock=True)(body)
-
-    def work() -> Any:
-        answer = f()
-        return asyncio.run(answer) if null.is_async else answer
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert not together.broken
+    assert at_once(4, lambda: asyncio.run(f()) if null.is_async else f()) == [1] * 4
     assert null.cache.stats().waits == 0

@@ -10,13 +10,13 @@ from typing import Any
 import cachelib.serializers
 import pytest
 from flask import Flask, Response, abort, make_response
-from helpers import Face, named
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
 from flask_caching_async import Cache, CachedResponse, SerializationError
 from flask_caching_async.serializers import JSONSerializer, MsgpackSerializer, PickleSerializer
+from support.faces import COLOURS, Face
 
 OURS = (JSONSerializer, MsgpackSerializer, PickleSerializer)
 THEIRS = (cachelib.serializers.BaseSerializer, cachelib.serializers.JSONSerializer)
@@ -48,11 +48,11 @@ def test_plain_values_come_back_as_they_were(kind: Any, value: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", [JSONSerializer, MsgpackSerializer])
-@pytest.mark.parametrize("value", [object(), {1, 2}, 1j, datetime.date(2026, 1, 1)], ids=named)
-def test_what_a_format_cannot_say_is_an_error(kind: Any, value: Any) -> None:
+def test_what_a_format_cannot_say_is_an_error(kind: Any) -> None:
     """It is not silently turned into something else."""
-    with pytest.raises(TypeError):
-        kind().dumps(value)
+    for value in (object(), {1, 2}, 1j, datetime.date(2026, 1, 1)):
+        with pytest.raises(TypeError):
+            kind().dumps(value)
 
 
 def test_pickle_takes_almost_everything() -> None:
@@ -79,29 +79,31 @@ def serialized(
                               "CACHE_SERIALIZER": request.param})  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "value",
-    [1, "text", None, [1, [2]], {"a": {"b": [1]}}, ("body", 404), ("body", 404, {"X": "y"}), True],
-    ids=named,
-)
+VALUES: list[Any] = [
+    1, "text", None, True, [1, [2]], {"a": {"b": [1]}}, ("body", 404), ("body", 404, {"X": "y"}),
+]  # fmt: skip
+
+
 @pytest.mark.asyncio
-async def test_entries_are_stored_with_every_serializer(
-    serialized: Cache, colour: str, value: Any
-) -> None:
+async def test_entries_are_stored_with_every_serializer(serialized: Cache) -> None:
     """Functions hit, tuples stay tuples, tagged values too."""
-    face = Face(serialized, colour)
-    f = face.memoize(cache_none=True, tags=["t"])(lambda: value)
-    for _ in range(3):
-        found = await face.call(f)
-        assert found == value and type(found) is type(value)
-    assert serialized.stats().computed == 1
-    await face.set("tagged", value, tags=["t"])
-    found = await face.get("tagged")
-    assert found == value and type(found) is type(value)
-    await face.delete_tags("t")
-    assert await face.get("tagged") is None
-    await face.call(f)
-    assert serialized.stats().computed == 2
+    for colour in COLOURS:
+        face = Face(serialized, colour)
+        f = face.memoize(cache_none=True, tags=["t"])(lambda number: VALUES[number])
+        for number, value in enumerate(VALUES):
+            computed = serialized.stats().computed
+            for _ in range(3):
+                found = await face.call(f, number)
+                assert found == value and type(found) is type(value)
+            assert serialized.stats().computed == computed + 1, value
+            await face.set("tagged", value, tags=["t"])
+            found = await face.get("tagged")
+            assert found == value and type(found) is type(value)
+            await face.delete_tags("t")
+            assert await face.get("tagged") is None
+            await face.call(f, number)
+            assert serialized.stats().computed == computed + 2, value
+        await face.clear()
 
 
 def test_what_views_return_survives_every_serializer(app: Flask, serialized: Cache) -> None:

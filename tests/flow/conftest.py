@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from flow.crowd import Stage
 
 from flask_caching_async import Cache
 from flask_caching_async.testing import FakeClock
+from support.stages import Stage
 
 
 @pytest.fixture

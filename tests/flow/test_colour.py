@@ -239,14 +239,14 @@ def test_blocking_on_the_process_loop_from_itself_is_refused() -> None:
 
 def test_work_in_the_background_is_bounded(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     """More than so many waiting refreshes are dropped, and it is logged."""
-    from flask_caching_async._runtime import background as _background
+    from flask_caching_async._runtime import background
 
     go = threading.Event()
     done: list[int] = []
-    monkeypatch.setattr(_background, "WAITING", 6)
-    monkeypatch.setattr(_background, "_pool", _background._Pool())
+    monkeypatch.setattr(background, "WAITING", 6)
+    monkeypatch.setattr(background, "_pool", background._Pool())
     accepted = [
-        _background.submit(lambda n=n: (go.wait(10), done.append(n)))  # type: ignore[misc]
+        background.submit(lambda n=n: (go.wait(10), done.append(n)))  # type: ignore[misc]
         for n in range(8)
     ]
     assert accepted == [True] * 6 + [False] * 2
@@ -260,11 +260,11 @@ def test_work_in_the_background_is_bounded(monkeypatch: pytest.MonkeyPatch, capl
 
 def test_work_in_the_background_has_the_context_of_its_caller() -> None:
     """A copy of it."""
-    from flask_caching_async._runtime import background as _background
+    from flask_caching_async._runtime import background
 
     seen: Future[str] = Future()
     current.set("caller")
-    assert _background.submit(lambda: seen.set_result(current.get()))
+    assert background.submit(lambda: seen.set_result(current.get()))
     assert seen.result(5) == "caller"
     current.set("none")
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import config_for
 from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flask_caching_async import Cache
+from support.backends import config_for
 
 READS = ("call", "acall", "get", "get_or_set", "refresh")
 WRITES = ("delete", "delete_many", "clear", "delete_memoized", "delete_call", "delete_tags", "set")

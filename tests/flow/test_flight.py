@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 import pytest
-from flow.crowd import together
 
-from flask_caching_async._flow.singleflight import Failed, Flights, Landed, Signal, leading
+from flask_caching_async._flow.singleflight import Failed, Flights, Landed, Outcome, leading
+from support.waiting import together
 
 
 def followed(flights: Flights, key: str = "k", *stamps: str) -> Any:
@@ -28,7 +28,7 @@ def test_the_first_leads_and_the_others_follow() -> None:
     leaders = [flight for flight, leads in results if leads]
     assert len(leaders) == 1
     assert {id(flight) for flight, _ in results} == {id(leaders[0])}
-    flights.land(leaders[0], Signal.ABANDONED)
+    flights.land(leaders[0], Outcome.ABANDONED)
     assert flights.join("k")[1]
 
 
@@ -37,8 +37,8 @@ def test_a_flight_lands_once_and_its_outcome_stays() -> None:
     flights = Flights()
     flight = followed(flights)
     flights.land(flight, Landed(lambda: 1))
-    flights.land(flight, Signal.ABANDONED)
-    assert flight.outcome.result(0).open() == 1
+    flights.land(flight, Outcome.ABANDONED)
+    assert flight.outcome.result(0).value() == 1
     assert flights.join("k")[1]
 
 
@@ -46,10 +46,10 @@ def test_a_landing_does_not_end_its_successor() -> None:
     """A flight that was overtaken lands late; the one that replaced it goes on."""
     flights = Flights()
     old = followed(flights)
-    flights.displace(["k"])
+    flights.forget(["k"])
     new, leads = flights.join("k")
     assert leads and new is not old
-    flights.land(old, Signal.ABANDONED)
+    flights.land(old, Outcome.ABANDONED)
     assert flights.join("k") == (new, False)
 
 
@@ -59,7 +59,7 @@ def test_without_followers_there_is_no_future() -> None:
     flight, _ = flights.join("k")
     assert flight.outcome is None and "alone" in repr(flight)
     assert not flights.close(flight)
-    flights.land(flight, Signal.ABANDONED)
+    flights.land(flight, Outcome.ABANDONED)
     assert flight.outcome is None
     assert "followed" in repr(followed(flights))
 
@@ -89,7 +89,7 @@ def test_displacing_hits_keys_and_stamps(keys: list[str], stamps: list[str], gon
         "b": flights.join("b", ("s", "t"))[0],
         "c": flights.join("c")[0],
     }
-    flights.displace(keys, stamps)
+    flights.forget(keys, stamps)
     for key, flight in open_.items():
         assert flight.overtaken is (key in gone)
         assert flights.join(key)[1] is (key in gone)
@@ -99,7 +99,7 @@ def test_displacing_all_hits_all() -> None:
     """``clear`` has overtaken everything that was under way."""
     flights = Flights()
     open_ = [flights.join(key)[0] for key in "abc"]
-    flights.displace_all()
+    flights.forget_all()
     assert all(flight.overtaken for flight in open_)
     assert all(flights.join(key)[1] for key in "abc")
 
@@ -112,7 +112,7 @@ def test_try_lead_never_waits_and_never_follows() -> None:
     assert flights.try_lead("k") is None
     assert flights.try_lead("k", patience=60) is None
     assert flights.join("k") == (flight, False)
-    flights.land(flight, Signal.ABANDONED)
+    flights.land(flight, Outcome.ABANDONED)
     assert flights.try_lead("k") is not None
 
 
@@ -199,11 +199,11 @@ def test_a_follower_gets_an_equal_error(error: Exception) -> None:
     try:
         raise error
     except Exception:
-        twin = Failed(error).twin()
-    assert twin is not error and type(twin) is type(error)
-    assert (str(twin), twin.args) == (str(error), error.args)
-    assert vars(twin) == vars(error)
-    assert twin.__cause__ is error.__cause__ and twin.__suppress_context__
-    assert twin.__traceback__ is None and error.__traceback__ is not None
+        copied = Failed(error).copy()
+    assert copied is not error and type(copied) is type(error)
+    assert (str(copied), copied.args) == (str(error), error.args)
+    assert vars(copied) == vars(error)
+    assert copied.__cause__ is error.__cause__ and copied.__suppress_context__
+    assert copied.__traceback__ is None and error.__traceback__ is not None
     for name in ("errno", "filename", "value", "name", "path", "exceptions", "object"):
-        assert getattr(twin, name, None) == getattr(error, name, None)
+        assert getattr(copied, name, None) == getattr(error, name, None)

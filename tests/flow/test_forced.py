@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flow.crowd import Body, Stage, stage_of, story
-from helpers import SyncOnly
 
 from flask_caching_async import Cache
 from flask_caching_async._entries.envelope import is_entry
 from flask_caching_async.testing import FakeClock
+from support.backends import SyncOnly
+from support.stages import Body, Stage, stage_of, story
 
 
 @story

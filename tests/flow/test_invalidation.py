@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flow.crowd import Body, Stage, stage_of, story
 
 from flask_caching_async import Cache
 from flask_caching_async._runtime.colour import run_now
 from flask_caching_async.backends import BaseCache
+from support.stages import Body, Stage, stage_of, story
 
 
 class Case:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from blockbuster import BlockingError, blockbuster_ctx
-from conftest import config_for
 from flask import Flask
-from flow.crowd import auntil
 
 from flask_caching_async import Cache
 from flask_caching_async.testing import FakeClock
+from support.backends import config_for
+from support.waiting import auntil
 
 TESTS = Path(__file__).parent.parent
 
@@ -127,7 +127,7 @@ def test_a_loop_that_ends_in_the_middle_ends_silently(
         import asyncio, sys, trio
         from pathlib import Path
         sys.path.insert(0, {str(TESTS)!r})
-        from conftest import config_for
+        from support.backends import config_for
         from flask import Flask
         from flask_caching_async import Cache
         from flask_caching_async.testing import FakeClock

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import trio
-from flow.crowd import Stage, auntil, story, together, until
 
 from flask_caching_async import Cache
 from flask_caching_async._flow.singleflight import Flights
+from support.stages import Stage, story
+from support.waiting import auntil, together, until
 
 
 @contextmanager

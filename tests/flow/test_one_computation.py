@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import trio
 from flask import Flask
-from flow.crowd import Body, Stage, auntil, story, together, until
 
 from flask_caching_async import Cache
 from flask_caching_async._flow.ports import SyncPorts
 from flask_caching_async._runtime.colour import run_now
 from flask_caching_async.backends.base import Lease
 from flask_caching_async.testing import FakeClock
+from support.stages import Body, Stage, story
+from support.waiting import auntil, together, until
 
 STATES = ("cold", "expired", "deleted", "forced")
 
@@ -241,7 +242,7 @@ def test_a_lease_that_comes_after_its_caller_was_cancelled_is_given_back(app: Fl
     cache = Cache(app, config={"CACHE_TYPE": "cachelib.SimpleCache"})
     engine = cache._binding().engine
     lease, lost = Slot(), Slot()
-    assert run_now(engine.now.claim(lease, "key", ()))[0] and lease.given_back == 0
+    assert run_now(engine.sync.acquire_lease(lease, "key", ()))[0] and lease.given_back == 0
     SyncPorts(engine).release(lost, True)
-    run_now(engine.now.claim(lost, "key", ()))
+    run_now(engine.sync.acquire_lease(lost, "key", ()))
     assert (lost.taken, lost.given_back) == (1, 2)

@@ -9,14 +9,15 @@ import time
 import traceback
 from typing import Any
 
-import helpers
 import pytest
 import trio
 from flask import Flask, abort
-from flow.crowd import Body, Raised, Stage, auntil, story, together, until
 
 from flask_caching_async import Cache
 from flask_caching_async.testing import FakeClock
+from support.backends import AsyncOnly, SyncOnly
+from support.stages import Body, Stage, story
+from support.waiting import Raised, auntil, together, until
 
 PACKAGE = "flask_caching_async"
 
@@ -52,7 +53,7 @@ async def test_each_follower_gets_a_copy_of_its_own(any_stage: Stage) -> None:
         assert value == {"rows": [1, 2]}
         value["rows"].append(3)
         value["more"] = True
-    if isinstance(any_stage.cache.cache, (helpers.SyncOnly, helpers.AsyncOnly)):
+    if isinstance(any_stage.cache.cache, (SyncOnly, AsyncOnly)):
         return  # these keep the very objects they are given
     for _ in range(2):
         value = await any_stage.call(f)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flow.crowd import Raised, together, until
+
+from support.waiting import Raised, together, until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
 
@@ -347,7 +348,7 @@ FORK = """
     import asyncio, os, signal, sys, threading, time
     from pathlib import Path
     sys.path.insert(0, {tests!r})
-    from conftest import config_for
+    from support.backends import config_for
     from flask import Flask
     from flask_caching_async import Cache
     from flask_caching_async.testing import FakeClock

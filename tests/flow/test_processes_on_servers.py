@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from flow.crew import BACKENDS, Backend, Crew
-from flow.crowd import until
+
+from support.backends import ON_SERVERS, ServerBackend
+from support.crew import Crew
+from support.waiting import until
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system"),
@@ -19,14 +21,16 @@ pytestmark = [
 names = (f"page-{number}" for number in itertools.count())
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> Backend:
+@pytest.fixture(scope="module", params=ON_SERVERS)
+def backend(request: pytest.FixtureRequest) -> ServerBackend:
     """Each kind of server."""
-    return Backend(request.param, request.getfixturevalue)
+    return ServerBackend(request.param, request.getfixturevalue)
 
 
 @pytest.fixture(scope="module")
-def lasting_crew(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
+def lasting_crew(
+    backend: ServerBackend, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Crew]:
     """Four processes, one of each kind, for all tests of this file."""
     crew = Crew(tmp_path_factory.mktemp("crew"), backend.config)
     crew.hire("threads", "tasks", "views", "mixed")
@@ -121,7 +125,7 @@ def test_a_leader_that_is_slow_keeps_its_lease(crew: Crew) -> None:
 
 @pytest.mark.parametrize("kind", ["threads", "tasks"])
 def test_waiting_for_another_process_holds_no_connection(
-    crew: Crew, backend: Backend, kind: str
+    crew: Crew, backend: ServerBackend, kind: str
 ) -> None:
     """24 callers wait with two connections, which are free for something else."""
     pages = [next(names) for _ in range(24)]

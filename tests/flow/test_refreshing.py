@@ -11,16 +11,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import helpers
 import pytest
 from flask import Flask, Response, abort, g, request
 from flask.views import MethodView
-from flow.crowd import Body, Stage, story, until
 
 from flask_caching_async import Cache
 from flask_caching_async._flow.backoff import Backoff
 from flask_caching_async.exceptions import ConfigurationError
 from flask_caching_async.testing import FakeClock
+from support.faces import Face
+from support.stages import Body, Stage, story
+from support.waiting import until
 
 SWR: Any = {"timeout": 10, "stale_while_revalidate": 10_000}
 SOFT: Any = {"timeout": 10, "stale_if_error": 600, "soft_timeout": 0.05}
@@ -49,7 +50,7 @@ async def test_a_refresh_that_goes_on_failing_backs_off_and_is_logged_once(
     with caplog.at_level(logging.INFO, "flask_caching_async"):
         for attempt, wait in enumerate((1, 2, 4, 8), 2):
             assert await stage.call(f) == 1
-            await stage.until(lambda n=attempt: body.ended == n and not flights._open)  # type: ignore[misc]
+            await stage.until(lambda n=attempt: body.ended == n and not flights._flights)  # type: ignore[misc]
             clock.advance(wait - 0.1)
             assert await stage.call(f) == 1
             assert body.calls == attempt
@@ -82,7 +83,7 @@ def test_a_view_that_answers_5xx_in_a_refresh_backs_off(
         calls.append(1)
         return ("down", 503) if len(calls) > 1 else "fine"
 
-    app.add_url_rule("/", "page", helpers.Face(cache, colour).cached(**SWR)(page))
+    app.add_url_rule("/", "page", Face(cache, colour).cached(**SWR)(page))
     client = app.test_client()
     assert client.get("/").text == "fine"
     clock.advance(10)
@@ -184,7 +185,7 @@ class Shop:
             query, language = request.args.get("q"), request.headers.get("Accept-Language")
             return f"{number} {query} {language} {request.method} {g.before} {self.calls}"
 
-        face = helpers.Face(cache, colour)
+        face = Face(cache, colour)
         self.works = face.cached(60, query_string=True, vary_on="Accept-Language")(works)
         app.add_url_rule("/works/<int:number>", "works", self.works)
         app.add_url_rule("/other", "other", lambda: "other")
@@ -322,7 +323,7 @@ def test_functions_and_pages_are_renewed_again_and_again(
     """Visitors find what the last round has computed, and wait for nothing."""
     cache = Cache(app, config={"CACHE_TYPE": backend, "CACHE_DIR": str(tmp_path)})
     shop = Shop(app, cache, colour)
-    face = helpers.Face(cache, colour)
+    face = Face(cache, colour)
     counted: list[int] = []
 
     def count(n: int) -> int:
@@ -434,8 +435,9 @@ def test_what_cannot_be_renewed_is_refused(cache: Cache, args: Any, text: str) -
 ENDING = """
 import sys, threading, time
 from flask import Flask
-from flask_caching_async import Cache, _background
-_background.SHUTDOWN = 0.3
+from flask_caching_async import Cache
+from flask_caching_async._runtime import background
+background.SHUTDOWN = 0.3
 app = Flask("app")
 cache = Cache(app, config={"CACHE_TYPE": "SimpleCache"})
 begun = threading.Event()

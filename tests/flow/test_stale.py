@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import trio
 from flask import Flask, current_app, g, request
-from flow.crowd import Body, Stage, auntil, story, together, until
-from helpers import named
 
 from flask_caching_async import Cache, CachedResponse
 from flask_caching_async.testing import FakeClock
+from support.params import named
+from support.stages import Body, Stage, story
+from support.waiting import auntil, together, until
 
 #: Of what a value says of itself only when it is there, a backend may forget the stamps after a
 #: month: then it is computed anew.

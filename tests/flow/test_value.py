@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from helpers import named
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
@@ -20,6 +19,7 @@ from markupsafe import Markup
 from flask_caching_async import Cache
 from flask_caching_async._entries.isolation import keep
 from flask_caching_async.exceptions import SerializationError
+from support.params import named
 
 LEAVES = (
     st.none()

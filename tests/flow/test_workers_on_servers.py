@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flow.crew import BACKENDS, TESTS, Backend
-from flow.crowd import until
-from servers import free_port
+
+from support.backends import ON_SERVERS, ServerBackend
+from support.crew import TESTS
+from support.servers import free_port
+from support.waiting import until
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system"),
@@ -38,7 +40,7 @@ class Gunicorn:
         command = [
             sys.executable, *python.split(), "-m", "gunicorn", "--no-control-socket",
             "--bind", f"127.0.0.1:{self.port}", "--log-level", "warning", "--timeout", "60",
-            *arguments.split(), "flow.served:make()",
+            *arguments.split(), "support.gunicorn_app:make()",
         ]  # fmt: skip
         config = {**config, "CACHE_KEY_PREFIX": folder.name}
         environment = {**os.environ, "PYTHONPATH": TESTS, "SERVED": json.dumps(config), **more}
@@ -85,17 +87,17 @@ class Gunicorn:
         return last if "Traceback" in last else said
 
 
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> Backend:
+@pytest.fixture(params=ON_SERVERS)
+def backend(request: pytest.FixtureRequest) -> ServerBackend:
     """Each kind of server."""
-    return Backend(request.param, request.getfixturevalue)
+    return ServerBackend(request.param, request.getfixturevalue)
 
 
 Start = Callable[..., Gunicorn]
 
 
 @pytest.fixture
-def start(tmp_path: Path, backend: Backend) -> Iterator[Start]:
+def start(tmp_path: Path, backend: ServerBackend) -> Iterator[Start]:
     """Start a server, which must have nothing to complain about."""
     servers: list[Gunicorn] = []
 
@@ -131,7 +133,7 @@ def test_greenlets_of_all_workers_cause_one_computation(start: Start) -> None:
 
 
 def test_a_thousand_async_views_need_a_handful_of_connections(
-    start: Start, backend: Backend
+    start: Start, backend: ServerBackend
 ) -> None:
     """Each has an event loop of its own, and reads, sets and computes: no error, no warning."""
     before = backend.connections()

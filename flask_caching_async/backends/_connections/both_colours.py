@@ -1,113 +1,110 @@
 """Backends that are native in both colours: blocking connections here, connections of a loop there.
 
-Each operation is written once, as a coroutine ``_get(wire, key)`` over a *wire* to the server.
-:func:`two_colours` makes ``get`` and ``aget`` of it. The blocking wire never suspends, and all
-threads share it. An event loop has a wire of its own, but only where somebody said that the loop
-lives long (:meth:`TwinCache.aopen`): a loop that ends with its request must never own a
-connection, so that there the blocking operation is called in a worker thread.
+Each operation is written once, as a step ``_get(self, transport, key)`` over a *transport* to the
+server, and :func:`over_transport` makes ``get`` and ``aget`` of it. The blocking transport never
+suspends, and all threads share it. An event loop has a transport of its own, but only where a
+program said that the loop lives long (:meth:`TwoColouredCache.aopen`): a loop that ends with its
+request must never own a connection, so that there the blocking operation is called in a worker
+thread.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
-from ..._runtime.colour import run_now
+from ..._runtime.colour import halves, run_now
 from ..._runtime.threads import offload
-from .._versioned.operations import GuardedOperations
-from ..base import PAIRS, BaseCache
-from .per_loop import Wires
+from ...typing import Args, Kwargs
+from .._versioned.contract import PLAIN, VERSIONED
+from .._versioned.operations import VersionedOperations
+from ..base import BaseCache
+from .per_loop import PerLoop
 
-__all__ = ["TwinCache", "two_colours"]
+__all__ = ["TwoColouredCache", "over_transport", "respect_overrides"]
 
-C = TypeVar("C", bound="type[TwinCache]")
+S = TypeVar("S")
+T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
+Step = Callable[Concatenate[S, T, P], Coroutine[Any, Any, R]]
+Pair = tuple[
+    Callable[Concatenate[S, P], R],
+    Callable[Concatenate[S, P], Coroutine[Any, Any, R]],
+]
 
 
-class TwinCache(BaseCache):
+def over_transport(step: Step[S, T, P, R]) -> Pair[S, P, R]:
+    """Both halves of an operation: ``get, aget = over_transport(_get)``."""
+    both = halves(step, _run, _arun)
+    _made.update(both)
+    return both
+
+
+#: All halves that were made here: they are no overrides of a subclass.
+_made: set[Callable[..., Any]] = set()
+
+
+def _run(backend: Any, step: Any, args: Args, kwargs: Kwargs) -> Any:
+    return run_now(step(backend, backend._transports.blocking(), *args, **kwargs))
+
+
+async def _arun(backend: Any, step: Any, args: Args, kwargs: Kwargs) -> Any:
+    transport = backend._transports.here()
+    if transport is None:
+        # Not by its name: a subclass may have made the sync half of its own aget, which called
+        # this.
+        return await offload(functools.partial(_run, backend, step, args, kwargs))
+    return await step(backend, transport, *args, **kwargs)
+
+
+class TwoColouredCache(BaseCache):
     """Base of the backends that have a client in either colour."""
 
     two_coloured: ClassVar[bool] = True
     shared = True
-    _wires: Wires
+    _transports: PerLoop[Any]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = [name for name in PLAIN if name in vars(cls) or "a" + name in vars(cls)]
+        halves_of = ((name, (vars(cls).get(name), vars(cls).get("a" + name))) for name in PLAIN)
+        own = [name for name, both in halves_of if any(half and half not in _made for half in both)]
         if own:
-            _hear(cls, own)
+            respect_overrides(cls, own)
 
     def native_here(self) -> bool:
         """Whether the running loop has connections of its own."""
-        return self._wires.here() is not None
+        return self._transports.here() is not None
 
     async def aopen(self) -> None:
         """Awaitable :meth:`open`: let the running loop own connections, until :meth:`aclose`."""
-        self._wires.open()
+        self._transports.open()
 
     def close(self) -> None:
         """Close the connections that threads share. A later call opens new ones."""
-        self._wires.close()
+        self._transports.close()
 
     async def aclose(self) -> None:
         """Close the running loop's connections, and those that threads share.
 
         Where :meth:`aopen` was called several times on this loop, the last call does it.
         """
-        if await self._wires.aclose():
-            self._wires.close()  # what is idle only: no waiting
+        if await self._transports.aclose():
+            self._transports.close()  # what is idle only: no waiting
 
 
-def two_colours(cls: C) -> C:
-    """Make ``get`` and ``aget`` of each ``async def _get(self, wire, …)``, and so on."""
-    for name in PAIRS:
-        step = vars(cls).get("_" + name)
-        if step is not None and name not in ("close",):
-            setattr(cls, name, blocking := _blocking(step, name))
-            setattr(cls, "a" + name, _native(step, name, blocking))
-    return cls
-
-
-def _blocking(step: Callable[..., Any], name: str) -> Callable[..., Any]:
-    @functools.wraps(step)
-    def method(self: TwinCache, *args: Any, **kwargs: Any) -> Any:
-        return run_now(step(self, self._wires.blocking(), *args, **kwargs))
-
-    method.__name__ = name
-    return method
-
-
-def _native(
-    step: Callable[..., Any], name: str, blocking: Callable[..., Any]
-) -> Callable[..., Any]:
-    @functools.wraps(step)
-    async def method(self: TwinCache, *args: Any, **kwargs: Any) -> Any:
-        wire = self._wires.here()
-        if wire is None:
-            # Not self.get: a subclass may have made that of its own aget, which called this.
-            return await offload(functools.partial(blocking, self, *args, **kwargs))
-        return await step(self, wire, *args, **kwargs)
-
-    method.__name__, method.__doc__ = "a" + name, f"Awaitable :meth:`{name}`."
-    return method
-
-
-#: What a subclass may have its own idea of, and what is made of it where a subclass has.
-PLAIN = ("get", "set", "add", "has", "delete", "get_many", "set_many", "delete_many")
-GUARDED = ("read", "ensure", "fill", "put", "expel", "claim", "deliver", "release")
-
-
-def _hear(cls: type[TwinCache], own: list[str]) -> None:
-    """Let a subclass with its own ``get`` or ``set`` be heard by everything else, too."""
+def respect_overrides(cls: type[TwoColouredCache], own: list[str]) -> None:
+    """Where a subclass has its own ``get`` or ``set``, let everything else go through it, too."""
     cls.two_coloured = False
-    for name in GUARDED:
-        for colour in (name, "a" + name):
-            setattr(cls, colour, vars(GuardedOperations)[colour])
+    for name in VERSIONED:
+        for half in (name, "a" + name):
+            setattr(cls, half, vars(VersionedOperations)[half])
     cls.lease = BaseCache.lease  # type: ignore[method-assign]
     for one, many in (("get", "get_many"), ("set", "set_many"), ("delete", "delete_many")):
         if one in own and many not in own:
             own.append(many)
-            for colour in (many, "a" + many):
-                setattr(cls, colour, vars(BaseCache)[colour])
+            for half in (many, "a" + many):
+                setattr(cls, half, vars(BaseCache)[half])
     if "delete_many" in own and "unlink" not in vars(cls):
-        cls.unlink, cls.aunlink = BaseCache.unlink, BaseCache.aunlink  # type: ignore[method-assign]
+        cls.unlink, cls.aunlink = BaseCache.unlink, BaseCache.aunlink

@@ -5,57 +5,64 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..._runtime.colour import run_now
 from ..._runtime.fork import forgets_parent
 
-__all__ = ["Wires"]
+__all__ = ["PerLoop"]
 
 #: What forked children have inherited: kept, so that nothing complains about open transports.
 _lost: list[Any] = []
 
 
-class Wires:
-    """The wires of one backend: one for all threads, and one for each loop that lives long.
+class Closable(Protocol):
+    """What every transport can do."""
 
-    :param connect: makes the blocking wire; it does not connect yet.
-    :param aconnect: makes a wire for the running loop, or ``None`` where there is no such client.
+    async def close(self) -> None:
+        """Close what is idle now, and the rest when it is given back."""
+        ...
+
+
+T = TypeVar("T", bound=Closable)
+
+
+class PerLoop(Generic[T]):
+    """The transports of one backend: one for all threads, and one for each loop that lives long.
+
+    :param connect: makes the blocking transport; it does not connect yet.
+    :param aconnect: makes a transport for the running loop, or ``None`` where no driver can.
     """
 
-    def __init__(
-        self, connect: Callable[[], Any], aconnect: Callable[[], Any] | None = None
-    ) -> None:
+    def __init__(self, connect: Callable[[], T], aconnect: Callable[[], T] | None = None) -> None:
         self._connect, self._aconnect = connect, aconnect
         #: Gives the driver's own client for sync code, where there is one.
         self.client: Callable[[], Any] = lambda: None
         #: Whether the keys of one operation may lie on different servers.
         self.clustered = False
         self._lock = threading.Lock()
-        self._blocking: Any = None
-        self._of_loops: dict[asyncio.AbstractEventLoop, Any] = {}
+        self._blocking: T | None = None
+        self._of_loops: dict[asyncio.AbstractEventLoop, T] = {}
         self._openings: dict[asyncio.AbstractEventLoop, int] = {}
         forgets_parent(self)
 
-    def blocking(self) -> Any:
-        """The wire for sync code."""
-        wire = self._blocking
-        if wire is None:
+    def blocking(self) -> T:
+        """The transport for sync code."""
+        transport = self._blocking
+        if transport is None:
             with self._lock:
-                if self._blocking is None:
-                    self._blocking = self._connect()
-                wire = self._blocking
-        return wire
+                transport = self._blocking = self._blocking or self._connect()
+        return transport
 
-    def here(self) -> Any:
-        """The wire of the running loop, or ``None`` if it has none."""
+    def here(self) -> T | None:
+        """The transport of the running loop, or ``None`` if it has none."""
         if not self._of_loops:
             return None
         loop = asyncio._get_running_loop()
         return None if loop is None else self._of_loops.get(loop)
 
     def open(self) -> None:
-        """Give the running loop a wire, if it is a loop of asyncio."""
+        """Give the running loop a transport, if it is a loop of asyncio."""
         loop = asyncio._get_running_loop()
         if loop is None or self._aconnect is None:
             return
@@ -67,7 +74,7 @@ class Wires:
             self._openings[loop] = self._openings.get(loop, 0) + 1
 
     async def aclose(self) -> bool:
-        """Close the running loop's wire; False if somebody else who opened it still needs it."""
+        """Close the running loop's transport; False if it was opened more often than closed."""
         loop = asyncio._get_running_loop()
         if loop is None:
             return True
@@ -76,17 +83,17 @@ class Wires:
             if left > 0:
                 return False
             del self._openings[loop]
-            wire = self._of_loops.pop(loop, None)
-        if wire is not None:
-            await wire.close()
+            transport = self._of_loops.pop(loop, None)
+        if transport is not None:
+            await transport.close()
         return True
 
     def close(self) -> None:
-        """Close the blocking wire."""
+        """Close the blocking transport."""
         with self._lock:
-            wire, self._blocking = self._blocking, None
-        if wire is not None:
-            run_now(wire.close())
+            transport, self._blocking = self._blocking, None
+        if transport is not None:
+            run_now(transport.close())
 
     def forget_parent(self) -> None:
         """In a forked child, no loop of the parent runs any more, and its locks may be held."""

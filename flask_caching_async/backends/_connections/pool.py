@@ -29,7 +29,7 @@ class Opener(Protocol):
     #: Exceptions after which the connection is as good as before: the server's own answers.
     harmless: tuple[type[BaseException], ...]
 
-    def open(self) -> Any:
+    def connect(self) -> Any:
         """A new connection."""
         ...
 
@@ -84,7 +84,7 @@ class SyncPool:
             try:
                 connection = self._free.pop()
             except IndexError:
-                return self.opener.open()
+                return self.opener.connect()
             if self.opener.usable(connection):
                 return connection
             self._discard(connection)
@@ -160,7 +160,7 @@ class AsyncPool:
             try:
                 connection = self._free.pop()
             except IndexError:
-                return await self.opener.open()
+                return await self.opener.connect()
             if self.opener.usable(connection):
                 return connection
             await self._discard(connection)

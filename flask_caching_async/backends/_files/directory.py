@@ -34,10 +34,10 @@ from .locks import CREATE, READ, Section, begins_with, patiently, remove, slurp
 log = logging.getLogger(__name__)
 
 MAGIC = b"FCA\x01"
-VALUE, TOMBSTONE, STAMP = MAGIC + b"V", MAGIC + b"T", MAGIC + b"S"
-ENTRY_SUFFIX, STAMP_SUFFIX, LEASE_SUFFIX, TEMP_SUFFIX = ".fca", ".stamp", ".lock", ".fca-tmp"
+VALUE, TOMBSTONE, TAG_VERSION = MAGIC + b"V", MAGIC + b"T", MAGIC + b"S"
+ENTRY_SUFFIX, VERSION_SUFFIX, LEASE_SUFFIX, TEMP_SUFFIX = ".fca", ".stamp", ".lock", ".fca-tmp"
 
-HEADER, _STAMP = struct.Struct("<5s3x12sdddQ"), struct.Struct("<5s3xd")
+HEADER, _TAG_VERSION = struct.Struct("<5s3x12sdddQ"), struct.Struct("<5s3xd")
 HEADER_SIZE = HEADER.size
 
 
@@ -46,11 +46,11 @@ class Record(NamedTuple):
 
     kind: bytes
     #: The id of the write that made it.
-    mark: Any
+    key_version: Any
     #: When the value expires; 0 for never.
     expiry: float
     #: Until when its mark must not be forgotten.
-    guard: float
+    keep_until: float
     written: float
     #: Length of what follows the header.
     size: int
@@ -68,16 +68,16 @@ def damaged(path: str) -> Record:
     try:
         stat = os.stat(path)
     except OSError:
-        mark = new_token()  # equal to nothing, so nothing can be filled
+        key_version = new_token()  # equal to nothing, so nothing can be filled
     else:
-        mark = f"{stat.st_ino}-{stat.st_ctime_ns}-{stat.st_size}"
-    return Record(b"damaged", mark, 0, math.inf, 0, 0)
+        key_version = f"{stat.st_ino}-{stat.st_ctime_ns}-{stat.st_size}"
+    return Record(b"damaged", key_version, 0, math.inf, 0, 0)
 
 
-def pack(kind: bytes, payload: bytes, expiry: float, guard: float, now: float) -> bytes:
+def pack(kind: bytes, payload: bytes, expiry: float, keep_until: float, now: float) -> bytes:
     """A new entry, with an id of its own."""
-    mark = os.urandom(12)
-    return HEADER.pack(kind, mark, expiry, guard, now, len(payload)) + payload
+    key_version = os.urandom(12)
+    return HEADER.pack(kind, key_version, expiry, keep_until, now, len(payload)) + payload
 
 
 def parse(head: bytes, length: int) -> Record | None:
@@ -136,7 +136,7 @@ class Directory:
         self.path, self.mode = path, mode
         self.state = os.path.join(path, ".fca-state")
         self.entries = Paths(os.path.join(path, ""), ENTRY_SUFFIX, hash_method)
-        self.stamps = Paths(os.path.join(self.state, ""), STAMP_SUFFIX, hash_method)
+        self.versions = Paths(os.path.join(self.state, ""), VERSION_SUFFIX, hash_method)
         self.leases = Paths(os.path.join(self.state, ""), LEASE_SUFFIX, hash_method)
         self._epoch = os.path.join(self.state, "epoch")
         self._slots = [os.path.join(self.state, f"slot-{n:02x}") for n in range(self.SLOTS)]
@@ -167,7 +167,7 @@ class Directory:
         finally:
             os.close(fd)
 
-    def mark_of_absence(self) -> Any:
+    def version_of_absence(self) -> Any:
         """The mark of every key that has no file: ``None``, or the epoch if there is one."""
         try:
             return slurp(self._epoch)
@@ -181,19 +181,19 @@ class Directory:
         with self.section(self._epoch):
             self.write(self._epoch, new_token().encode())
 
-    def stamp(self, path: str, now: float) -> str | None:
+    def tag_version(self, path: str, now: float) -> str | None:
         """The token in a stamp file, unless it is missing, expired or damaged."""
         try:
             data = slurp(path)
-            kind, expiry = _STAMP.unpack_from(data)
+            kind, expiry = _TAG_VERSION.unpack_from(data)
         except (OSError, struct.error):
             return None
-        stands = kind == STAMP and (not expiry or now < expiry)
-        return data[_STAMP.size :].decode("ascii", "replace") or None if stands else None
+        stands = kind == TAG_VERSION and (not expiry or now < expiry)
+        return data[_TAG_VERSION.size :].decode("ascii", "replace") or None if stands else None
 
-    def write_stamp(self, path: str, expiry: float) -> str:
+    def write_tag_version(self, path: str, expiry: float) -> str:
         """Put a new token into a stamp file."""
-        self.write(path, _STAMP.pack(STAMP, expiry) + (token := new_token()).encode())
+        self.write(path, _TAG_VERSION.pack(TAG_VERSION, expiry) + (token := new_token()).encode())
         return token
 
     def listing(self, path: str, *suffixes: str) -> list[str]:
@@ -216,7 +216,7 @@ class Directory:
             with self.section(path):
                 if begins_with(path, MAGIC):
                     remove(path)
-        for path in self.listing(self.state, STAMP_SUFFIX):
+        for path in self.listing(self.state, VERSION_SUFFIX):
             with self.section(path):
                 remove(path)
         for path in self.listing(self.state, LEASE_SUFFIX):

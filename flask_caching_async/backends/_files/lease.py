@@ -84,6 +84,11 @@ class FileLease(Lease):
         finally:
             file.close()
 
+    forsake = release
+
+    def __del__(self) -> None:
+        self.release()  # its leader has lost it: no later one may wait for that
+
     def unshared(self, holder: str | None) -> bool:
         """Whether ``holder`` released its lease with ``shared=False``."""
         if holder is None:

@@ -14,10 +14,10 @@ from .directory import (
     ENTRY_SUFFIX,
     HEADER,
     LEASE_SUFFIX,
-    STAMP_SUFFIX,
     TEMP_SUFFIX,
     TOMBSTONE,
     VALUE,
+    VERSION_SUFFIX,
     Directory,
     Record,
     look,
@@ -86,7 +86,7 @@ class Sweeper:
         over += oldest[:excess]
         for path, record in over:
             self._retire(path, record, now)
-        self._thin_out([item for item in over if item[1].guard > now])
+        self._thin_out([item for item in over if item[1].keep_until > now])
         if self._until_tidy < 0:
             self._tidy(now)
         self._until_sweep = max(1000, len(living) + len(over))
@@ -107,15 +107,17 @@ class Sweeper:
 
     def _retire(self, path: str, seen: Record, now: float) -> None:
         """Forget an entry, but not its mark before its guard is over."""
-        if seen.kind == TOMBSTONE and seen.guard > now:
+        if seen.kind == TOMBSTONE and seen.keep_until > now:
             return
         with self._files.section(path):
-            if look(path).mark != seen.mark:
+            if look(path).key_version != seen.key_version:
                 return
-            if seen.guard <= now:
+            if seen.keep_until <= now:
                 remove(path)
             else:
-                tombstone = Record(TOMBSTONE, seen.mark, seen.guard, seen.guard, seen.written, 0)
+                tombstone = Record(
+                    TOMBSTONE, seen.key_version, seen.keep_until, seen.keep_until, seen.written, 0
+                )
                 self._files.write(path, HEADER.pack(*tombstone))
 
     def _thin_out(self, tombs: list[tuple[str, Record]]) -> None:
@@ -123,18 +125,18 @@ class Sweeper:
         if len(tombs) <= max(_TOMBSTONES, self._threshold):
             return
         self._files.renew_absence()
-        for path, record in sorted(tombs, key=lambda item: item[1].guard)[: len(tombs) // 2]:
+        for path, record in sorted(tombs, key=lambda item: item[1].keep_until)[: len(tombs) // 2]:
             self._retire(path, record, math.inf)
 
     def _tidy(self, now: float) -> None:
         """Remove what dead processes left behind, and expired stamps."""
         files = self._files
         litter = files.listing(files.path, TEMP_SUFFIX)
-        litter += files.listing(files.state, STAMP_SUFFIX, LEASE_SUFFIX, TEMP_SUFFIX)
+        litter += files.listing(files.state, VERSION_SUFFIX, LEASE_SUFFIX, TEMP_SUFFIX)
         for path in litter:
-            if path.endswith(STAMP_SUFFIX) and files.stamp(path, now) is None:
+            if path.endswith(VERSION_SUFFIX) and files.tag_version(path, now) is None:
                 with files.section(path):
-                    if files.stamp(path, now) is None:
+                    if files.tag_version(path, now) is None:
                         remove(path)
             elif path.endswith(LEASE_SUFFIX) and age(path) > _LEASE_AGE:
                 discard_lease(path)

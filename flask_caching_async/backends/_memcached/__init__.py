@@ -1,1 +1,5 @@
 """Memcached: its protocol, transports, and how values lie on the servers."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

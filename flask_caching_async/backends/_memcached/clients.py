@@ -15,7 +15,7 @@ from ...exceptions import BackendError
 from ...serializers._checked import dumps
 from .._connections.pool import SyncPool
 from .._versioned.contract import new_token
-from .values import SPACE, MemcachedValues, Seal, exptime, name_of, own_name, split
+from .values import NAMESPACE, Header, MemcachedValues, exptime, name_of, own_name, split
 
 __all__ = ["ClientCache", "shared_client"]
 
@@ -30,7 +30,7 @@ class _OneClient:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def open(self) -> Any:
+    def connect(self) -> Any:
         return self._client
 
     def usable(self, connection: Any) -> bool:
@@ -99,13 +99,15 @@ class ClientCache(MemcachedValues):
     def _look(self, client: Any, keys: Iterable[str]) -> tuple[dict[str, Any], str | None]:
         """What is under some keys, dead or alive, and the token of the namespace."""
         prefix = self._prefix()
-        names = {key: _name(prefix, key) for key in (*keys, SPACE)}
+        names = {key: _name(prefix, key) for key in (*keys, NAMESPACE)}
         found = self._fetch(client, list(dict.fromkeys(names.values())))
-        return {key: found.get(name) for key, name in names.items()}, _text(found.get(names[SPACE]))
+        return {key: found.get(name) for key, name in names.items()}, _text(
+            found.get(names[NAMESPACE])
+        )
 
     def _token(self, client: Any, token: str | None = None) -> str:
         """The token of the namespace; it is created if it is missing."""
-        name = _name(self._prefix(), SPACE)
+        name = _name(self._prefix(), NAMESPACE)
         for _ in range(3):
             token = token or _text(self._fetch(client, [name]).get(name))
             if token:
@@ -114,9 +116,9 @@ class ClientCache(MemcachedValues):
         raise BackendError("Memcached keeps nothing")
 
     def _living(self, key: str, raw: Any, token: str | None) -> Any:
-        if key == SPACE:
+        if key == NAMESPACE:
             return MISSING if raw is None else token
-        return self._open(raw, 0, token)
+        return self._decode(raw, 0, token)
 
     # --- plain operations -------------------------------------------------------------------------
 
@@ -148,8 +150,8 @@ class ClientCache(MemcachedValues):
         names = {key: _name(prefix, key) for key in mapping}
 
         def use(client: Any) -> set[str]:
-            seal = Seal(self._token(client), self.clock() + life)
-            raws = {names[key]: seal.around(payload) for key, payload in payloads.items()}
+            header = Header(self._token(client), self.clock() + life)
+            raws = {names[key]: header.around(payload) for key, payload in payloads.items()}
             return self._store(client, raws, exptime(life))
 
         refused = self._run(use) if mapping else set()
@@ -165,7 +167,7 @@ class ClientCache(MemcachedValues):
 
         def use(client: Any) -> bool:
             raws, token = self._look(client, [key])
-            if key == SPACE:
+            if key == NAMESPACE:
                 return self._create(client, name, str(value).encode(), 0)
             if self._living(key, raws[key], token) is not MISSING:
                 return False
@@ -173,7 +175,7 @@ class ClientCache(MemcachedValues):
                 return True
             if raws[key] is not None:
                 self._drop(client, name)  # it is dead
-            raw = Seal(self._token(client, token), self.clock() + life).around(payload)
+            raw = Header(self._token(client, token), self.clock() + life).around(payload)
             return self._create(client, name, raw, exptime(life))
 
         return bool(self._run(use))
@@ -211,14 +213,14 @@ class ClientCache(MemcachedValues):
     ) -> tuple[Any, bytes, int]:
         """A sum, how it is stored, and until when."""
         value = self._living(key, raw, token)
-        seal = split(raw)[0] if isinstance(raw, bytes) else None
+        header = split(raw)[0] if isinstance(raw, bytes) else None
         if value is MISSING:
-            value, seal = 0, None
-        if seal is None:
-            seal = Seal(self._token(client, token), self.clock() + self._life(None))
+            value, header = 0, None
+        if header is None:
+            header = Header(self._token(client, token), self.clock() + self._life(None))
         total = value + delta
-        raw = seal.around(dumps(self.serializer, total))
-        return total, raw, exptime(seal.until - self.clock())
+        raw = header.around(dumps(self.serializer, total))
+        return total, raw, exptime(header.until - self.clock())
 
     def dec(self, key: str, delta: int = 1) -> Any:
         """Subtract from the number under ``key``; the difference."""
@@ -226,7 +228,7 @@ class ClientCache(MemcachedValues):
 
     def clear(self) -> bool:
         """Invalidate all that lies under our prefix, and nothing else on the servers."""
-        self.delete(SPACE)
+        self.delete(NAMESPACE)
         return True
 
     def close(self) -> None:
@@ -249,7 +251,7 @@ def _done(method: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
 
 
 def _name(prefix: str, key: str) -> str:
-    return own_name(prefix, key) if key == SPACE else name_of(prefix, key)
+    return own_name(prefix, key) if key == NAMESPACE else name_of(prefix, key)
 
 
 def _text(raw: Any) -> str | None:

@@ -20,7 +20,7 @@ from cachelib.serializers import RedisSerializer
 from ...exceptions import BackendError, ConfigurationError
 from .._connections.pool import SyncPool
 from .clients import ClientCache
-from .values import Seal, name_of, piece_name
+from .values import Header, name_of, piece_name
 
 __all__ = ["SASLMemcachedCache", "SpreadSASLMemcachedCache"]
 
@@ -39,7 +39,7 @@ class _Opener:
     def __init__(self, client: Any) -> None:
         self._client, self._process = client, os.getpid()
 
-    def open(self) -> Any:
+    def connect(self) -> Any:
         return self._client.clone()
 
     def usable(self, connection: Any) -> bool:
@@ -90,7 +90,7 @@ class SASLMemcachedCache(ClientCache):
         super().__init__(default_timeout, ignore_delete_many_errors)
         self.key_prefix = key_prefix or ""
         self.serializer = RedisSerializer()
-        self._told = {}
+        self._warned = {}
         micros = int(operation_timeout * 1e6)
         behaviors = {
             "cas": True,
@@ -277,7 +277,7 @@ class _Pieces(NamedTuple):
         """The value, if these are its pieces; one that is over, if they are not."""
         if all(isinstance(part, bytes) and part.startswith(self.id) for part in parts):
             return b"".join([part[len(self.id) :] for part in parts])
-        return Seal("", 0.0).around(b"")
+        return Header("", 0.0).around(b"")
 
 
 _HEAD = b"\x00fcp "

@@ -22,11 +22,11 @@ from pymemcache.client.rendezvous import RendezvousHash
 
 from ..._runtime.deadline import Deadline
 from ...exceptions import ConfigurationError
-from .._connections.per_loop import Wires
+from .._connections.per_loop import PerLoop
 from .._connections.pool import AsyncPool, SyncPool
 from .protocol import Answers, Command, portions, raise_errors
 
-__all__ = ["Budget", "Ring", "servers_of", "wires"]
+__all__ = ["Budget", "Ring", "servers_of", "per_loop"]
 
 #: ``(host, port)``, or the path of a socket.
 Server = tuple[str, int] | str
@@ -94,15 +94,17 @@ class Ring:
         return self._numbers[str(self._hash.get_node(name))]
 
 
-def wires(servers: Sequence[Server], budget: Budget) -> Wires:
+def per_loop(servers: Sequence[Server], budget: Budget) -> PerLoop[Any]:
     """The wires to some servers; without aiomcache, or to a path, only blocking ones."""
     try:
         from aiomcache.pool import MemcachePool
     except ImportError:
-        return Wires(lambda: Wire(servers, budget))
+        return PerLoop(lambda: Transport(servers, budget))
     if any(isinstance(server, str) for server in servers):
-        return Wires(lambda: Wire(servers, budget))
-    return Wires(lambda: Wire(servers, budget), lambda: AsyncWire(servers, budget, MemcachePool))
+        return PerLoop(lambda: Transport(servers, budget))
+    return PerLoop(
+        lambda: Transport(servers, budget), lambda: AsyncTransport(servers, budget, MemcachePool)
+    )
 
 
 def _by_server(commands: Sequence[Command]) -> list[Part]:
@@ -137,7 +139,7 @@ class _Opener:
     def __init__(self, server: Server, budget: Budget) -> None:
         self.server, self.budget = server, budget
 
-    def open(self) -> Any:
+    def connect(self) -> Any:
         """A new connection.
 
         pymemcache itself tries only the first address of a name, which for ``localhost`` is often
@@ -182,7 +184,7 @@ class _Opener:
         connection.close()
 
 
-class Wire:
+class Transport:
     """The blocking wire; its coroutines never suspend."""
 
     def __init__(self, servers: Sequence[Server], budget: Budget) -> None:
@@ -234,7 +236,7 @@ class _AsyncOpener:
     def __init__(self, server: Server, budget: Budget, kind: Any) -> None:
         self.server, self.budget, self.kind = server, budget, kind
 
-    async def open(self) -> Any:
+    async def connect(self) -> Any:
         async with Deadline(self.budget.connect):
             return await self.kind(*self.server, minsize=1, maxsize=1).acquire()
 
@@ -246,7 +248,7 @@ class _AsyncOpener:
         connection[1].transport.abort()
 
 
-class AsyncWire:
+class AsyncTransport:
     """The wire of one event loop."""
 
     def __init__(self, servers: Sequence[Server], budget: Budget, kind: Any) -> None:

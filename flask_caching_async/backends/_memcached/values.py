@@ -25,12 +25,13 @@ from cachelib.serializers import BaseRedisSerializer, BaseSerializer
 
 from ..._entries.entry import MISSING
 from ..._entries.times import NEVER, seconds
+from .._versioned.contract import NAMESPACE
 from ..base import BaseCache
 
 __all__ = [
-    "SPACE",
+    "NAMESPACE",
     "MemcachedValues",
-    "Seal",
+    "Header",
     "exptime",
     "name_of",
     "own_name",
@@ -39,9 +40,6 @@ __all__ = [
 ]
 
 log = logging.getLogger("flask_caching_async")
-
-#: The stamp of everything under one prefix: the one that ``clear`` drops.
-SPACE = "~stamp~"
 
 #: Beyond as many seconds Memcached takes a number for a time since the epoch, which ends in 2038.
 RELATIVE, LATEST = 30 * 24 * 3600, 2**31 - 1
@@ -95,7 +93,7 @@ def exptime(life: float) -> int:
     return until if until <= LATEST else 0
 
 
-class Seal(NamedTuple):
+class Header(NamedTuple):
     """What stands in front of a value that was set by hand.
 
     :param token: the namespace's when it was set.
@@ -107,20 +105,20 @@ class Seal(NamedTuple):
 
     def around(self, payload: bytes) -> bytes:
         """A sealed value."""
-        return b"%b%b %b\n%b" % (_SEAL, self.token.encode(), repr(self.until).encode(), payload)
+        return b"%b%b %b\n%b" % (_HEADER, self.token.encode(), repr(self.until).encode(), payload)
 
 
-_SEAL = b"\x00fca "
+_HEADER = b"\x00fca "
 
 
-def split(raw: bytes) -> tuple[Seal | None, bytes]:
+def split(raw: bytes) -> tuple[Header | None, bytes]:
     """A stored value without its seal, and the seal, if it has one."""
     end = raw.find(b"\n", 0, 200)
-    if end < 0 or not raw.startswith(_SEAL):
+    if end < 0 or not raw.startswith(_HEADER):
         return None, raw
     try:
-        token, until = raw[len(_SEAL) : end].decode().split(" ")
-        return Seal(token, float(until)), raw[end + 1 :]
+        token, until = raw[len(_HEADER) : end].decode().split(" ")
+        return Header(token, float(until)), raw[end + 1 :]
     except ValueError:
         return None, raw
 
@@ -131,7 +129,7 @@ class MemcachedValues(BaseCache):
     #: Turns values into bytes and back: anything with cachelib's ``dumps`` and ``loads``.
     serializer: BaseSerializer
     shared = True
-    _told: dict[str, None]
+    _warned: dict[str, None]
 
     def _prefix(self) -> str:
         prefix: str | Callable[[], str] = self.key_prefix
@@ -142,24 +140,24 @@ class MemcachedValues(BaseCache):
         life = seconds(self.default_timeout if timeout is None else timeout)
         return life or NEVER
 
-    def _open(self, raw: Any, flags: int, token: str | None) -> Any:
+    def _decode(self, raw: Any, flags: int, token: str | None) -> Any:
         """The value in what was stored, or ``MISSING`` where it is dead or cannot be read.
 
         :param token: the namespace's, ``None`` if it has none.
         """
         if type(raw) is not bytes:  # a client has decoded it, or found nothing
             return MISSING if raw is None else raw
-        seal, payload = split(raw)
-        if not self._holds(seal, token):
+        header, payload = split(raw)
+        if not self._holds(header, token):
             return MISSING
         try:
             return self._loads(payload, flags)
         except Exception:
             return MISSING
 
-    def _holds(self, seal: Seal | None, token: str | None) -> bool:
+    def _holds(self, header: Header | None, token: str | None) -> bool:
         """Whether what is under a seal was not cleared, and is not over."""
-        return seal is None or (seal.token == token and self.clock() < seal.until)
+        return header is None or (header.token == token and self.clock() < header.until)
 
     def _loads(self, raw: bytes, flags: int) -> Any:
         """A value without its seal.
@@ -180,8 +178,8 @@ class MemcachedValues(BaseCache):
 
     def _too_large(self, key: str) -> None:
         """Say once that the value of a key is too large for the server."""
-        if key not in self._told:
+        if key not in self._warned:
             log.warning("not stored: the value of %r is too large for Memcached", key)
-        self._told[key] = None
-        while len(self._told) > 1000:
-            del self._told[next(iter(self._told))]
+        self._warned[key] = None
+        while len(self._warned) > 1000:
+            del self._warned[next(iter(self._warned))]

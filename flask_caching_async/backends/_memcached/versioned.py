@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 from ..._entries.entry import MISSING
 from ..._runtime.colour import run_now
 from ...serializers._checked import dumps
-from .._connections.both_colours import TwinCache, two_colours
-from .._versioned.contract import TOMBSTONE_LIFE, Lease, Snapshot, new_token
+from .._connections.both_colours import TwoColouredCache, over_transport
+from .._versioned.contract import KEY_VERSION_LIFE, AnyLease, Lease, VersionedValue, new_token
 from .._versioned.leases import RemoteLease
 from .protocol import STORED, TOO_LARGE, Command, Item, delete, found_in, gets, store, touch
-from .values import SPACE, MemcachedValues, Seal, exptime, name_of, own_name
+from .values import NAMESPACE, Header, MemcachedValues, exptime, name_of, own_name
 
-__all__ = ["TRIES", "MemcachedGuarded", "marking", "replacing"]
+__all__ = ["TRIES", "MemcachedVersioned", "superseding", "replacing"]
 
 #: How often something is tried that others can make fail only by being faster.
 TRIES = 500
@@ -37,7 +37,7 @@ class Spot(NamedTuple):
     """Where an entry and its mark lie, and the stamp of everything."""
 
     entry: Place
-    mark: Place
+    key_version: Place
     space: Place
 
 
@@ -45,7 +45,7 @@ class Look(NamedTuple):
     """What was found at a spot."""
 
     item: Item | None
-    mark: str | None
+    key_version: str | None
     token: str | None
 
 
@@ -57,18 +57,17 @@ class MemcachedLease(RemoteLease):
 
     def end(self) -> Command:
         """Compare and delete."""
-        return store("cas", self.place, b"", -1, self.version)
+        return store("cas", self.place, b"", -1, self.cas)
 
 
-@two_colours
-class MemcachedGuarded(MemcachedValues, TwinCache):
+class MemcachedVersioned(MemcachedValues, TwoColouredCache):
     """What the decorators need; :class:`.MemcachedCache` adds the plain operations."""
 
     _ring: Any
     _tokens: dict[str, str]
 
     @classmethod
-    def marks_entries(cls) -> bool:
+    def entries_name_key_version(cls) -> bool:
         """Entries name their mark: nothing can compare it and store in one step."""
         return True
 
@@ -79,35 +78,37 @@ class MemcachedGuarded(MemcachedValues, TwinCache):
         name = name_of(prefix, key)
         return self._ring.at(name), name
 
-    def _stamp(self, prefix: str, stamp: str) -> Place:
+    def _own_place(self, prefix: str, stamp: str) -> Place:
         """Where a stamp lies."""
         name = own_name(prefix, stamp)
         return self._ring.at(name), name
 
     def _spot(self, prefix: str, key: str) -> Spot:
         entry = self._place(prefix, key)
-        mark = entry[0], own_name(prefix, "~mark~" + key)
-        return Spot(entry, mark, self._stamp(prefix, SPACE))
+        key_version = entry[0], own_name(prefix, "~mark~" + key)
+        return Spot(entry, key_version, self._own_place(prefix, NAMESPACE))
 
     def _seen(self, spot: Spot, answers: Sequence[Any]) -> Look:
         found = found_in(answers)
-        mark, token = (_text(found.get(place[1])) for place in spot[1:])
-        return Look(found.get(spot.entry[1]), mark, token)
+        key_version, token = (_text(found.get(place[1])) for place in spot[1:])
+        return Look(found.get(spot.entry[1]), key_version, token)
 
     def _value(self, item: Item | None, token: str | None) -> Any:
-        return MISSING if item is None else self._open(item.raw, item.flags, token)
+        return MISSING if item is None else self._decode(item.raw, item.flags, token)
 
-    def _snapshot(self, look: Look, stamps: Sequence[str | None]) -> Snapshot:
+    def _snapshot(self, look: Look, tags: Sequence[str | None]) -> VersionedValue:
         value = self._value(look.item, look.token)
-        version = b"" if look.item is None else look.item.unique
-        return Snapshot(None if value is MISSING else value, look.mark, tuple(stamps), version)
+        cas = b"" if look.item is None else look.item.unique
+        return VersionedValue(
+            None if value is MISSING else value, look.key_version, tuple(tags), cas
+        )
 
     # --- the token of the namespace ---------------------------------------------------------------
 
-    async def _space(self, wire: Any, place: Place) -> str:
+    async def _space(self, transport: Any, place: Place) -> str:
         """The token of the namespace; it is created if it is missing, and lives for ever."""
         made = store("add", place, new_token().encode())
-        answers = await wire.batch([made, *gets([place])])
+        answers = await transport.batch([made, *gets([place])])
         item = answers[1].get(place[1])
         token: str = new_token() if item is None else item.text  # none: nothing can be stored now
         if len(self._tokens) > 1000:
@@ -117,35 +118,39 @@ class MemcachedGuarded(MemcachedValues, TwinCache):
 
     # --- setting ----------------------------------------------------------------------------------
 
-    async def _set(self, wire: Any, key: str, value: Any, timeout: Any = None) -> bool:
+    async def _set(self, transport: Any, key: str, value: Any, timeout: Any = None) -> bool:
         """Store a value; a computation that is under way will not overwrite it."""
-        return bool(await self._set_many(wire, {key: value}, timeout))
+        return bool(await self._set_many(transport, {key: value}, timeout))
+
+    set, aset = over_transport(_set)
 
     async def _set_many(
-        self, wire: Any, mapping: Mapping[str, Any], timeout: Any = None
+        self, transport: Any, mapping: Mapping[str, Any], timeout: Any = None
     ) -> list[str]:
         """Store several values, in one trip; the keys that were stored."""
         life, prefix = self._life(timeout), self._prefix()
         if life < 0:  # over before it began
-            await self._expel(wire, list(mapping))
+            await self._invalidate(transport, list(mapping))
         if life < 0 or not mapping:
             return list(mapping)
         payloads = {key: dumps(self.serializer, value) for key, value in mapping.items()}
-        space = self._stamp(prefix, SPACE)
+        space = self._own_place(prefix, NAMESPACE)
         until = self.clock() + life
         # The token is what it was the last time. The same trip tells whether that is still so.
         for _ in range(CLEARED):
-            token = self._tokens.get(space[1]) or await self._space(wire, space)
+            token = self._tokens.get(space[1]) or await self._space(transport, space)
             commands = gets([space])
             for key, payload in payloads.items():
-                entry, mark, _space = self._spot(prefix, key)
-                raw = Seal(token, until).around(payload)
-                commands += [marking(mark), store("set", entry, raw, exptime(life))]
-            found, *answers = await wire.batch(commands)
+                entry, key_version, _space = self._spot(prefix, key)
+                raw = Header(token, until).around(payload)
+                commands += [superseding(key_version), store("set", entry, raw, exptime(life))]
+            found, *answers = await transport.batch(commands)
             if found and found[space[1]].text == token:
                 return self._stored(dict(zip(payloads, answers[1::2], strict=True)))
             self._tokens.pop(space[1], None)
         return []
+
+    set_many, aset_many = over_transport(_set_many)
 
     def _stored(self, results: Mapping[str, bytes]) -> list[str]:
         """The keys that were stored; what was under one that is too large is gone."""
@@ -154,58 +159,79 @@ class MemcachedGuarded(MemcachedValues, TwinCache):
                 self._too_large(key)
         return [key for key, result in results.items() if result == STORED]
 
-    async def _put(self, wire: Any, mapping: Mapping[str, Any], timeout: Any = None) -> list[str]:
+    async def _set_and_supersede(
+        self, transport: Any, mapping: Mapping[str, Any], timeout: Any = None
+    ) -> list[str]:
         """Set several values; here, every set wins over computations under way."""
-        return await self._set_many(wire, mapping, timeout)
+        return await self._set_many(transport, mapping, timeout)
+
+    set_and_supersede, aset_and_supersede = over_transport(_set_and_supersede)
 
     # --- guarded operations -----------------------------------------------------------------------
 
-    async def _read(self, wire: Any, key: str, stamps: Sequence[str] = ()) -> Snapshot:
+    async def _look_up(self, transport: Any, key: str, tags: Sequence[str] = ()) -> VersionedValue:
         """Look at a key, its mark and some stamps, in one trip to each server."""
         prefix = self._prefix()
-        spot, places = self._spot(prefix, key), [self._stamp(prefix, stamp) for stamp in stamps]
-        answers = await wire.batch(gets([*spot, *places]))
+        spot, places = self._spot(prefix, key), [self._own_place(prefix, stamp) for stamp in tags]
+        answers = await transport.batch(gets([*spot, *places]))
         found = found_in(answers)
         tokens = [_text(found.get(name)) for _, name in places]
         return self._snapshot(self._seen(spot, answers), tokens)
 
-    async def _ensure(self, wire: Any, stamps: Sequence[str], timeout: float) -> list[str | None]:
+    look_up, alook_up = over_transport(_look_up)
+
+    async def _ensure_versions(
+        self, transport: Any, tags: Sequence[str], timeout: float
+    ) -> list[str | None]:
         """The tokens of ``stamps``, in one trip; all callers anywhere agree on new ones."""
         prefix = self._prefix()
-        places = [self._stamp(prefix, stamp) for stamp in stamps]
+        places = [self._own_place(prefix, stamp) for stamp in tags]
         made = [
             # What was set by hand relies on the namespace's, for however long.
-            store("add", place, new_token().encode(), 0 if stamp == SPACE else exptime(timeout))
-            for stamp, place in zip(stamps, places, strict=True)
+            store("add", place, new_token().encode(), 0 if stamp == NAMESPACE else exptime(timeout))
+            for stamp, place in zip(tags, places, strict=True)
         ]
-        answers = await wire.batch([*made, *gets(places)])
+        answers = await transport.batch([*made, *gets(places)])
         found = found_in(answers[len(made) :])
         return [_text(found.get(name)) for _, name in places]
 
-    async def _fill(
+    ensure_versions, aensure_versions = over_transport(_ensure_versions)
+
+    async def _set_if_current(
         self,
-        wire: Any,
+        transport: Any,
         key: str,
         value: Any,
         timeout: float,
-        mark: Any,
-        stamps: Mapping[str, str],
-        version: Any = None,
+        key_version: Any,
+        tag_versions: Mapping[str, str],
+        cas: bytes | None = None,
     ) -> bool:
         """Store ``value`` if nothing was stored meanwhile, and the key's mark still stands."""
-        return await self._deliver(wire, None, key, value, timeout, mark, stamps, version)
+        return await self._set_and_release(
+            transport, None, key, value, timeout, key_version, tag_versions, cas
+        )
 
-    async def _expel(self, wire: Any, keys: Sequence[str], stamps: Sequence[str] = ()) -> list[str]:
+    set_if_current, aset_if_current = over_transport(_set_if_current)
+
+    async def _invalidate(
+        self, transport: Any, keys: Sequence[str], tags: Sequence[str] = ()
+    ) -> list[str]:
         """Delete ``keys`` and drop ``stamps``, in one trip; the keys that existed."""
         prefix = self._prefix()
         commands: list[Command] = []
         for key in keys:
-            entry, mark, _ = self._spot(prefix, key)
-            commands += [marking(mark), delete(entry)]  # in this order: see :meth:`_deliver`
-        commands += [delete(self._stamp(prefix, stamp)) for stamp in stamps]
-        answers = await wire.batch(commands)
+            entry, key_version, _ = self._spot(prefix, key)
+            commands += [
+                superseding(key_version),
+                delete(entry),
+            ]  # in this order: see :meth:`_deliver`
+        commands += [delete(self._own_place(prefix, stamp)) for stamp in tags]
+        answers = await transport.batch(commands)
         gone = answers[1 : 2 * len(keys) : 2]
         return [key for key, answer in zip(keys, gone, strict=True) if answer == b"DELETED"]
+
+    invalidate, ainvalidate = over_transport(_invalidate)
 
     # --- leases -----------------------------------------------------------------------------------
 
@@ -220,94 +246,104 @@ class MemcachedGuarded(MemcachedValues, TwinCache):
         return lease
 
     def _renew(self, lease: Any) -> bool:
-        wire = self._wires.blocking()  # it is called in a thread of its own
+        transport = self._transports.blocking()  # it is called in a thread of its own
         commands = [touch(lease.place, exptime(lease.life)), *gets([lease.place])]
-        _, found = run_now(wire.batch(commands))
+        _, found = run_now(transport.batch(commands))
         return bool(_text(found.get(lease.name)) == lease.token)
 
-    async def _claim(
-        self, wire: Any, lease: MemcachedLease, key: str, stamps: Sequence[str] = ()
-    ) -> tuple[bool, Snapshot]:
+    async def _acquire_lease(
+        self, transport: Any, lease: AnyLease, key: str, tags: Sequence[str] = ()
+    ) -> tuple[bool, VersionedValue]:
         """Try once for a lease, and look at its key in the same trip."""
         prefix = self._prefix()
-        spot, places = self._spot(prefix, key), [self._stamp(prefix, stamp) for stamp in stamps]
+        spot, places = self._spot(prefix, key), [self._own_place(prefix, stamp) for stamp in tags]
         added = store("add", lease.place, lease.token.encode(), exptime(lease.life))
-        _, *answers = await wire.batch([added, *gets([lease.place, lease.told, *spot, *places])])
+        _, *answers = await transport.batch(
+            [added, *gets([lease.place, lease.told, *spot, *places])]
+        )
         found = found_in(answers)
         item = found.get(lease.name)
         lease.holder, lease.rejected = _text(item), _text(found.get(lease.told[1]))
         taken = item is not None and lease.holder == lease.token
         if item is not None and taken:
-            lease.version = item.unique
+            lease.cas = item.unique
             lease.taken()
         tokens = [_text(found.get(name)) for _, name in places]
         return taken, self._snapshot(self._seen(spot, answers), tokens)
 
-    async def _deliver(
+    acquire_lease, aacquire_lease = over_transport(_acquire_lease)
+
+    async def _set_and_release(
         self,
-        wire: Any,
-        lease: MemcachedLease | None,
+        transport: Any,
+        lease: AnyLease,
         key: str,
         value: Any,
         timeout: float,
-        mark: Any,
-        stamps: Mapping[str, str],
-        version: Any = None,
+        key_version: Any,
+        tag_versions: Mapping[str, str],
+        cas: bytes | None = None,
     ) -> bool:
         """:meth:`fill`, and give the lease back in the same trip."""
         payload, spot = dumps(self.serializer, value), self._spot(self._prefix(), key)
-        if version is None:  # the caller has not looked
-            look = self._seen(spot, await wire.batch(gets(spot)))
-            version = b"" if look.item is None else look.item.unique
-            if look.mark != mark:
+        if cas is None:  # the caller has not looked
+            look = self._seen(spot, await transport.batch(gets(spot)))
+            cas = b"" if look.item is None else look.item.unique
+            if look.key_version != key_version:
                 if lease is not None:
-                    await self._release(wire, lease)
+                    await self._release_lease(transport, lease)
                 return False
-        ending = [] if lease is None or lease.version is None else [lease.end()]
-        filling = _filling(spot, payload, timeout, mark, version)
-        result, *rest = await wire.batch([*filling, *ending])
+        ending = [] if lease is None or lease.cas is None else [lease.end()]
+        filling = _filling(spot, payload, timeout, key_version, cas)
+        result, *rest = await transport.batch([*filling, *ending])
         if lease is not None:
             lease.given_back()
-        if version and result == b"NOT_FOUND":  # what it was to replace has ended meanwhile
+        if cas and result == b"NOT_FOUND":  # what it was to replace has ended meanwhile
             ending = []
-            result, *rest = await wire.batch(_filling(spot, payload, timeout, mark, b""))
+            result, *rest = await transport.batch(
+                _filling(spot, payload, timeout, key_version, b"")
+            )
         if result == TOO_LARGE:
             self._too_large(key)
             if lease is not None:
-                await wire.batch([_noting(lease)])
+                await transport.batch([_noting(lease)])
         if result != STORED:
             return False
         # Whoever deletes sets the mark first. If it has deleted already, the mark is a new one
         # here; if it has not, it will delete what was stored.
-        if _text(rest[-1 - len(ending)].get(spot.mark[1])) == mark:
+        if _text(rest[-1 - len(ending)].get(spot.key_version[1])) == key_version:
             return True
-        await self._withdraw(wire, spot, payload)
+        await self._withdraw(transport, spot, payload)
         return False
 
-    async def _withdraw(self, wire: Any, spot: Spot, payload: bytes) -> None:
+    set_and_release, aset_and_release = over_transport(_set_and_release)
+
+    async def _withdraw(self, transport: Any, spot: Spot, payload: bytes) -> None:
         """Delete what was just stored, unless somebody has stored something else."""
-        ((found),) = await wire.batch(gets([spot.entry]))
+        ((found),) = await transport.batch(gets([spot.entry]))
         item = found.get(spot.entry[1])
         if item is not None and item.raw == payload:
-            await wire.batch([store("cas", spot.entry, b"", -1, item.unique)])
+            await transport.batch([store("cas", spot.entry, b"", -1, item.unique)])
 
-    async def _release(self, wire: Any, lease: MemcachedLease, shared: bool = True) -> None:
+    async def _release_lease(self, transport: Any, lease: AnyLease, shared: bool = True) -> None:
         """Give a lease back."""
         lease.given_back()
         commands = [] if shared else [_noting(lease)]
-        if lease.version is not None:
+        if lease.cas is not None:
             commands.append(lease.end())
         if commands:
-            await wire.batch(commands)
+            await transport.batch(commands)
+
+    release_lease, arelease_lease = over_transport(_release_lease)
 
 
 def _text(item: Item | None) -> str | None:
     return None if item is None else item.text
 
 
-def marking(place: Place) -> Command:
+def superseding(place: Place) -> Command:
     """Give a key a new mark."""
-    return store("set", place, new_token().encode(), exptime(TOMBSTONE_LIFE))
+    return store("set", place, new_token().encode(), exptime(KEY_VERSION_LIFE))
 
 
 def _noting(lease: MemcachedLease) -> Command:
@@ -322,11 +358,11 @@ def replacing(item: Item | None, place: Place, raw: bytes, life: float) -> Comma
 
 
 def _filling(
-    spot: Spot, payload: bytes, life: float, mark: str | None, version: bytes
+    spot: Spot, payload: bytes, life: float, key_version: str | None, cas: bytes
 ) -> list[Command]:
     """Store an entry, and look at its mark afterwards."""
-    verb = "cas" if version else "add"
-    commands = [store(verb, spot.entry, payload, exptime(life), version)]
-    if mark is not None:  # it must outlive the entry that names it
-        commands.append(touch(spot.mark, exptime(life and max(life, TOMBSTONE_LIFE))))
-    return [*commands, *gets([spot.mark])]
+    verb = "cas" if cas else "add"
+    commands = [store(verb, spot.entry, payload, exptime(life), cas)]
+    if key_version is not None:  # it must outlive the entry that names it
+        commands.append(touch(spot.key_version, exptime(life and max(life, KEY_VERSION_LIFE))))
+    return [*commands, *gets([spot.key_version])]

@@ -1,28 +1,33 @@
-"""Entries in memory: objects instead of bytes, stamps as objects instead of tokens.
+"""Entries in memory: objects instead of bytes, versions as objects instead of tokens.
 
-An entry holds the stamps it was stored with, and an invalidation marks a stamp dead: O(1), and
-nothing has to be looked up on a hit but one number. ``era`` counts the invalidations; an entry that
-was checked in the current era needs no further look at its stamps.
+An entry holds the tag versions that it was stored with, and an invalidation marks a version dead:
+O(1), and a hit has nothing to look up but one number. ``generation`` counts the invalidations; an
+entry that was checked in the current generation needs no further look at its versions.
 
-Reads take no lock. A reader that races with an invalidation either sees the new era, or began
-before the invalidation returned.
+Reads take no lock. A reader that races with an invalidation either sees the new generation, or
+began before the invalidation returned.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 from weakref import WeakValueDictionary
 
-from ..._entries.times import Timetable
+from ..._entries.entry import Thaw
+from ..._entries.times import Times
+from ...typing import Value
 from .eviction import Evictor, Node
 
-__all__ = ["Guard", "Kept", "Memory", "Stamp"]
+__all__ = ["ExpectedVersions", "MemoryEntry", "Memory", "Version"]
 
 
-class Stamp:
-    """A token that entries and computations hold; dead once it has been invalidated."""
+#: A key, what is kept for its value, and what makes a copy of that.
+Item = tuple[str, Value, Thaw | None]
+
+
+class Version:
+    """What entries and computations hold of a tag or a key; dead once it has been invalidated."""
 
     __slots__ = ("dead", "__weakref__")
 
@@ -30,212 +35,221 @@ class Stamp:
         self.dead = False
 
 
-class Kept(Node):
+class MemoryEntry(Node):
     """An entry in memory; has the attributes of :class:`.Entry`."""
 
-    __slots__ = ("value", "thaw", "created", "fresh_until", "stamps", "era")
+    __slots__ = ("kept", "thaw", "created", "fresh_until", "versions", "generation")
 
     def __init__(
         self,
         key: str,
-        value: Any,
-        thaw: Callable[[Any], Any] | None,
-        times: Timetable,
-        stamps: tuple[Stamp, ...],
-        era: int,
+        kept: Value,
+        thaw: Thaw | None,
+        times: Times,
+        versions: tuple[Version, ...],
+        generation: int,
     ) -> None:
         super().__init__(key, times.usable_until)
-        self.value = value
+        self.kept = kept
         self.thaw = thaw
         self.created = times.created
         self.fresh_until = times.fresh_until
-        self.stamps = stamps
-        self.era = era
+        self.versions = versions
+        self.generation = generation
 
-    def open(self) -> Any:
-        """The value, never one that somebody else can mutate."""
-        return self.value if self.thaw is None else self.thaw(self.value)
+    def value(self) -> Value:
+        """The value, never one that another caller can mutate."""
+        return self.kept if self.thaw is None else self.thaw(self.kept)
 
 
-class Guard:
-    """What must still stand when a computation ends: its key's mark, and the entry's stamps."""
+class ExpectedVersions:
+    """What must still stand when a computation ends: the versions of its key and of its tags."""
 
-    __slots__ = ("mark", "stamps")
+    __slots__ = ("of_key", "of_tags")
 
-    def __init__(self, mark: tuple[Stamp, ...], stamps: tuple[Stamp, ...]) -> None:
-        self.mark = mark
-        self.stamps = stamps
+    def __init__(self, of_key: tuple[Version, ...], of_tags: tuple[Version, ...]) -> None:
+        self.of_key = of_key
+        self.of_tags = of_tags
 
-    def stands(self) -> bool:
+    def stand(self) -> bool:
         """Whether nothing has been invalidated since."""
-        return not any(stamp.dead for stamp in self.mark + self.stamps)
+        return not any(version.dead for version in self.of_key + self.of_tags)
 
 
 class Memory:
-    """A bounded map from keys to :class:`Kept` entries.
+    """A bounded map from keys to entries.
 
     :param threshold: the most entries it holds; 0 for no bound.
     """
 
     def __init__(self, threshold: int) -> None:
-        self.era = 0
-        self._kept: dict[str, Kept] = {}
-        self._stamps: WeakValueDictionary[str, Stamp] = WeakValueDictionary()
-        self._space = Stamp()
+        self.generation = 0
+        self._entries: dict[str, MemoryEntry] = {}
+        self._versions: WeakValueDictionary[str, Version] = WeakValueDictionary()
+        self._namespace = Version()
         self._threshold = threshold
         self._evictor = Evictor(threshold)
         # Reentrant: the garbage collector may run a user's __del__ here, which may use the cache.
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._entries)
 
-    def peek(self, key: str) -> Kept | None:
+    def peek(self, key: str) -> MemoryEntry | None:
         """The entry of ``key`` unless it was invalidated; its time is not looked at."""
-        kept = self._kept.get(key)
-        if kept is None:
+        entry = self._entries.get(key)
+        if entry is None:
             return None
-        if kept.era != self.era and not self._still_stands(kept):
+        if entry.generation != self.generation and not self._still_stands(entry):
             return None
-        kept.visited = True
-        return kept
+        entry.visited = True
+        return entry
 
-    def _still_stands(self, kept: Kept) -> bool:
-        era = self.era  # read first: what is invalidated from here on is seen next time
-        for stamp in kept.stamps:
-            if stamp.dead:
+    def _still_stands(self, entry: MemoryEntry) -> bool:
+        generation = self.generation  # first: what is invalidated from here on is seen next time
+        for version in entry.versions:
+            if version.dead:
                 with self._lock:
-                    self._drop(kept)
+                    self._drop(entry)
                 return False
-        kept.era = era
+        entry.generation = generation
         return True
 
-    def guard(self, key: str, stamps: Iterable[str]) -> Guard:
-        """The mark of ``key`` and the stamps of that name; created where they are missing."""
+    def expect(self, key: str, tags: Iterable[str]) -> ExpectedVersions:
+        """The versions of ``key`` and of ``tags``; created where they are missing."""
         with self._lock:
-            mark = (self._space, self._stamp("k:" + key))
-            return Guard(mark, tuple([self._stamp(name) for name in stamps]))
+            of_key = (self._namespace, self._version("k:" + key))
+            return ExpectedVersions(of_key, tuple([self._version(name) for name in tags]))
 
-    def _stamp(self, name: str) -> Stamp:
-        stamp = self._stamps.get(name)
-        if stamp is None:
-            stamp = self._stamps[name] = Stamp()
-        return stamp
+    def _version(self, name: str) -> Version:
+        version = self._versions.get(name)
+        if version is None:
+            version = self._versions[name] = Version()
+        return version
 
-    def fill(
+    def set_if_current(
         self,
         key: str,
-        value: Any,
-        thaw: Callable[[Any], Any] | None,
-        times: Timetable,
-        guard: Guard,
+        kept: Value,
+        thaw: Thaw | None,
+        times: Times,
+        expected: ExpectedVersions,
     ) -> bool:
-        """Store a computed value if its guard stands; whether it was stored."""
+        """Store a computed value if ``expected`` stands; whether it was stored."""
         with self._lock:
-            if not guard.stands():
+            if not expected.stand():
                 return False
-            self._store(Kept(key, value, thaw, times, guard.stamps, self.era), times.created)
+            self._store(
+                MemoryEntry(key, kept, thaw, times, expected.of_tags, self.generation),
+                times.created,
+            )
             return True
 
-    def put(
+    def set_and_supersede(
         self,
-        items: Sequence[tuple[str, Any, Callable[[Any], Any] | None]],
-        times: Timetable,
-        stamps: Iterable[str] = (),
+        items: Sequence[Item],
+        times: Times,
+        tags: Iterable[str] = (),
     ) -> None:
         """Store values as a user sets them: computations that are under way lose."""
         with self._lock:
-            tied = tuple([self._stamp(name) for name in stamps]) if stamps else ()
-            for key, value, thaw in items:
-                self._kill("k:" + key)
-                self._store(Kept(key, value, thaw, times, tied, self.era), times.created)
+            versions = tuple([self._version(name) for name in tags]) if tags else ()
+            for key, kept, thaw in items:
+                self._supersede("k:" + key)
+                self._store(
+                    MemoryEntry(key, kept, thaw, times, versions, self.generation), times.created
+                )
 
     def add(
         self,
         key: str,
-        value: Any,
-        thaw: Callable[[Any], Any] | None,
-        times: Timetable,
-        stamps: Iterable[str] = (),
+        kept: Value,
+        thaw: Thaw | None,
+        times: Times,
+        tags: Iterable[str] = (),
     ) -> bool:
         """Store unless a living entry has the key."""
         with self._lock:
             if self._alive(key, times.created) is not None:
                 return False
-            tied = tuple([self._stamp(name) for name in stamps])
-            self._store(Kept(key, value, thaw, times, tied, self.era), times.created)
+            versions = tuple([self._version(name) for name in tags])
+            self._store(
+                MemoryEntry(key, kept, thaw, times, versions, self.generation), times.created
+            )
             return True
 
-    def update(self, key: str, change: Callable[[Any], Any], times: Timetable) -> Any:
+    def update(self, key: str, change: Callable[[Value], Value], times: Times) -> Value:
         """Replace a number by ``change(number)``; a living entry keeps its time."""
         with self._lock:
             old = self._alive(key, times.created)
-            value = change(None if old is None else old.open())
+            value = change(None if old is None else old.value())
             if old is not None:
-                times = Timetable(times.created, old.fresh_until, old.usable_until)
-            self._kill("k:" + key)
-            stamps = () if old is None else old.stamps
-            self._store(Kept(key, value, None, times, stamps, self.era), times.created)
+                times = Times(times.created, old.fresh_until, old.usable_until)
+            self._supersede("k:" + key)
+            versions = () if old is None else old.versions
+            self._store(
+                MemoryEntry(key, value, None, times, versions, self.generation), times.created
+            )
             return value
 
-    def expel(self, keys: Iterable[str], stamps: Iterable[str], now: float) -> list[str]:
-        """Delete keys and invalidate stamps; the keys that were alive."""
+    def invalidate(self, keys: Iterable[str], tags: Iterable[str], now: float) -> list[str]:
+        """Delete keys and invalidate tags; the keys that were alive."""
         with self._lock:
-            for name in stamps:
-                self._kill(name)
+            for name in tags:
+                self._supersede(name)
             found = []
             for key in keys:
-                self._kill("k:" + key)
-                kept = self._kept.get(key)
-                if kept is not None:
+                self._supersede("k:" + key)
+                entry = self._entries.get(key)
+                if entry is not None:
                     if self._alive(key, now) is not None:
                         found.append(key)
-                    self._drop(kept)
+                    self._drop(entry)
             return found
 
     def clear(self) -> None:
         """Forget everything, and let no computation that is under way store."""
         with self._lock:
-            self._space.dead = True
-            self._space = Stamp()
-            self._kept.clear()
+            self._namespace.dead = True
+            self._namespace = Version()
+            self._entries.clear()
             self._evictor.clear()
 
-    def _alive(self, key: str, now: float) -> Kept | None:
-        kept = self._kept.get(key)
-        if kept is None or now >= kept.usable_until:
+    def _alive(self, key: str, now: float) -> MemoryEntry | None:
+        entry = self._entries.get(key)
+        if entry is None or now >= entry.usable_until:
             return None
-        return None if any(stamp.dead for stamp in kept.stamps) else kept
+        return None if any(version.dead for version in entry.versions) else entry
 
-    def _kill(self, name: str) -> None:
-        stamp = self._stamps.pop(name, None)
-        if stamp is not None:
-            stamp.dead = True
-            self.era += 1
+    def _supersede(self, name: str) -> None:
+        version = self._versions.pop(name, None)
+        if version is not None:
+            version.dead = True
+            self.generation += 1
 
-    def _drop(self, kept: Kept) -> None:
-        if self._kept.get(kept.key) is kept:
-            del self._kept[kept.key]
-            self._evictor.remove(kept)
+    def _drop(self, entry: MemoryEntry) -> None:
+        if self._entries.get(entry.key) is entry:
+            del self._entries[entry.key]
+            self._evictor.remove(entry)
 
-    def _store(self, kept: Kept, now: float) -> None:
-        old = self._kept.get(kept.key)
-        if kept.usable_until <= now:
+    def _store(self, entry: MemoryEntry, now: float) -> None:
+        old = self._entries.get(entry.key)
+        if entry.usable_until <= now:
             if old is not None:
                 self._drop(old)
             return
-        self._kept[kept.key] = kept
+        self._entries[entry.key] = entry
         if old is not None:
-            self._evictor.replace(old, kept)
+            self._evictor.replace(old, entry)
             return
-        self._evictor.add(kept)
+        self._evictor.add(entry)
         while self._threshold and len(self._evictor) > self._threshold:
             victim = self._evictor.evict(now)
-            del self._kept[victim.key]
+            del self._entries[victim.key]
 
     def forget_parent(self) -> None:
-        """A child inherits the entries, and a lock that nobody may ever release."""
+        """A child inherits the entries, and a lock that may never be released."""
         self._lock = threading.RLock()
         self._evictor = Evictor(self._threshold)
-        for kept in self._kept.values():
-            self._evictor.add(kept)
+        for entry in self._entries.values():
+            self._evictor.add(entry)

@@ -169,7 +169,7 @@ class _Ghosts:
         self._young, self._old = set(), set()
 
 
-class _Timetable:
+class _ExpiryBuckets:
     """The nodes that expire, by the whole second at which they have."""
 
     __slots__ = ("_buckets", "_seconds", "earliest")
@@ -235,14 +235,14 @@ class Evictor:
     :param capacity: how many nodes the engine means to keep; 0 for as many as come.
     """
 
-    __slots__ = ("_ghosts", "_main", "_small", "_target", "_timetable")
+    __slots__ = ("_ghosts", "_main", "_small", "_target", "_expiries")
 
     def __init__(self, capacity: int) -> None:
         self._target = max(1, capacity // _SMALL_SHARE)
         self._small = _Queue()
         self._main = _Queue()
         self._ghosts = _Ghosts(max(0, capacity - self._target))
-        self._timetable = _Timetable()
+        self._expiries = _ExpiryBuckets()
 
     def __len__(self) -> int:
         return self._small.size + self._main.size
@@ -261,14 +261,14 @@ class Evictor:
         """Let go of a node that left for a reason of its own."""
         self._queue_of(node).remove(node)
         if node._due != NEVER:
-            self._timetable.remove(node)
+            self._expiries.remove(node)
 
     def replace(self, old: Node, new: Node) -> None:
         """Put a new node of the same key in the place of the old one, with what it had earned."""
         queue = self._queue_of(old)
         self._schedule(new)
         if old._due != NEVER:
-            self._timetable.remove(old)
+            self._expiries.remove(old)
         new.visited = old.visited
         new._rank = old._rank
         queue.replace(old, new)
@@ -278,7 +278,7 @@ class Evictor:
 
         :param now: seconds since the epoch.
         """
-        if self._timetable.earliest <= now and (due := self._timetable.pop(now)) is not None:
+        if self._expiries.earliest <= now and (due := self._expiries.pop(now)) is not None:
             due._queue.remove(due)
             return due
         node = self._victim()
@@ -286,7 +286,7 @@ class Evictor:
             self._ghosts.add(node.key)
         node._queue.remove(node)
         if node._due != NEVER:
-            self._timetable.remove(node)
+            self._expiries.remove(node)
         return node
 
     def expired(self, now: float, most: int) -> list[Node]:
@@ -296,7 +296,7 @@ class Evictor:
         :param most: how many at most, so that a clean-up does not hold the lock for long.
         """
         gone: list[Node] = []
-        while len(gone) < most and (node := self._timetable.pop(now)) is not None:
+        while len(gone) < most and (node := self._expiries.pop(now)) is not None:
             node._queue.remove(node)
             gone.append(node)
         return gone
@@ -310,13 +310,13 @@ class Evictor:
         self._small.clear()
         self._main.clear()
         self._ghosts.clear()
-        self._timetable.clear()
+        self._expiries.clear()
 
     def _schedule(self, node: Node) -> None:
         if node.usable_until == NEVER:
             node._due = NEVER
         else:
-            self._timetable.add(node)
+            self._expiries.add(node)
 
     def _queue_of(self, node: Node) -> _Queue:
         queue = node._queue

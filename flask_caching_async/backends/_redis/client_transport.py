@@ -14,7 +14,7 @@ from typing import Any
 
 from ..._runtime.deadline import Deadline
 
-__all__ = ["AsyncClientWire", "ClientWire", "Made"]
+__all__ = ["AsyncClientTransport", "ClientTransport", "Made"]
 
 Command = Sequence[Any]
 
@@ -55,7 +55,7 @@ class Made:
             attempt.set_exception(error)
 
 
-class ClientWire:
+class ClientTransport:
     """The blocking wire over a client of redis-py's kind.
 
     :param make: gives the client; called when it is first needed, since that may connect.
@@ -166,7 +166,7 @@ class ClientWire:
                     node.redis_connection.connection_pool.disconnect()
 
 
-class AsyncClientWire(ClientWire):
+class AsyncClientTransport(ClientTransport):
     """The wire of one event loop, over a cluster's client that was made for it.
 
     :param patience: seconds for one operation, the wait until it may be made included.

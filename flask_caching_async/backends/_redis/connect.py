@@ -19,11 +19,11 @@ from redis.connection import parse_url
 from redis.retry import Retry
 
 from ...exceptions import ConfigurationError
-from .._connections.per_loop import Wires
-from .client_transport import AsyncClientWire, ClientWire, Made
-from .transport import LIMIT, AsyncWire, Target, Wire, taken_by, target_of
+from .._connections.per_loop import PerLoop
+from .client_transport import AsyncClientTransport, ClientTransport, Made
+from .transport import LIMIT, AsyncTransport, Endpoint, Transport, endpoint_of, taken_by
 
-__all__ = ["client", "cluster", "from_url", "sentinel", "wires"]
+__all__ = ["client", "cluster", "from_url", "sentinel", "per_loop"]
 
 #: What our constructors take themselves; everything else is for the client.
 OURS = (
@@ -94,7 +94,7 @@ def _check(names: Iterable[str], *takes: Iterable[str]) -> None:
         raise ConfigurationError(f"redis-py knows no option {', '.join(map(repr, unknown))}")
 
 
-def wires(ready: Any, connect: float, operation: float, limit: int | None) -> Wires:
+def per_loop(ready: Any, connect: float, operation: float, limit: int | None) -> PerLoop[Any]:
     """The wires for a client of either colour.
 
     :raises ConfigurationError: if it cannot be used.
@@ -102,12 +102,12 @@ def wires(ready: Any, connect: float, operation: float, limit: int | None) -> Wi
     if _decodes(ready):
         raise ConfigurationError("decode_responses is not supported by RedisCache")
     pool = getattr(ready, "connection_pool", None)
-    target = None if pool is None else target_of(ready, connect, operation, limit)
-    if target is not None:
-        native = (lambda: AsyncWire(target)) if target.in_both_colours else None
-        made = Wires(lambda: Wire(target), native)
-        twin = ready if isinstance(ready, redis.Redis) else _sync_twin(target)
-        made.client = lambda: twin
+    endpoint = None if pool is None else endpoint_of(ready, connect, operation, limit)
+    if endpoint is not None:
+        native = (lambda: AsyncTransport(endpoint)) if endpoint.in_both_colours else None
+        made = PerLoop(lambda: Transport(endpoint), native)
+        client_of_settings = ready if isinstance(ready, redis.Redis) else _sync_client(endpoint)
+        made.client = lambda: client_of_settings
         return made
     execute = getattr(ready, "execute_command", None)
     if isinstance(ready, redis.asyncio.Redis) or inspect.iscoroutinefunction(execute):
@@ -121,7 +121,7 @@ def wires(ready: Any, connect: float, operation: float, limit: int | None) -> Wi
         )
     clustered = hasattr(ready, "mget_nonatomic")
     limit = min(limit or LIMIT, _limit_of(ready))
-    made = Wires(lambda: ClientWire(lambda: ready, limit, operation, clustered, owned=False))
+    made = PerLoop(lambda: ClientTransport(lambda: ready, limit, operation, clustered, owned=False))
     made.client, made.clustered = lambda: ready, clustered
     return made
 
@@ -142,9 +142,9 @@ def _limit_of(ready: Any) -> int:
     return limit if isinstance(limit, int) and limit > 0 else LIMIT
 
 
-def _sync_twin(target: Target) -> redis.Redis:
+def _sync_client(endpoint: Endpoint) -> redis.Redis:
     """A sync client with the settings of an async one."""
-    pool = redis.ConnectionPool(target.kind, **target.settings)
+    pool = redis.ConnectionPool(endpoint.kind, **endpoint.settings)
     return redis.Redis(connection_pool=pool)
 
 
@@ -157,7 +157,7 @@ def sentinel(
     sentinel_settings: Mapping[str, Any],
     budget: tuple[float, float],
     limit: int | None,
-) -> Wires:
+) -> PerLoop[Any]:
     """The wires to the master that sentinels know; reads go there, too.
 
     :param where: ``(host, port)`` of each sentinel, and the name of the master.
@@ -175,21 +175,21 @@ def sentinel(
         addresses, sentinel_kwargs={**asking, "retry": Retry(NoBackoff(), 0)}, **settings
     )
     plain = redis.Redis(**settings)  # only to hear what it makes of the settings
-    target = target_of(plain, connect, operation, limit)
-    assert target is not None
+    endpoint = endpoint_of(plain, connect, operation, limit)
+    assert endpoint is not None
     for name in ("host", "port"):
-        target.settings.pop(name, None)
-    target.master = lambda: sync.discover_master(master)
+        endpoint.settings.pop(name, None)
+    endpoint.master = lambda: sync.discover_master(master)
 
-    def on_loop() -> AsyncWire:
+    def on_loop() -> AsyncTransport:
         asking_here = {**asking, "retry": AsyncRetry(NoBackoff(), 0)}
         here = redis.asyncio.sentinel.Sentinel(addresses, sentinel_kwargs=asking_here, **settings)
-        own = Target(target.kind, target.settings, connect, operation, target.limit)
+        own = Endpoint(endpoint.kind, endpoint.settings, connect, operation, endpoint.limit)
         own.amaster = lambda: here.discover_master(master)
         own.aclosing = here.aclose if hasattr(here, "aclose") else _close_all(here)
-        return AsyncWire(own)
+        return AsyncTransport(own)
 
-    made = Wires(lambda: Wire(target), on_loop if target.in_both_colours else None)
+    made = PerLoop(lambda: Transport(endpoint), on_loop if endpoint.in_both_colours else None)
     by_hand = sync.master_for(master)
     made.client = lambda: by_hand
     return made
@@ -211,7 +211,7 @@ def cluster(
     settings: dict[str, Any],
     budget: tuple[float, float],
     limit: int | None,
-) -> Wires:
+) -> PerLoop[Any]:
     """The wires to a cluster.
 
     :param where: some of its nodes, or a URL.
@@ -243,10 +243,10 @@ def cluster(
     def later() -> Any:
         return make(redis.asyncio.RedisCluster, redis.asyncio.cluster.ClusterNode, AsyncRetry)
 
-    def blocking() -> ClientWire:
+    def blocking() -> ClientTransport:
         one = Made(now, connect)
-        return ClientWire(one.get, limit, operation, cluster=True, forget=one.forget)
+        return ClientTransport(one.get, limit, operation, cluster=True, forget=one.forget)
 
-    made = Wires(blocking, lambda: AsyncClientWire(later, limit, connect + operation))
+    made = PerLoop(blocking, lambda: AsyncClientTransport(later, limit, connect + operation))
     made.client, made.clustered = lambda: made.blocking().client, True
     return made

@@ -25,7 +25,7 @@ from redis.retry import Retry
 from ..._runtime.deadline import Deadline
 from .._connections.pool import AsyncPool, SyncPool
 
-__all__ = ["LIMIT", "AsyncWire", "Target", "Wire", "taken_by", "target_of"]
+__all__ = ["LIMIT", "AsyncTransport", "Endpoint", "Transport", "taken_by", "endpoint_of"]
 
 Command = Sequence[Any]
 
@@ -51,7 +51,7 @@ CLASSES: dict[Any, Any] = {
 BACK = {theirs: ours for ours, theirs in CLASSES.items()}
 
 
-class Target:
+class Endpoint:
     """Where connections go, and the time that they may take.
 
     :param kind: the sync connection class.
@@ -98,9 +98,9 @@ def taken_by(kind: Any) -> set[str]:
     return {name for init in inits[:-1] for name in inspect.signature(init).parameters}
 
 
-def target_of(
+def endpoint_of(
     client: Any, connect: float, operation: float, limit: int | None = None
-) -> Target | None:
+) -> Endpoint | None:
     """The target of a client of either colour; ``None`` if its connections are no ordinary ones."""
     pool = client.connection_pool
     kind = BACK.get(pool.connection_class, pool.connection_class)
@@ -111,7 +111,7 @@ def target_of(
     settings = {n: v for n, v in pool.connection_kwargs.items() if n in KNOWN and v is not None}
     if pool.max_connections != redis.ConnectionPool().max_connections:
         limit = limit or pool.max_connections
-    return Target(kind, settings, connect, operation, limit or LIMIT)
+    return Endpoint(kind, settings, connect, operation, limit or LIMIT)
 
 
 class _Opener:
@@ -119,17 +119,17 @@ class _Opener:
 
     harmless: tuple[type[BaseException], ...] = (ResponseError,)
 
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        self.arguments = target.arguments(target.kind)
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.arguments = endpoint.arguments(endpoint.kind)
 
-    def open(self) -> Any:
-        target, arguments = self.target, self.arguments
-        if target.master is not None:
-            host, port = target.master()
+    def connect(self) -> Any:
+        endpoint, arguments = self.endpoint, self.arguments
+        if endpoint.master is not None:
+            host, port = endpoint.master()
             arguments = {**arguments, "host": host, "port": port}
-        connection = target.kind(
-            **arguments, socket_timeout=target.operation, retry=Retry(NoBackoff(), 0)
+        connection = endpoint.kind(
+            **arguments, socket_timeout=endpoint.operation, retry=Retry(NoBackoff(), 0)
         )
         try:
             connection.connect()
@@ -151,16 +151,16 @@ class _Opener:
 class _AsyncOpener(_Opener):
     """Opens connections of the running loop."""
 
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        self.kind = CLASSES[target.kind]
-        self.arguments = target.arguments(self.kind)
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.kind = CLASSES[endpoint.kind]
+        self.arguments = endpoint.arguments(self.kind)
 
-    async def open(self) -> Any:
-        target, arguments = self.target, self.arguments
-        async with Deadline(target.connect):
-            if target.amaster is not None:
-                host, port = await target.amaster()
+    async def connect(self) -> Any:
+        endpoint, arguments = self.endpoint, self.arguments
+        async with Deadline(endpoint.connect):
+            if endpoint.amaster is not None:
+                host, port = await endpoint.amaster()
                 arguments = {**arguments, "host": host, "port": port}
             # No timeout of its own for reading: the wire has one for the whole command.
             connection = self.kind(
@@ -207,11 +207,11 @@ class _Verbs:
                 return
 
 
-class Wire(_Verbs):
+class Transport(_Verbs):
     """The blocking wire over pooled connections; its coroutines never suspend."""
 
-    def __init__(self, target: Target) -> None:
-        self.pool = SyncPool(_Opener(target), target.limit, target.operation)
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.pool = SyncPool(_Opener(endpoint), endpoint.limit, endpoint.operation)
 
     async def run(self, *command: Any) -> Any:
         """One command."""
@@ -244,12 +244,12 @@ class Wire(_Verbs):
         self.pool.close()
 
 
-class AsyncWire(_Verbs):
+class AsyncTransport(_Verbs):
     """The wire of one event loop, over pooled connections."""
 
-    def __init__(self, target: Target) -> None:
-        self.pool = AsyncPool(_AsyncOpener(target), target.limit, target.operation)
-        self._patience, self._aclosing = target.operation, target.aclosing
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.pool = AsyncPool(_AsyncOpener(endpoint), endpoint.limit, endpoint.operation)
+        self._patience, self._aclosing = endpoint.operation, endpoint.aclosing
 
     async def run(self, *command: Any) -> Any:
         """One command."""

@@ -19,18 +19,17 @@ from ..._entries.times import seconds
 from ..._runtime.colour import run_now
 from ...exceptions import SerializationError
 from ...serializers._checked import dumps
-from .._connections.both_colours import TwinCache, two_colours
-from .._versioned.contract import TOMBSTONE_LIFE, Lease, Snapshot, new_token
+from .._connections.both_colours import TwoColouredCache, over_transport
+from .._versioned.contract import KEY_VERSION_LIFE, AnyLease, Lease, VersionedValue, new_token
 from .._versioned.leases import RemoteLease
 from . import scripts as lua
 
-__all__ = ["RedisGuarded", "is_tagged"]
+__all__ = ["RedisVersioned", "is_tagged"]
 
-TOMBSTONE = TOMBSTONE_LIFE * 1000
+TOMBSTONE = KEY_VERSION_LIFE * 1000
 
 
-@two_colours
-class RedisGuarded(TwinCache):
+class RedisVersioned(TwoColouredCache):
     """What the Redis backends have in common; :class:`.RedisCache` adds the plain operations."""
 
     #: Turns values into bytes and back: anything with cachelib's ``dumps`` and ``loads``.
@@ -45,7 +44,7 @@ class RedisGuarded(TwinCache):
     def _full(self, prefix: str, key: str) -> str:
         """Where an entry lies."""
         full = prefix + key
-        if self._wires.clustered and (not full or ("}" in full and not is_tagged(full))):
+        if self._transports.clustered and (not full or ("}" in full and not is_tagged(full))):
             # No mark or lease could be named so that they lie on the same node.
             return f"{prefix}{{{hashlib.sha256(key.encode()).hexdigest()}}}"
         return full
@@ -84,20 +83,24 @@ class RedisGuarded(TwinCache):
 
     # --- setting ----------------------------------------------------------------------------------
 
-    async def _set(self, wire: Any, key: str, value: Any, timeout: Any = None) -> bool:
+    async def _set(self, transport: Any, key: str, value: Any, timeout: Any = None) -> bool:
         """Store a value; a computation that is under way will not overwrite it."""
-        await wire.run(*self._putting(self._prefix(), lua.PUT, key, value, timeout))
+        await transport.run(*self._putting(self._prefix(), lua.PUT, key, value, timeout))
         return True
 
+    set, aset = over_transport(_set)
+
     async def _set_many(
-        self, wire: Any, mapping: Mapping[str, Any], timeout: Any = None
+        self, transport: Any, mapping: Mapping[str, Any], timeout: Any = None
     ) -> list[str]:
         """Store several values, in one trip; their keys."""
         prefix = self._prefix()
         puts = [self._putting(prefix, lua.PUT, k, v, timeout) for k, v in mapping.items()]
         if puts:
-            await wire.batch(puts)
+            await transport.batch(puts)
         return list(mapping)
+
+    set_many, aset_many = over_transport(_set_many)
 
     def _putting(
         self, prefix: str, script: str, key: str, value: Any, timeout: Any
@@ -108,54 +111,72 @@ class RedisGuarded(TwinCache):
 
     # --- guarded operations -----------------------------------------------------------------------
 
-    async def _read(self, wire: Any, key: str, stamps: Sequence[str] = ()) -> Snapshot:
+    async def _look_up(self, transport: Any, key: str, tags: Sequence[str] = ()) -> VersionedValue:
         """Look at a key, its mark and some stamps, in one trip."""
         prefix = self._prefix()
         names = [self._full(prefix, key), self._beside(prefix, "~mark~", key)]
-        raw, mark, *tokens = await wire.mget(names + [prefix + stamp for stamp in stamps])
-        return Snapshot(self._loads(raw), mark, tuple(map(_text, tokens)))
+        raw, key_version, *tokens = await transport.mget(names + [prefix + tag for tag in tags])
+        return VersionedValue(self._loads(raw), key_version, tuple(map(_text, tokens)))
 
-    async def _ensure(self, wire: Any, stamps: Sequence[str], timeout: float) -> list[str | None]:
+    look_up, alook_up = over_transport(_look_up)
+
+    async def _ensure_versions(
+        self, transport: Any, tags: Sequence[str], timeout: float
+    ) -> list[str | None]:
         """The tokens of ``stamps``, in one trip; all callers anywhere agree on new ones."""
         prefix, life = self._prefix(), math.ceil(timeout * 1000)
         until = ("PX", life) if life else ()
-        names = [prefix + stamp for stamp in stamps]
+        names = [prefix + tag for tag in tags]
         made: list[Any] = [("SET", name, new_token(), "NX", *until) for name in names]
-        answers = await wire.batch(made + [("GET", name) for name in names])
+        answers = await transport.batch(made + [("GET", name) for name in names])
         return [_text(token) for token in answers[len(names) :]]
 
-    async def _put(self, wire: Any, mapping: Mapping[str, Any], timeout: Any = None) -> list[str]:
+    ensure_versions, aensure_versions = over_transport(_ensure_versions)
+
+    async def _set_and_supersede(
+        self, transport: Any, mapping: Mapping[str, Any], timeout: Any = None
+    ) -> list[str]:
         """Set several values; here, every set wins over computations under way."""
         if len(mapping) == 1:
             ((key, value),) = mapping.items()
-            await self._set(wire, key, value, timeout)
+            await self._set(transport, key, value, timeout)
             return [key]
-        return await self._set_many(wire, mapping, timeout)
+        return await self._set_many(transport, mapping, timeout)
 
-    async def _fill(
+    set_and_supersede, aset_and_supersede = over_transport(_set_and_supersede)
+
+    async def _set_if_current(
         self,
-        wire: Any,
+        transport: Any,
         key: str,
         value: Any,
         timeout: float,
-        mark: Any,
-        stamps: Mapping[str, str],
-        version: Any = None,
+        key_version: Any,
+        tag_versions: Mapping[str, str],
+        cas: bytes | None = None,
     ) -> bool:
         """Store ``value`` if the key's mark still stands; whoever reads it looks at its stamps."""
-        return await self._deliver(wire, None, key, value, timeout, mark, stamps)
+        return await self._set_and_release(
+            transport, None, key, value, timeout, key_version, tag_versions
+        )
 
-    async def _expel(self, wire: Any, keys: Sequence[str], stamps: Sequence[str] = ()) -> list[str]:
+    set_if_current, aset_if_current = over_transport(_set_if_current)
+
+    async def _invalidate(
+        self, transport: Any, keys: Sequence[str], tags: Sequence[str] = ()
+    ) -> list[str]:
         """Delete ``keys`` and drop ``stamps``, in one trip; the keys that existed."""
         prefix = self._prefix()
-        commands: list[Any] = [("UNLINK", prefix + stamp) for stamp in stamps]
+        commands: list[Any] = [("UNLINK", prefix + tag) for tag in tags]
         for key in keys:
-            mark = self._beside(prefix, "~mark~", key)
-            commands.append(("SET", mark, new_token(), "PX", TOMBSTONE))
+            key_version = self._beside(prefix, "~mark~", key)
+            commands.append(("SET", key_version, new_token(), "PX", TOMBSTONE))
             commands.append(("UNLINK", self._full(prefix, key)))
-        answers = await wire.batch(commands) if commands else []
-        gone = answers[len(stamps) + 1 :: 2]
+        answers = await transport.batch(commands) if commands else []
+        gone = answers[len(tags) + 1 :: 2]
         return [key for key, existed in zip(keys, gone, strict=True) if existed]
+
+    invalidate, ainvalidate = over_transport(_invalidate)
 
     # --- leases -----------------------------------------------------------------------------------
 
@@ -166,62 +187,68 @@ class RedisGuarded(TwinCache):
         return RemoteLease(name, life, self._renew)
 
     def _renew(self, lease: RemoteLease) -> bool:
-        wire = self._wires.blocking()  # it is called in a thread of its own
+        transport = self._transports.blocking()  # it is called in a thread of its own
         what = ("EVAL", lua.RENEW, 1, lease.name, lease.token, lease.milliseconds)
-        return bool(run_now(wire.run(*what)))
+        return bool(run_now(transport.run(*what)))
 
-    async def _claim(
-        self, wire: Any, lease: RemoteLease, key: str, stamps: Sequence[str] = ()
-    ) -> tuple[bool, Snapshot]:
+    async def _acquire_lease(
+        self, transport: Any, lease: AnyLease, key: str, tags: Sequence[str] = ()
+    ) -> tuple[bool, VersionedValue]:
         """Try once for a lease, and look at its key in the same trip."""
         prefix = self._prefix()
         names = [lease.name, f"{lease.name}~unshared", self._full(prefix, key)]
         names.append(self._beside(prefix, "~mark~", key))
-        near, far = self._split([prefix + stamp for stamp in stamps])
+        near, far = self._split([prefix + tag for tag in tags])
         what = ("EVAL", lua.CLAIM, 4 + len(near), *names, *near)
-        answer = await wire.run(*what, lease.token, lease.milliseconds)
-        taken, holder, unshared, (raw, mark, *tokens) = answer
+        answer = await transport.run(*what, lease.token, lease.milliseconds)
+        taken, holder, unshared, (raw, key_version, *tokens) = answer
         lease.holder, lease.rejected = _text(holder), _text(unshared)
         if taken:
             lease.taken()
-        tokens += await wire.mget(far) if far else []
-        return bool(taken), Snapshot(self._loads(raw), mark, tuple(map(_text, tokens)))
+        tokens += await transport.mget(far) if far else []
+        return bool(taken), VersionedValue(self._loads(raw), key_version, tuple(map(_text, tokens)))
 
-    async def _deliver(
+    acquire_lease, aacquire_lease = over_transport(_acquire_lease)
+
+    async def _set_and_release(
         self,
-        wire: Any,
-        lease: RemoteLease | None,
+        transport: Any,
+        lease: AnyLease,
         key: str,
         value: Any,
         timeout: float,
-        mark: Any,
-        stamps: Mapping[str, str],
-        version: Any = None,
+        key_version: Any,
+        tag_versions: Mapping[str, str],
+        cas: bytes | None = None,
     ) -> bool:
         """:meth:`fill`, and give the lease back in the same trip."""
         prefix, payload = self._prefix(), dumps(self.serializer, value)
         names = [self._full(prefix, key), self._beside(prefix, "~mark~", key)]
         names.append(lease.name if lease is not None else names[1])
-        near, _ = self._split([prefix + stamp for stamp in stamps])
+        near, _ = self._split([prefix + tag for tag in tag_versions])
         token = lease.token if lease is not None else ""
-        what = (payload, math.ceil(timeout * 1000), mark or b"", token)
+        what = (payload, math.ceil(timeout * 1000), key_version or b"", token)
         keys = (len(names) + len(near), *names, *near)
-        expected = list(stamps.values()) if near else []
-        stored = await wire.run("EVAL", lua.DELIVER, *keys, *what, *expected)
+        expected = list(tag_versions.values()) if near else []
+        stored = await transport.run("EVAL", lua.DELIVER, *keys, *what, *expected)
         if lease is not None:
             lease.given_back()
         return bool(stored)
 
-    async def _release(self, wire: Any, lease: RemoteLease, shared: bool = True) -> None:
+    set_and_release, aset_and_release = over_transport(_set_and_release)
+
+    async def _release_lease(self, transport: Any, lease: AnyLease, shared: bool = True) -> None:
         """Give a lease back."""
         lease.given_back()
         names = (lease.name, f"{lease.name}~unshared")
         what = (lease.token, "" if shared else lease.note, lease.milliseconds)
-        await wire.run("EVAL", lua.RELEASE, 2, *names, *what)
+        await transport.run("EVAL", lua.RELEASE, 2, *names, *what)
+
+    release_lease, arelease_lease = over_transport(_release_lease)
 
     def _split(self, names: list[str]) -> tuple[list[str], list[str]]:
         """Names on the node of any entry, and names that may be on others."""
-        return ([], names) if self._wires.clustered else (names, [])
+        return ([], names) if self._transports.clustered else (names, [])
 
 
 def is_tagged(name: str) -> bool:

@@ -1,42 +1,91 @@
-"""The words of the versioned operations: what a look finds, what a lease is."""
+"""The words of the versioned operations: what versions are, what a look finds, what a lease is.
+
+A value must not be stored once it has been invalidated. Two kinds of small tokens decide that.
+
+* A *key version* is the state of one key. The leader who computes a key remembers it;
+  ``invalidate`` (a delete) and ``set_and_supersede`` (an explicit set) change it, and
+  ``set_if_current`` stores only while it stands.
+* A *tag version* is a token under the name of a tag, shared by many entries (those of a function,
+  of a user's tag, of the whole namespace). It is created when it is first needed and dropped to
+  invalidate all that was stored with it; an entry whose tag version is gone, or another one, is
+  dead.
+
+The names on a server (``~stamp~``, ``~mark~``) are older than these words.
+"""
 
 from __future__ import annotations
 
 import secrets
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from ...typing import Value
+
+__all__ = [
+    "KEY_VERSION",
+    "KEY_VERSION_LIFE",
+    "LEASE",
+    "NAMESPACE",
+    "PLAIN",
+    "VERSIONED",
+    "AnyLease",
+    "Lease",
+    "Operations",
+    "VersionedValue",
+    "key_version_name",
+    "new_token",
+]
+
+#: The tag of everything in a store: ``clear`` drops its version.
+NAMESPACE = "~stamp~"
+#: What stands before a key in the names of its version and of its lease.
+KEY_VERSION, LEASE = "~mark~", "~lease~"
 #: Seconds that a deleted key remembers its deletion: longer than any computation should take.
-TOMBSTONE_LIFE = 3600
+KEY_VERSION_LIFE = 3600
+
+#: The sync names of the plain operations that a subclass may have its own idea of.
+PLAIN = ("get", "set", "add", "has", "delete", "get_many", "set_many", "delete_many")
+#: The sync names of the versioned operations.
+VERSIONED = (
+    "look_up",
+    "ensure_versions",
+    "set_if_current",
+    "set_and_supersede",
+    "invalidate",
+    "acquire_lease",
+    "set_and_release",
+    "release_lease",
+)
 
 
-class Snapshot(NamedTuple):
-    """One look at a key: its raw value, its mark, and the stamps that were asked for.
+class VersionedValue(NamedTuple):
+    """One look at a key: its raw value, its version, and the tag versions that were asked for.
 
     :param value: the stored object, or ``None`` for nothing.
-    :param mark: an opaque, comparable token; equal marks mean that the key was not invalidated
-        in between.
-    :param stamps: one token for each name that was asked for, ``None`` where there is none.
-    :param version: what :meth:`.BaseCache.fill` needs to replace exactly this value, on backends
-        that cannot compare the mark and store in one step.
+    :param key_version: an opaque, comparable token; equal ones mean that the key was not
+        invalidated in between.
+    :param tag_versions: one token for each tag that was asked for, ``None`` where there is none.
+    :param cas: what ``set_if_current`` needs to replace exactly this value, on backends that cannot
+        compare the key version and store in one step.
     """
 
-    value: Any
-    mark: Any
-    stamps: tuple[str | None, ...]
-    version: Any = None
+    value: Value
+    key_version: Any
+    tag_versions: tuple[str | None, ...]
+    cas: bytes | None = None
 
 
 class Lease:
     """The right to compute one key, held by one process at a time. All methods return at once.
 
-    A backend whose leases are taken over the network overrides ``claim``, ``deliver`` and
-    ``release`` instead, and its leases only remember what the last claim has seen.
-
-    :attr:`holder` is a token of whoever holds it now, so that a waiter notices a new leader.
+    A backend whose leases are taken over the network overrides ``acquire_lease``,
+    ``set_and_release`` and ``release_lease`` instead, and its leases only remember what the last
+    ``acquire_lease`` has seen.
     """
 
+    #: A token of the process that holds it now, so that a waiter notices a new leader.
     holder: str | None = None
-    #: Whether whoever asked for it is gone; then it is given back as soon as it is had.
+    #: Whether the call that asked for it has ended; then it is given back as soon as it is had.
     abandoned = False
     #: Whether the backend failed while it was held, so that giving it back had better not be
     #: waited for.
@@ -58,12 +107,66 @@ class Lease:
         """Whether ``holder`` released its lease with ``shared=False``."""
         return False
 
+    def forsake(self) -> None:
+        """Hold it no longer, without asking the backend, which cannot be reached: it ends there by
+        itself."""
+
+
+#: A lease of the backend's own kind: the one that its ``lease`` has made.
+AnyLease: TypeAlias = Any
+
+
+class Operations(Protocol):
+    """The operations of a backend in one colour, all awaitable: what steps work on."""
+
+    async def get(self, key: str) -> Value: ...
+    async def set(self, key: str, value: Value, timeout: Any = None) -> bool | None: ...
+    async def add(self, key: str, value: Value, timeout: Any = None) -> bool: ...
+    async def has(self, key: str) -> bool: ...
+    async def delete(self, key: str) -> bool: ...
+    async def get_many(self, *keys: str) -> list[Value]: ...
+    async def set_many(self, mapping: Mapping[str, Value], timeout: Any = None) -> list[str]: ...
+    async def delete_many(self, *keys: str) -> list[str]: ...
+    async def inc(self, key: str, delta: int = 1) -> int | None: ...
+    async def clear(self) -> bool: ...
+    async def close(self) -> None: ...
+
+    async def look_up(self, key: str, tags: Sequence[str] = ()) -> VersionedValue: ...
+    async def ensure_versions(self, tags: Sequence[str], timeout: float) -> list[str | None]: ...
+    async def set_if_current(
+        self,
+        key: str,
+        value: Value,
+        timeout: float,
+        key_version: Any,
+        tag_versions: Mapping[str, str],
+        cas: bytes | None = None,
+    ) -> bool: ...
+    async def set_and_supersede(
+        self, mapping: Mapping[str, Value], timeout: float | None = None
+    ) -> list[str]: ...
+    async def invalidate(self, keys: Sequence[str], tags: Sequence[str] = ()) -> list[str]: ...
+    async def acquire_lease(
+        self, lease: AnyLease, key: str, tags: Sequence[str] = ()
+    ) -> tuple[bool, VersionedValue | None]: ...
+    async def set_and_release(
+        self,
+        lease: AnyLease,
+        key: str,
+        value: Value,
+        timeout: float,
+        key_version: Any,
+        tag_versions: Mapping[str, str],
+        cas: bytes | None = None,
+    ) -> bool: ...
+    async def release_lease(self, lease: AnyLease, shared: bool = True) -> None: ...
+
 
 def new_token() -> str:
-    """A token that nobody else has: 96 random bits."""
+    """A token that is given out only once: 96 random bits."""
     return secrets.token_urlsafe(12)
 
 
-def tomb(key: str) -> str:
-    """Where the plain operations keep the mark of a key."""
-    return f"~mark~{key}"
+def key_version_name(key: str) -> str:
+    """Where the plain operations keep the version of a key."""
+    return KEY_VERSION + key

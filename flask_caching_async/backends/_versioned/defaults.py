@@ -1,15 +1,7 @@
-"""Guarded operations: a value must not be stored once it has been invalidated.
+"""The operations that every backend has, as steps over those that its author wrote.
 
-Two kinds of small tokens decide that.
-
-* A *mark* is the state of one key. Whoever computes a key remembers its mark; :meth:`expel` (a
-  delete) and :meth:`put` (an explicit set) change it, and :meth:`fill` stores only while it stands.
-* A *stamp* is a token under a name of its own, shared by many entries (a function, a tag, the whole
-  namespace). Stamps are created when they are first needed and dropped to invalidate all that was
-  stored with them; an entry whose stamp is gone, or another one, is dead.
-
-The defaults below build them from the plain operations: they are correct when nobody dies in the
-middle, but not atomic. A backend that can do better (a lock, a transaction, a script) overrides
+The plain ones are slower than they could be. The versioned ones are correct when no process dies in
+the middle, but not atomic: a backend that can do better (a lock, a transaction, a script) overrides
 them.
 """
 
@@ -19,92 +11,211 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .contract import TOMBSTONE_LIFE, Lease, Snapshot, new_token, tomb
+from ...typing import Value
+from .contract import (
+    KEY_VERSION_LIFE,
+    AnyLease,
+    Operations,
+    VersionedValue,
+    key_version_name,
+    new_token,
+)
 
-__all__ = []
-
-
-# --- the guarded steps, written once for both colours ---------------------------------------------
-
-
-async def read(face: Any, key: str, stamps: Sequence[str]) -> Snapshot:
-    value, mark, *tokens = await face.get_many(key, tomb(key), *stamps)
-    return Snapshot(value, mark, tuple(tokens))
-
-
-async def ensure(face: Any, stamps: Sequence[str], timeout: int) -> list[str | None]:
-    tokens: list[str | None] = await face.get_many(*stamps)
-    missing = [name for name, token in zip(stamps, tokens, strict=True) if token is None]
-    for name in missing:
-        await face.add(name, new_token(), timeout)
-    return await face.get_many(*stamps) if missing else tokens
+# --- what a subclass must write -------------------------------------------------------------------
 
 
-async def fill(
-    face: Any,
-    key: str,
-    value: Any,
-    timeout: int,
-    mark: Any,
-    stamps: Mapping[str, str],
-    version: Any = None,
-) -> bool:
-    # Step 1: does everything still stand?
-    names, expected = [tomb(key), *stamps], [mark, *stamps.values()]
-    if await face.get_many(*names) != expected:
-        return False
-    # Step 2: store.
-    if await face.set(key, value, timeout) is False:
-        return False
-    # Step 3: an invalidation between 1 and 2 changed a token before it deleted the key. If it has
-    # deleted already, we see the token here; if it has not, it will delete what we stored.
-    if await face.get_many(*names) == expected:
-        return True
-    await face.delete(key)
+async def get(ops: Operations, key: str) -> Value:
+    """The value of ``key``, or ``None``."""
+    raise NotImplementedError(f"{ops!r} has neither get nor aget")
+
+
+async def set(ops: Operations, key: str, value: Value, timeout: Any = None) -> bool | None:
+    """Store ``value``; False if it could not be stored."""
+    raise NotImplementedError(f"{ops!r} has neither set nor aset")
+
+
+async def delete(ops: Operations, key: str) -> bool:
+    """Delete a key; whether it existed."""
+    raise NotImplementedError(f"{ops!r} has neither delete nor adelete")
+
+
+# --- plain ----------------------------------------------------------------------------------------
+
+
+async def add(ops: Operations, key: str, value: Value, timeout: Any = None) -> bool:
+    """Store ``value`` unless the key exists; whether it was stored."""
+    return not await ops.has(key) and await ops.set(key, value, timeout) is not False
+
+
+async def has(ops: Operations, key: str) -> bool:
+    """Whether the key exists (a stored ``None`` cannot be told from nothing here)."""
+    return await ops.get(key) is not None
+
+
+async def get_many(ops: Operations, *keys: str) -> list[Value]:
+    """The values of ``keys``, ``None`` for what is missing."""
+    return [await ops.get(key) for key in keys]
+
+
+async def get_dict(ops: Operations, *keys: str) -> dict[str, Value]:
+    """Like :meth:`get_many`, as a dict."""
+    return dict(zip(keys, await ops.get_many(*keys), strict=True))
+
+
+async def set_many(ops: Operations, mapping: Mapping[str, Value], timeout: Any = None) -> list[str]:
+    """Store several values; the list of the keys that were stored."""
+    stored = []
+    for key, value in mapping.items():
+        if await ops.set(key, value, timeout) is not False:
+            stored.append(key)
+    return stored
+
+
+async def delete_many(ops: Operations, *keys: str) -> list[str]:
+    """Delete several keys; the list of the keys that are gone now."""
+    for key in keys:
+        await ops.delete(key)
+    return list(keys)
+
+
+async def unlink(ops: Operations, *keys: str) -> list[str]:
+    """Delete several keys; on Redis, freeing their memory in the background."""
+    return await ops.delete_many(*keys)
+
+
+async def inc(ops: Operations, key: str, delta: int = 1) -> int | None:
+    """Add ``delta`` to the number under ``key`` (0 if there is none) and return the sum."""
+    value: int = (await ops.get(key) or 0) + delta
+    return value if await ops.set(key, value) is not False else None
+
+
+async def dec(ops: Operations, key: str, delta: int = 1) -> int | None:
+    """Subtract ``delta`` from the number under ``key`` and return the difference."""
+    return await ops.inc(key, -delta)
+
+
+async def clear(ops: Operations) -> bool:
+    """Drop everything that this backend stored. False where it cannot."""
     return False
 
 
-async def put(face: Any, mapping: Mapping[str, Any], timeout: float | None) -> list[str]:
-    await face.set_many({tomb(key): new_token() for key in mapping}, TOMBSTONE_LIFE)
+async def close(ops: Operations) -> None:
+    """Release what is held (connections, files). A later call opens it again."""
+
+
+# --- versioned ------------------------------------------------------------------------------------
+
+
+async def look_up(ops: Operations, key: str, tags: Sequence[str] = ()) -> VersionedValue:
+    """Look at a key, its version and some tag versions, in one round trip."""
+    value, key_version, *versions = await ops.get_many(key, key_version_name(key), *tags)
+    return VersionedValue(value, key_version, tuple(versions))
+
+
+async def ensure_versions(ops: Operations, tags: Sequence[str], timeout: float) -> list[str | None]:
+    """The versions of ``tags``; what is missing is created, to live ``timeout`` seconds.
+
+    ``None`` stands for one that the backend would not keep: nothing can be stored with it.
+    """
+    versions: list[str | None] = await ops.get_many(*tags)
+    missing = [tag for tag, version in zip(tags, versions, strict=True) if version is None]
+    for tag in missing:
+        await ops.add(tag, new_token(), timeout)
+    return await ops.get_many(*tags) if missing else versions
+
+
+async def set_if_current(
+    ops: Operations,
+    key: str,
+    value: Value,
+    timeout: float,
+    key_version: Any,
+    tag_versions: Mapping[str, str],
+    cas: bytes | None = None,
+) -> bool:
+    """Store ``value`` if the key's version and all ``tag_versions`` stand; whether it did."""
+    # Step 1: does everything still stand?
+    names, expected = [key_version_name(key), *tag_versions], [key_version, *tag_versions.values()]
+    if await ops.get_many(*names) != expected:
+        return False
+    # Step 2: store.
+    if await ops.set(key, value, timeout) is False:
+        return False
+    # Step 3: an invalidation between 1 and 2 changed a version before it deleted the key. If it has
+    # deleted already, we see the version here; if it has not, it will delete what we stored.
+    if await ops.get_many(*names) == expected:
+        return True
+    await ops.delete(key)
+    return False
+
+
+async def set_and_supersede(
+    ops: Operations, mapping: Mapping[str, Value], timeout: float | None = None
+) -> list[str]:
+    """Set several values so that no computation that is under way overwrites them.
+
+    Returns the keys that were stored.
+    """
+    await ops.set_many({key_version_name(key): new_token() for key in mapping}, KEY_VERSION_LIFE)
     seconds = math.ceil(timeout) if isinstance(timeout, float) else timeout
     if len(mapping) > 1:
-        return _keys(mapping, await face.set_many(mapping, seconds))
+        return _keys(mapping, await ops.set_many(mapping, seconds))
     for key, value in mapping.items():
-        return _keys(mapping, await face.set(key, value, seconds))
+        return _keys(mapping, await ops.set(key, value, seconds))
     return []
 
 
-def _keys(mapping: Mapping[str, Any], stored: Any) -> list[str]:
+def _keys(mapping: Mapping[str, Value], stored: object) -> list[str]:
     """Which keys a driver stored: drivers answer with a list, a boolean or nothing at all."""
     if stored is False:
         return []
     return [str(key) for key in stored] if isinstance(stored, list) else list(mapping)
 
 
-async def expel(face: Any, keys: Sequence[str], stamps: Sequence[str]) -> list[str]:
-    # Tokens first: see step 3 of :func:`fill`.
+async def invalidate(ops: Operations, keys: Sequence[str], tags: Sequence[str] = ()) -> list[str]:
+    """Delete ``keys`` so that no computation under way brings them back; drop versions of ``tags``.
+
+    Returns the keys that existed.
+    """
+    # Versions first: see step 3 of :func:`set_if_current`.
     if keys:
-        await face.set_many({tomb(key): new_token() for key in keys}, TOMBSTONE_LIFE)
-    for name in stamps:
-        await face.delete(name)
+        await ops.set_many({key_version_name(key): new_token() for key in keys}, KEY_VERSION_LIFE)
+    for tag in tags:
+        await ops.delete(tag)
     if len(keys) > 1:
-        return [str(key) for key in await face.delete_many(*keys) or ()]
-    return [key for key in keys if await face.delete(key)]
+        return [str(key) for key in await ops.delete_many(*keys) or ()]
+    return [key for key in keys if await ops.delete(key)]
 
 
-async def claim(
-    face: Any, lease: Lease, key: str, stamps: Sequence[str]
-) -> tuple[bool, Snapshot | None]:
+async def acquire_lease(
+    ops: Operations, lease: AnyLease, key: str, tags: Sequence[str] = ()
+) -> tuple[bool, VersionedValue | None]:
+    """Try once to take a lease, and look at the key in the same trip where that is possible.
+
+    Returns whether the lease is ours now, and the look; ``None`` where there was none.
+    """
     if not lease.acquire():
         return False, None
-    return True, None if lease.abandoned else await face.read(key, stamps)
+    return True, None if lease.abandoned else await ops.look_up(key, tags)
 
 
-async def deliver(face: Any, lease: Lease, *what: Any) -> bool:
-    stored = bool(await face.fill(*what))
-    await face.release(lease, True)
+async def set_and_release(
+    ops: Operations,
+    lease: AnyLease,
+    key: str,
+    value: Value,
+    timeout: float,
+    key_version: Any,
+    tag_versions: Mapping[str, str],
+    cas: bytes | None = None,
+) -> bool:
+    """``set_if_current``, and give the lease back in the same trip where that is possible."""
+    what = (key, value, timeout, key_version, tag_versions, cas)
+    stored = bool(await ops.set_if_current(*what))
+    await ops.release_lease(lease, True)
     return stored
 
 
-async def release(face: Any, lease: Lease, shared: bool) -> None:
+async def release_lease(ops: Operations, lease: AnyLease, shared: bool = True) -> None:
+    """Give a lease back; see :meth:`.Lease.release`."""
     lease.release(shared)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ NOTED = 100
 
 
 class RemoteLease(Lease):
-    """What is known of a lease on a server; the backend's ``claim`` and ``release`` do the work.
+    """What is known of a lease on a server; the backend's operations do the work.
 
     :param name: where it is kept.
     :param life: seconds that others wait for its holder. The lease of a dead one ends in a third of
@@ -31,12 +32,12 @@ class RemoteLease(Lease):
     def __init__(self, name: str, life: float, renew: Callable[[RemoteLease], Any]) -> None:
         self.name, self.life, self._renew = name, max(life / 3, 0.05), renew
         self.token = new_token()
-        #: The last holders that released it and said that their values are for nobody else.
+        #: The last holders that released it and said that no other caller may have their values.
         self.rejected: str | None = None
         self.held = False
         self.due = 0.0
         #: For backends that give it back by comparing versions.
-        self.version: Any = None
+        self.cas: Any = None
 
     @property
     def milliseconds(self) -> int:
@@ -62,11 +63,13 @@ class RemoteLease(Lease):
         self.held = False
         _renewer.drop(self)
 
+    forsake = given_back
+
     def renew(self) -> None:
         """Let it live on; a failure only lets it end earlier."""
         try:
             if self.held and not self._renew(self):
-                self.given_back()  # it ended, and somebody else may have it
+                self.given_back()  # it ended, and another process may have it
         except Exception as error:
             log.debug("a lease could not be renewed: %r", error)
 
@@ -75,7 +78,8 @@ class _Renewer:
     """One thread for all leases of this process; it sleeps while there are none."""
 
     def __init__(self) -> None:
-        self._leases: set[RemoteLease] = set()
+        # Weakly: a lease that its leader has lost, whatever happened to it, ends by itself.
+        self._leases: weakref.WeakSet[RemoteLease] = weakref.WeakSet()
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
         self._wakes = float("inf")
@@ -105,9 +109,11 @@ class _Renewer:
                     self._change.wait(min(left, threading.TIMEOUT_MAX))
                 now = time.monotonic()
                 due = [lease for lease in self._leases if lease.due <= now]
-            for lease in due:
+            while due:
+                lease = due.pop()
                 lease.due = time.monotonic() + lease.life / 3
                 lease.renew()
+                del lease  # while this thread sleeps, only the leader may hold it
 
 
 _renewer = _Renewer()

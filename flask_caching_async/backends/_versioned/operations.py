@@ -1,115 +1,78 @@
-"""The guarded operations of a backend, in both colours, with defaults from the plain ones.
+"""The versioned operations of a backend, in both colours, with defaults from the plain ones.
 
-They are what the decorators need beyond get and set: to look at a key, its mark and some stamps in
-one round trip, to store only what nobody invalidated meanwhile, and to compute a key in one process
-at a time. ``_guarded.py`` says what marks and stamps are, and has the steps of the defaults.
+They are what the decorators need beyond get and set: to look at a key, its version and some tag
+versions in one round trip, to store only what was not invalidated meanwhile, and to compute a key
+in one process at a time. ``contract.py`` says what versions are, ``defaults.py`` has the steps.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
-from ..._runtime.colour import Awaited, Instant, run_now
+from ..._runtime.colour import Awaited, Instant, halves, run_now
 from ..._runtime.process_loop import on_process_loop
-from . import defaults as _guarded
-from .contract import Lease, Snapshot
+from ..._runtime.threads import offload
+from ...typing import Args, Kwargs
+from . import defaults
+from .contract import Lease, Operations
 
-__all__ = ["GuardedOperations"]
+__all__ = ["VersionedOperations", "pair"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Step = Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]
+Pair = tuple[
+    Callable[Concatenate[Any, P], R],
+    Callable[Concatenate[Any, P], Coroutine[Any, Any, R]],
+]
 
 
-class GuardedOperations:
+def pair(step: Step[P, R]) -> Pair[P, R]:
+    """Both halves of an operation that is a step over other operations: ``get, aget = pair(get)``.
+
+    The step runs over the half that the author of the backend wrote.
+    """
+    return halves(step, _run, _arun)
+
+
+def _run(backend: Any, step: Any, args: Args, kwargs: Kwargs) -> Any:
+    if backend.async_native:
+        return on_process_loop(functools.partial(step, Awaited(backend), *args, **kwargs))
+    return run_now(step(Instant(backend), *args, **kwargs))
+
+
+async def _arun(backend: Any, step: Any, args: Args, kwargs: Kwargs) -> Any:
+    if backend.async_native or (backend.two_coloured and backend.native_here()):
+        return await step(Awaited(backend), *args, **kwargs)
+    # As a whole, and by its name: a subclass may have a sync method of its own.
+    return await backend._away(getattr(backend, step.__name__), *args, **kwargs)
+
+
+class VersionedOperations:
     """What :class:`.BaseCache` has beyond the plain operations."""
 
+    blocking: ClassVar[bool]
     async_native: ClassVar[bool]
-    _away: Callable[..., Any]
+
+    look_up, alook_up = pair(defaults.look_up)
+    ensure_versions, aensure_versions = pair(defaults.ensure_versions)
+    set_if_current, aset_if_current = pair(defaults.set_if_current)
+    set_and_supersede, aset_and_supersede = pair(defaults.set_and_supersede)
+    invalidate, ainvalidate = pair(defaults.invalidate)
+    acquire_lease, aacquire_lease = pair(defaults.acquire_lease)
+    set_and_release, aset_and_release = pair(defaults.set_and_release)
+    release_lease, arelease_lease = pair(defaults.release_lease)
 
     @classmethod
-    def marks_entries(cls) -> bool:
-        """Whether entries also name the mark under which they were computed.
+    def entries_name_key_version(cls) -> bool:
+        """Whether entries also name the key version under which they were computed.
 
         The plain operations cannot check it and store in one step: a reader may come in between.
         """
-        return cls.read is GuardedOperations.read and cls.aread is GuardedOperations.aread
-
-    def read(self, key: str, stamps: Sequence[str] = ()) -> Snapshot:
-        """Look at a key, its mark and some stamps, in one round trip."""
-        return self._now(_guarded.read, key, stamps)  # type: ignore[no-any-return]
-
-    async def aread(self, key: str, stamps: Sequence[str] = ()) -> Snapshot:
-        """Awaitable :meth:`read`."""
-        return await self._either(_guarded.read, self.read, key, stamps)  # type: ignore[no-any-return]
-
-    def ensure(self, stamps: Sequence[str], timeout: int) -> list[str | None]:
-        """The tokens of ``stamps``; what is missing is created, to live ``timeout`` seconds.
-
-        ``None`` stands for a stamp that the backend would not keep: nothing can be stored with it.
-        """
-        return self._now(_guarded.ensure, stamps, timeout)  # type: ignore[no-any-return]
-
-    async def aensure(self, stamps: Sequence[str], timeout: int) -> list[str | None]:
-        """Awaitable :meth:`ensure`."""
-        return await self._either(_guarded.ensure, self.ensure, stamps, timeout)  # type: ignore[no-any-return]
-
-    def fill(
-        self,
-        key: str,
-        value: Any,
-        timeout: int,
-        mark: Any,
-        stamps: Mapping[str, str],
-        version: Any = None,
-    ) -> bool:
-        """Store ``value`` if the key's mark and all ``stamps`` still stand; whether it was."""
-        return self._now(_guarded.fill, key, value, timeout, mark, stamps, version)  # type: ignore[no-any-return]
-
-    async def afill(
-        self,
-        key: str,
-        value: Any,
-        timeout: int,
-        mark: Any,
-        stamps: Mapping[str, str],
-        version: Any = None,
-    ) -> bool:
-        """Awaitable :meth:`fill`."""
-        what = (key, value, timeout, mark, stamps, version)
-        return await self._either(_guarded.fill, self.fill, *what)  # type: ignore[no-any-return]
-
-    def put(self, mapping: Mapping[str, Any], timeout: float | None = None) -> list[str]:
-        """Set several values so that no computation that is under way overwrites them.
-
-        Returns the keys that were stored.
-        """
-        return self._now(_guarded.put, mapping, timeout)  # type: ignore[no-any-return]
-
-    async def aput(self, mapping: Mapping[str, Any], timeout: float | None = None) -> list[str]:
-        """Awaitable :meth:`put`."""
-        return await self._either(_guarded.put, self.put, mapping, timeout)  # type: ignore[no-any-return]
-
-    def expel(self, keys: Sequence[str], stamps: Sequence[str] = ()) -> list[str]:
-        """Delete ``keys`` so that no computation under way brings them back, and drop ``stamps``.
-
-        Returns the keys that existed.
-        """
-        return self._now(_guarded.expel, keys, stamps)  # type: ignore[no-any-return]
-
-    async def aexpel(self, keys: Sequence[str], stamps: Sequence[str] = ()) -> list[str]:
-        """Awaitable :meth:`expel`."""
-        return await self._either(_guarded.expel, self.expel, keys, stamps)  # type: ignore[no-any-return]
-
-    def _now(self, step: Any, *args: Any) -> Any:
-        """A guarded step in sync code: over the sync methods, or as a whole on the process loop."""
-        if self.async_native:
-            return on_process_loop(functools.partial(step, Awaited(self), *args))
-        return run_now(step(Instant(self), *args))
-
-    async def _either(self, step: Any, method: Any, *args: Any) -> Any:
-        """A guarded step: natively, or the sync one away from the loop."""
-        if self.async_native:
-            return await step(Awaited(self), *args)
-        return await self._away(method, *args)
+        own = (cls.look_up, cls.alook_up)
+        return own == (VersionedOperations.look_up, VersionedOperations.alook_up)
 
     def lease(self, key: str, life: float) -> Lease | None:
         """A lease on ``key`` across processes, or ``None`` where other processes do not matter.
@@ -118,53 +81,8 @@ class GuardedOperations:
         """
         return None
 
-    def claim(
-        self, lease: Lease, key: str, stamps: Sequence[str] = ()
-    ) -> tuple[bool, Snapshot | None]:
-        """Try once to take a lease, and look at the key in the same trip where that is possible.
-
-        Returns whether the lease is ours now, and the look; ``None`` where there was none.
-        """
-        return self._now(_guarded.claim, lease, key, stamps)  # type: ignore[no-any-return]
-
-    async def aclaim(
-        self, lease: Lease, key: str, stamps: Sequence[str] = ()
-    ) -> tuple[bool, Snapshot | None]:
-        """Awaitable :meth:`claim`."""
-        return await self._either(_guarded.claim, self.claim, lease, key, stamps)  # type: ignore[no-any-return]
-
-    def deliver(
-        self,
-        lease: Lease,
-        key: str,
-        value: Any,
-        timeout: int,
-        mark: Any,
-        stamps: Mapping[str, str],
-        version: Any = None,
-    ) -> bool:
-        """:meth:`fill`, and give the lease back in the same trip where that is possible."""
-        what = (key, value, timeout, mark, stamps, version)
-        return self._now(_guarded.deliver, lease, *what)  # type: ignore[no-any-return]
-
-    async def adeliver(
-        self,
-        lease: Lease,
-        key: str,
-        value: Any,
-        timeout: int,
-        mark: Any,
-        stamps: Mapping[str, str],
-        version: Any = None,
-    ) -> bool:
-        """Awaitable :meth:`deliver`."""
-        what = (key, value, timeout, mark, stamps, version)
-        return await self._either(_guarded.deliver, self.deliver, lease, *what)  # type: ignore[no-any-return]
-
-    def release(self, lease: Lease, shared: bool = True) -> None:
-        """Give a lease back; see :meth:`.Lease.release`."""
-        self._now(_guarded.release, lease, shared)
-
-    async def arelease(self, lease: Lease, shared: bool = True) -> None:
-        """Awaitable :meth:`release`."""
-        await self._either(_guarded.release, self.release, lease, shared)
+    async def _away(self, method: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+        """Call a sync method without blocking the loop."""
+        if not self.blocking:
+            return method(*args, **kwargs)
+        return await offload(functools.partial(method, *args, **kwargs))

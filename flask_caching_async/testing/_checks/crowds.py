@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import time
 from collections.abc import Callable
+from itertools import cycle, islice
 from typing import Any
 
-from ..._runtime.colour import Awaited, Instant, run_now
+from ..._runtime.colour import Instant, run_now
 from ...backends.base import BaseCache, new_token
-from .._regimes import Alone, Hands, in_each_regime, in_threads
+from .._regimes import Hands, every_way, in_each_regime, in_threads
 from .abilities import Abilities, needs
 
 __all__ = ["Crowds"]
@@ -36,20 +35,11 @@ class Crowds(Abilities):
             jobs = [functools.partial(come_and_go, cache, first + n) for n in range(CROWD // 2)]
             await cache.together(*jobs)
 
-        async def lasting() -> None:
-            await backend.aopen()
-            try:
-                await crowd(Hands(backend, Awaited, mine), 0)
-            finally:
-                await backend.aclose()
-
         cache = Hands(backend, Instant, mine)
         run_now(cache.compute(cache.key(), 1))
         jobs: list[Callable[[], Any]] = [
-            lambda: asyncio.run(lasting()),
-            lambda: asyncio.run(crowd(Hands(backend, Awaited, mine), 1)),
-            lambda: run_now(crowd(cache, 2)),
-            lambda: run_now(crowd(Hands(backend, Alone, mine), 3)),
+            functools.partial(way.run, backend, functools.partial(crowd, number=number), mine)
+            for number, way in enumerate(islice(cycle(every_way(backend)), 4))
         ]
         for error in filter(None, in_threads(jobs)):
             raise error
@@ -90,8 +80,8 @@ class Crowds(Abilities):
         needs(self.atomic, "is not atomic")
         for number in range(3):
             names = cache.keys(f"~one~{number} ~two~{number}")
-            ensure = functools.partial(cache.ensure, names, 60)
-            answers = await cache.together(*[ensure] * CROWD)
+            ensure_versions = functools.partial(cache.ensure_versions, names, 60)
+            answers = await cache.together(*[ensure_versions] * CROWD)
             assert answers == [answers[0]] * CROWD
             assert all(answers[0]) and answers[0][0] != answers[0][1]
 
@@ -99,22 +89,26 @@ class Crowds(Abilities):
     async def test_nothing_older_than_a_deletion_is_ever_found(self, cache: Hands) -> None:
         """However many compute while the key is deleted again and again."""
         key, tag = cache.keys("key ~tag~")
-        truth, stop = [0], time.monotonic() + 5
+        truth = [0]
+        ended: list[bool] = []
 
         async def compute() -> None:
-            while truth[0] < 9 and time.monotonic() < stop:
+            while not ended:
                 work = await cache.begin(key, tag)
                 value = truth[0]  # what is true now; it was begun before, so this is no older
                 await cache.pause(0.001)
                 await work.end(value)
 
         async def delete() -> None:
-            while truth[0] < 9:
-                truth[0] += 1
-                await cache.steps.expel(*(((key,), ()) if truth[0] % 3 else ((), (tag,))))
-                for _ in range(2):
-                    assert (await cache.found(key, tag) or truth[0]) >= truth[0]
-                    await cache.pause(0.001)
+            try:
+                while truth[0] < 9:
+                    truth[0] += 1
+                    await cache.steps.invalidate(*(((key,), ()) if truth[0] % 3 else ((), (tag,))))
+                    for _ in range(2):
+                        assert (await cache.found(key, tag) or truth[0]) >= truth[0]
+                        await cache.pause(0.001)
+            finally:
+                ended.append(True)
 
         await cache.together(delete, *[compute] * 3)
 
@@ -133,5 +127,5 @@ async def come_and_go(cache: Hands, number: int) -> None:
         await cache.delete_many(own, other)
         assert await cache.compute(own, value, tag)
         assert await cache.found(own, tag) == value
-        await cache.steps.expel((own,), (tag,))
+        await cache.steps.invalidate((own,), (tag,))
         assert not await cache.has(own)

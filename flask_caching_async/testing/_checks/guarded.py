@@ -12,71 +12,75 @@ from ..._entries.entry import MISSING
 from .._regimes import Hands, in_each_regime
 from .abilities import Abilities
 
-__all__ = ["GuardedOperations"]
+__all__ = ["VersionedOperations"]
 
 
-class GuardedOperations(Abilities):
+class VersionedOperations(Abilities):
     """Checks of read, ensure, fill, put and expel."""
 
     @in_each_regime
     async def test_one_look_shows_value_mark_and_stamps(self, cache: Hands) -> None:
         """``read`` gives what is there, in the order in which it was asked for."""
         key, a, b, missing = cache.keys("key ~a~ ~b~ ~missing~")
-        nothing: Any = await cache.read(key, [a, missing])
-        assert (nothing.value, tuple(nothing.stamps)) == (None, (None, None))
-        tokens: Any = await cache.ensure([a, b], 60)
+        nothing: Any = await cache.look_up(key, [a, missing])
+        assert (nothing.value, tuple(nothing.tag_versions)) == (None, (None, None))
+        tokens: Any = await cache.ensure_versions([a, b], 60)
         assert len({None, *tokens}) == 3
-        await cache.put({key: "value"}, 60)
-        found: Any = await cache.read(key, [b, missing, a])
-        assert (found.value, tuple(found.stamps)) == ("value", (tokens[1], None, tokens[0]))
-        bare: Any = await cache.read(key)
-        assert (bare.value, bare.mark, tuple(bare.stamps)) == ("value", found.mark, ())
+        await cache.set_and_supersede({key: "value"}, 60)
+        found: Any = await cache.look_up(key, [b, missing, a])
+        assert (found.value, tuple(found.tag_versions)) == ("value", (tokens[1], None, tokens[0]))
+        bare: Any = await cache.look_up(key)
+        assert (bare.value, bare.key_version, tuple(bare.tag_versions)) == (
+            "value",
+            found.key_version,
+            (),
+        )
 
     @in_each_regime
     async def test_a_mark_changes_with_each_invalidation(self, cache: Hands) -> None:
         """And with nothing else: not by looking, and not by what happens to other keys."""
         key, other, stamp = cache.keys("key other ~stamp~")
 
-        async def mark() -> Any:
-            found: Any = await cache.read(key, [stamp])
-            return found.mark
+        async def key_version() -> Any:
+            found: Any = await cache.look_up(key, [stamp])
+            return found.key_version
 
-        marks = [await mark()]
+        marks = [await key_version()]
         for number in range(2):
-            await cache.expel([key])
-            marks.append(await mark())
-            await cache.put({key: number}, 60)
-            marks.append(await mark())
-        await cache.ensure([stamp], 60)
-        await cache.expel([other], [stamp])
-        await cache.put({other: 1}, 60)
-        assert await mark() == marks[-1]
+            await cache.invalidate([key])
+            marks.append(await key_version())
+            await cache.set_and_supersede({key: number}, 60)
+            marks.append(await key_version())
+        await cache.ensure_versions([stamp], 60)
+        await cache.invalidate([other], [stamp])
+        await cache.set_and_supersede({other: 1}, 60)
+        assert await key_version() == marks[-1]
         assert all(a != b for n, a in enumerate(marks) for b in marks[:n])
 
     @in_each_regime
     async def test_stamps_stand_until_they_are_dropped(self, cache: Hands) -> None:
         """``ensure`` creates only what is missing; ``expel`` drops what it is told to."""
         a, b, c = names = cache.keys("~a~ ~b~ ~c~")
-        one: Any = await cache.ensure([a, b], 60)
-        two: Any = await cache.ensure([c, b, a], 0)
+        one: Any = await cache.ensure_versions([a, b], 60)
+        two: Any = await cache.ensure_versions([c, b, a], 0)
         assert two[1:] == [one[1], one[0]]
-        await cache.expel([], [a, c])
-        three: Any = await cache.ensure(names, 60)
+        await cache.invalidate([], [a, c])
+        three: Any = await cache.ensure_versions(names, 60)
         assert three[1] == one[1]
         assert three[0] and three[2] and three[0] != one[0] and three[2] != two[0]
-        assert await cache.ensure([], 60) == []
+        assert await cache.ensure_versions([], 60) == []
 
     @in_each_regime
     async def test_expel_names_the_keys_that_existed(self, cache: Hands) -> None:
         """As ``delete`` does."""
         a, b, missing = cache.keys("a b missing")
         await cache.set_many({a: 1, b: 2})
-        existed: Any = await cache.expel([b, missing, a], [])
+        existed: Any = await cache.invalidate([b, missing, a], [])
         assert {a, b} <= set(existed)
         if self.reports_deletions:
-            assert await cache.expel([missing]) == []
+            assert await cache.invalidate([missing]) == []
         assert await cache.get_many(a, b) == [None, None]
-        assert list(await cache.expel([], [])) == []
+        assert list(await cache.invalidate([], [])) == []
 
     @in_each_regime
     async def test_a_computed_value_is_found(self, cache: Hands) -> None:
@@ -99,9 +103,9 @@ class GuardedOperations(Abilities):
             elif before == "plain":
                 await cache.by_hand(key, "old")
             elif before == "deleted":
-                await cache.steps.expel((key,), ())
+                await cache.steps.invalidate((key,), ())
             late = await cache.begin(key)
-            await cache.steps.expel((key,), ())
+            await cache.steps.invalidate((key,), ())
             await late.end("late")
             assert await cache.found(key) is MISSING, before
             assert await cache.got(key) is MISSING, before
@@ -112,9 +116,9 @@ class GuardedOperations(Abilities):
         """Neither a newer computation's value, nor after several deletions."""
         key = cache.key()
         first = await cache.begin(key)
-        await cache.steps.expel((key,), ())
+        await cache.steps.invalidate((key,), ())
         second = await cache.begin(key)
-        await cache.steps.expel((key,), ())
+        await cache.steps.invalidate((key,), ())
         third = await cache.begin(key)
         assert await third.end("third") is True
         await first.end("first")
@@ -135,10 +139,10 @@ class GuardedOperations(Abilities):
             assert await cache.got(key) == "by hand"
             assert await cache.get(key) == "by hand"
         late = await cache.begin(key)
-        await cache.steps.put({key: 1, other: 2}, 60, ())
+        await cache.steps.set_many({key: 1, other: 2}, 60, ())
         await late.end("late")
         assert await cache.steps.get([key, other]) == [1, 2]
-        await cache.steps.expel((key,), ())
+        await cache.steps.invalidate((key,), ())
         await late.end("late")
         assert await cache.got(key) is MISSING
 
@@ -146,9 +150,9 @@ class GuardedOperations(Abilities):
     async def test_a_deletion_hinders_nothing_that_begins_after_it(self, cache: Hands) -> None:
         """Nor does that of another key or stamp; and setting by hand hinders nothing later."""
         key, other, tag = cache.keys("key other ~tag~")
-        await cache.steps.expel((key,), (tag,))
+        await cache.steps.invalidate((key,), (tag,))
         work = await cache.begin(key, tag)
-        await cache.steps.expel((other,), (cache.key("~another~"),))
+        await cache.steps.invalidate((other,), (cache.key("~another~"),))
         await cache.by_hand(other, 1)
         assert await work.end("value") is True
         assert await cache.found(key, tag) == "value"
@@ -166,7 +170,7 @@ class GuardedOperations(Abilities):
         await cache.by_hand(hand, 4, a)
         keys = (one, two, three, hand)
         assert await cache.steps.get(keys) == [1, 2, 3, 4]
-        await cache.steps.expel((), (a,))
+        await cache.steps.invalidate((), (a,))
         assert await cache.steps.get(keys) == [MISSING, MISSING, 3, MISSING]
         assert await cache.found(one, a) is MISSING
         assert await cache.found(two, b, a) is MISSING
@@ -182,9 +186,9 @@ class GuardedOperations(Abilities):
         key, tag, other = cache.keys("key ~tag~ ~other~")
         for again in (False, True):
             late = await cache.begin(key, tag, other)
-            await cache.steps.expel((), (tag,))
+            await cache.steps.invalidate((), (tag,))
             if again:
-                await cache.ensure([tag], 60)
+                await cache.ensure_versions([tag], 60)
             await late.end("late")
             assert await cache.found(key, tag, other) is MISSING
             assert await cache.got(key) is MISSING

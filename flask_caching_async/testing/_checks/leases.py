@@ -36,38 +36,38 @@ class Leases(Abilities):
         """The others see who it is; when it is given back, the next one takes it."""
         work = await cache.begin(cache.key())
         first, second, third = (lease_of(work) for _ in range(3))
-        assert await work.claim(first)
+        assert await work.acquire_lease(first)
         assert first.holder is not None
         for _ in range(2):
-            assert not await work.claim(second)
-            assert not await work.claim(third)
+            assert not await work.acquire_lease(second)
+            assert not await work.acquire_lease(third)
             assert second.holder == third.holder == first.holder
-        await cache.steps.release(first, True)
-        assert await work.claim(second)
+        await cache.steps.release_lease(first, True)
+        assert await work.acquire_lease(second)
         assert second.holder not in (None, first.holder)
-        assert not await work.claim(third)
+        assert not await work.acquire_lease(third)
         assert third.holder == second.holder
-        await cache.steps.release(second, True)
-        assert await work.claim(third)
-        await cache.steps.release(third, True)
+        await cache.steps.release_lease(second, True)
+        assert await work.acquire_lease(third)
+        await cache.steps.release_lease(third, True)
 
     @in_each_regime
     async def test_whoever_did_not_get_a_lease_holds_nothing(self, cache: Hands) -> None:
         """Giving it back frees nobody else's, and giving back twice does no harm."""
         work = await cache.begin(cache.key())
         first, second, third = (lease_of(work) for _ in range(3))
-        await cache.steps.release(third, True)
-        assert await work.claim(first)
-        assert not await work.claim(second)
-        await cache.steps.release(second, True)
-        await cache.steps.release(third, False)
-        assert not await work.claim(third)
-        await cache.steps.release(first, True)
-        assert await work.claim(third)
-        await cache.steps.release(first, False)
-        assert not await work.claim(second)
+        await cache.steps.release_lease(third, True)
+        assert await work.acquire_lease(first)
+        assert not await work.acquire_lease(second)
+        await cache.steps.release_lease(second, True)
+        await cache.steps.release_lease(third, False)
+        assert not await work.acquire_lease(third)
+        await cache.steps.release_lease(first, True)
+        assert await work.acquire_lease(third)
+        await cache.steps.release_lease(first, False)
+        assert not await work.acquire_lease(second)
         assert second.holder == third.holder
-        await cache.steps.release(third, True)
+        await cache.steps.release_lease(third, True)
 
     @in_each_regime
     async def test_other_keys_and_states_have_other_leases(self, cache: Hands) -> None:
@@ -75,18 +75,18 @@ class Leases(Abilities):
         key, other, tag = cache.keys("key other ~tag~")
         work = await cache.begin(key, tag)
         held = [(work, lease_of(work))]
-        assert await work.claim(held[0][1])
+        assert await work.acquire_lease(held[0][1])
         elsewhere = await cache.begin(other, tag)
-        await cache.steps.expel((key,), ())
+        await cache.steps.invalidate((key,), ())
         deleted = await cache.begin(key, tag)
-        await cache.steps.expel((), (tag,))
+        await cache.steps.invalidate((), (tag,))
         dropped = await cache.begin(key, tag)
         for each in (elsewhere, deleted, dropped):
             held.append((each, lease_of(each)))
-            assert await each.claim(held[-1][1])
+            assert await each.acquire_lease(held[-1][1])
         for each, lease in held:
-            assert not await each.claim(lease_of(each))
-            await cache.steps.release(lease, True)
+            assert not await each.acquire_lease(lease_of(each))
+            await cache.steps.release_lease(lease, True)
 
     @in_each_regime
     async def test_one_of_many_gets_a_lease(self, cache: Hands) -> None:
@@ -95,47 +95,49 @@ class Leases(Abilities):
             work = await cache.begin(cache.key(str(number)))
             leases = [lease_of(work) for _ in range(8)]
 
-            async def claim(lease: Lease, work: Computation = work) -> bool:
-                return await work.claim(lease)
+            async def acquire_lease(lease: Lease, work: Computation = work) -> bool:
+                return await work.acquire_lease(lease)
 
-            taken = await cache.together(*[lambda lease=lease: claim(lease) for lease in leases])
+            taken = await cache.together(
+                *[lambda lease=lease: acquire_lease(lease) for lease in leases]
+            )
             winners = [lease for lease, won in zip(leases, taken, strict=True) if won]
             assert len(winners) == 1
             assert {lease.holder for lease in leases} <= {winners[0].holder, None}
-            await cache.steps.release(winners[0], True)
+            await cache.steps.release_lease(winners[0], True)
 
     @in_each_regime
     async def test_an_unshared_release_is_told_to_all_who_waited(self, cache: Hands) -> None:
         """Whoever polls learns that this holder had a value for nobody else."""
         work = await cache.begin(cache.key())
         leader, first, second = (lease_of(work) for _ in range(3))
-        assert await work.claim(leader)
-        assert not await work.claim(first) and not await work.claim(second)
+        assert await work.acquire_lease(leader)
+        assert not await work.acquire_lease(first) and not await work.acquire_lease(second)
         holder = leader.holder
         assert second.holder == holder and first.holder == holder
         assert not await cache.steps.unshared(first, holder)
-        await cache.steps.release(leader, False)
-        assert await work.claim(first)
+        await cache.steps.release_lease(leader, False)
+        assert await work.acquire_lease(first)
         assert await cache.steps.unshared(first, holder)
-        assert not await work.claim(second)
+        assert not await work.acquire_lease(second)
         assert await cache.steps.unshared(second, holder)
         assert not await cache.steps.unshared(second, first.holder)
-        await cache.steps.release(first, True)
-        assert await work.claim(second)
+        await cache.steps.release_lease(first, True)
+        assert await work.acquire_lease(second)
         assert not await cache.steps.unshared(second, first.holder)
-        await cache.steps.release(second, True)
+        await cache.steps.release_lease(second, True)
 
     @in_each_regime
     async def test_a_shared_release_says_nothing(self, cache: Hands) -> None:
         """Its waiters take the lease one after the other."""
         work = await cache.begin(cache.key())
         leader, waiter = lease_of(work), lease_of(work)
-        assert await work.claim(leader)
-        assert not await work.claim(waiter)
-        await cache.steps.release(leader, True)
-        assert await work.claim(waiter)
+        assert await work.acquire_lease(leader)
+        assert not await work.acquire_lease(waiter)
+        await cache.steps.release_lease(leader, True)
+        assert await work.acquire_lease(waiter)
         assert not await cache.steps.unshared(waiter, leader.holder)
-        await cache.steps.release(waiter, True)
+        await cache.steps.release_lease(waiter, True)
 
     @in_each_regime
     async def test_delivering_stores_and_gives_back(self, cache: Hands) -> None:
@@ -143,15 +145,15 @@ class Leases(Abilities):
         key, tag = cache.keys("key ~tag~")
         work = await cache.begin(key, tag)
         leader, waiter = lease_of(work), lease_of(work)
-        assert await work.claim(leader)
-        assert not await work.claim(waiter)
+        assert await work.acquire_lease(leader)
+        assert not await work.acquire_lease(waiter)
         assert await work.end("value", lease=leader) is True
         assert await cache.found(key, tag) == "value"
-        taken, reading = await cache.steps.claim(waiter, key, (tag,))
+        taken, lookup = await cache.steps.acquire_lease(waiter, key, (tag,))
         assert taken
-        assert reading.entry is not None and reading.entry.open() == "value"
+        assert lookup.entry is not None and lookup.entry.value() == "value"
         assert not await cache.steps.unshared(waiter, leader.holder)
-        await cache.steps.release(waiter, True)
+        await cache.steps.release_lease(waiter, True)
 
     @in_each_regime
     async def test_what_was_overtaken_is_not_delivered(self, cache: Hands) -> None:
@@ -160,15 +162,15 @@ class Leases(Abilities):
             key, tag = cache.keys(f"{way} ~{way}~")
             work = await cache.begin(key, tag)
             leader, waiter = lease_of(work), lease_of(work)
-            assert await work.claim(leader)
+            assert await work.acquire_lease(leader)
             if way == "set":
                 await cache.by_hand(key, "by hand")
             else:
-                await cache.steps.expel(*(((key,), ()) if way == "delete" else ((), (tag,))))
+                await cache.steps.invalidate(*(((key,), ()) if way == "delete" else ((), (tag,))))
             await work.end("late", lease=leader)
             assert await cache.got(key) == ("by hand" if way == "set" else MISSING)
-            assert await work.claim(waiter)
-            await cache.steps.release(waiter, True)
+            assert await work.acquire_lease(waiter)
+            await cache.steps.release_lease(waiter, True)
 
     def test_a_lease_ends_with_its_holder(self, backend: BaseCache) -> None:
         """A process that dies keeps nobody waiting for longer; one that lives keeps its lease."""
@@ -176,17 +178,25 @@ class Leases(Abilities):
         dead, alive = (run_now(cache.begin(cache.key(name))) for name in ("dead", "alive"))
         held = lease_of(alive, self.lease_life)
         needs(hasattr(os, "fork"), "has no os.fork here")
-        claim: Callable[[], Any] = lambda: run_now(dead.claim(lease_of(dead, self.lease_life)))  # noqa: E731
-        assert in_a_child(claim)
-        assert run_now(alive.claim(held))
-        begun = time.monotonic()
-        while not claim():
-            assert time.monotonic() < begun + 2 * self.lease_life + 2, "it never ends"
+
+        def acquire_lease(work: Computation) -> Lease | None:
+            lease = lease_of(work, self.lease_life)
+            return lease if run_now(work.acquire_lease(lease)) else None
+
+        # The living holder takes its lease first: when that of the dead one has ended, its own
+        # would have ended, too, if nobody had renewed it.
+        assert run_now(alive.acquire_lease(held))
+        assert in_a_child(lambda: acquire_lease(dead))
+        limit = time.monotonic() + LIFE
+        while (taken := acquire_lease(dead)) is None:
+            assert time.monotonic() < limit, "it never ends"
             time.sleep(0.02)
-        time.sleep(max(0.0, begun + 2 * self.lease_life - time.monotonic()))
-        assert not run_now(alive.claim(lease_of(alive, self.lease_life)))
-        run_now(cache.steps.release(held, True))
-        assert run_now(alive.claim(lease_of(alive, self.lease_life)))
+        assert acquire_lease(alive) is None
+        for lease in (taken, held):
+            run_now(cache.steps.release_lease(lease, True))
+        taken = acquire_lease(alive)
+        assert taken is not None
+        run_now(cache.steps.release_lease(taken, True))
         backend.close()
 
 

@@ -129,6 +129,6 @@ class ValuesAndKeys(Abilities):
             assert await cache.compute(key, odd)
             assert await cache.found(key) == odd
             late = await cache.begin(key)
-            await cache.steps.expel((key,), ())
+            await cache.steps.invalidate((key,), ())
             await late.end("late")
             assert await cache.found(key) is MISSING

@@ -11,7 +11,8 @@ from collections import deque
 from contextlib import suppress
 from typing import Self
 
-from server_programs import HOST, PATIENCE, free_port
+from support.servers import HOST, free_port
+from support.waiting import PATIENCE
 
 
 class _Link:

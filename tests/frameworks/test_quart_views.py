@@ -19,19 +19,6 @@ from typing import Any
 import flask
 import pytest
 import quart
-from hosts.quart_web import (
-    QuartSite,
-    Threads,
-    any_config,
-    any_site,
-    auntil,
-    quart_app,
-    redis_config,
-    served,
-    site,
-    unserved,
-)
-from hosts.web import own_colour
 from quart import Blueprint, Response, abort, g, jsonify, make_response, request, websocket
 from quart.views import MethodView, View
 from werkzeug.exceptions import HTTPException, NotFound
@@ -48,6 +35,19 @@ from flask_caching_async import (
 from flask_caching_async.exceptions import ColourError
 from flask_caching_async.serializers import JSONSerializer, MsgpackSerializer
 from flask_caching_async.testing import FakeClock
+from support.faces import own_colour
+from support.quart_sites import (
+    QuartSite,
+    Threads,
+    any_config,
+    any_site,
+    quart_app,
+    redis_config,
+    served,
+    site,
+    unserved,
+)
+from support.waiting import auntil
 
 __all__ = ["any_config", "any_site", "redis_config", "site"]
 

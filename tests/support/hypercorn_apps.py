@@ -1,4 +1,4 @@
-"""The programs that ``test_quart_server.py`` gives to hypercorn, as ``hosts.served_quart:NAME()``.
+"""What ``test_quart_server.py`` gives to hypercorn, as ``support.hypercorn_apps:NAME()``.
 
 Each has the cache that the environment describes, and notes its computations in files of the
 current folder.

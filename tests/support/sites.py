@@ -11,23 +11,11 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from helpers import Face
 
 from flask_caching_async import Cache
 from flask_caching_async._runtime import background as _background
-
-
-def own_colour(callback: Callable[..., Any], colour: str) -> Callable[..., Any]:
-    """A plain callback as it is, or as an ``async def`` with the same parameters."""
-    if colour == "sync":
-        return callback
-
-    @functools.wraps(callback)
-    async def dyed(*args: Any, **kwargs: Any) -> Any:
-        await asyncio.sleep(0)
-        return callback(*args, **kwargs)
-
-    return dyed
+from support.faces import Face
+from support.waiting import PATIENCE
 
 
 class Site:
@@ -99,27 +87,6 @@ async def _awaited(answer: Any) -> Any:
     return await answer
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for other threads."""
-    for _ in range(5000):
-        if condition():
-            return
-        threading.Event().wait(0.001)
-    raise AssertionError("it did not happen")
-
-
-def at_once(count: int, function: Callable[[], Any]) -> list[Any]:
-    """What ``count`` threads get from ``function``."""
-    got: list[Any] = []
-    threads = [threading.Thread(target=lambda: got.append(function())) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert len(got) == count
-    return got
-
-
 @contextmanager
 def background(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Gives a function that waits until all background work is done."""
@@ -140,7 +107,7 @@ def background(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
 
     def wait() -> None:
         for done in pending:
-            assert done.wait(10)
+            assert done.wait(PATIENCE)
 
     with monkeypatch.context() as patch:
         patch.setattr(_background, "submit", watched)

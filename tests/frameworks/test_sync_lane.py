@@ -10,10 +10,11 @@ import pytest
 from asgiref.sync import AsyncToSync
 from flask import Flask, Response, abort, g, request
 from flask.views import MethodView, View
-from hosts.web import Site, background, own_colour
 
 from flask_caching_async import Cache, CachedResponse
 from flask_caching_async.testing import FakeClock
+from support.faces import own_colour
+from support.sites import Site, background
 
 
 @pytest.fixture
@@ -47,9 +48,9 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[Loops]:
     loops = Loops()
     new_event_loop, call = asyncio.new_event_loop, AsyncToSync.__call__
     # The process-wide loop of async-only backends is nobody's request.
-    from flask_caching_async._runtime import colour as _colour
+    from flask_caching_async._runtime import process_loop
 
-    _colour._process_loop()
+    process_loop._process_loop()
 
     def counted_loop(*args: Any) -> Any:
         loops.started += 1

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import config_for
 from flask import Blueprint, Flask, Response, abort
-from hosts.web import Site
 
 from flask_caching_async import Cache
 from flask_caching_async.exceptions import NotInitializedError
+from support.backends import config_for
+from support.sites import Site
 
 
 def picture(app: Flask) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The app that ``test_workers_on_servers.py`` gives to gunicorn, as ``flow.served:make()``."""
+"""The app that ``test_workers_on_servers.py`` gives to gunicorn, as ``gunicorn_app:make()``."""
 
 from __future__ import annotations
 

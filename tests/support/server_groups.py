@@ -6,7 +6,7 @@ import itertools
 from contextlib import suppress
 from typing import Any, Self
 
-from server_programs import HOST, RedisServer, until
+from support.servers import HOST, RedisServer, eventually
 
 
 class Sentinel(RedisServer):
@@ -86,14 +86,14 @@ class RedisReplicaSet(Group):
         self.master.start()
         self.replica.options["replicaof"] = (HOST, self.master.port)
         self.replica.start()
-        until(self.in_sync, "a replica in sync")
+        eventually(self.in_sync, "a replica in sync")
         if len(self.nodes) < 3:
             self.sentinel = Sentinel(self.name, self.master.port)
             self.nodes.append(self.sentinel)
         elif not self.sentinel.running:
             self.sentinel.forget()
         self.sentinel.start()
-        until(self.sentinel.can_replace, "a sentinel that knows the replica")
+        eventually(self.sentinel.can_replace, "a sentinel that knows the replica")
         return self
 
     def in_sync(self) -> bool:
@@ -111,9 +111,13 @@ class RedisReplicaSet(Group):
         """Kill the master and wait until the other one took over; the killed one."""
         old = self.current()
         old.kill()
-        until(lambda: self.current() is not old, "a failover")
-        until(lambda: self.current().ask("ROLE")[0] == "master", "a new master")
+        self.wait_for_failover(old)
         return old
+
+    def wait_for_failover(self, old: RedisServer | None = None) -> None:
+        """Wait until another server took over from one, by default from the first master."""
+        eventually(lambda: self.current() is not (old or self.master), "a failover")
+        eventually(lambda: self.current().ask("ROLE")[0] == "master", "a new master")
 
     def restore(self) -> Self:
         """Bring it back from whatever a test did to it, each in its first role, and empty it."""
@@ -127,7 +131,7 @@ class RedisReplicaSet(Group):
             self.stop()
             self.start()
         self.master.flush()
-        until(lambda: self.replica.ask("DBSIZE") == 0, "an empty replica")
+        eventually(lambda: self.replica.ask("DBSIZE") == 0, "an empty replica")
         return self
 
 
@@ -137,7 +141,8 @@ class RedisCluster(Group):
     SHARE = 5462
 
     def __init__(self, **options: Any) -> None:
-        common = {"cluster_enabled": "yes", "cluster_node_timeout": 1000}
+        # Longer than a busy machine, or a test, keeps a node from answering the others.
+        common = {"cluster_enabled": "yes", "cluster_node_timeout": 15_000}
         common |= {"cluster_announce_ip": HOST, **options}
         self.nodes = [RedisServer(**common) for _ in range(3)]
 
@@ -157,7 +162,9 @@ class RedisCluster(Group):
                 for other in self.nodes[:number]:
                     node.ask("CLUSTER", "MEET", HOST, other.port)
         for node in self.nodes:
-            until(lambda node=node: "cluster_state:ok" in node.ask("CLUSTER", "INFO"), "a cluster")
+            eventually(
+                lambda node=node: "cluster_state:ok" in node.ask("CLUSTER", "INFO"), "a cluster"
+            )
         return self
 
     def holder(self, key: str) -> RedisServer:

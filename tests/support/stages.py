@@ -1,4 +1,4 @@
-"""What the tests of this folder use: many callers at once, and functions that wait for a sign."""
+"""Stages: a cache in one colour with many callers at once, and functions that wait for a sign."""
 
 from __future__ import annotations
 
@@ -8,59 +8,12 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
-
-import helpers
+from typing import Any
 
 from flask_caching_async import Cache
 from flask_caching_async._runtime.colour import run_now
-from flask_caching_async._runtime.loops import pause
-
-#: Seconds after which something that should have happened counts as failed.
-PATIENCE = 20.0
-
-
-class Raised(NamedTuple):
-    """A call raised instead of returning."""
-
-    error: BaseException
-
-
-def until(condition: Callable[[], Any], timeout: float = PATIENCE) -> None:
-    """Block until something is so."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.001)
-
-
-async def auntil(condition: Callable[[], Any], timeout: float = PATIENCE) -> None:
-    """Wait, on any kind of loop, until something is so."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        await pause(0.001)
-
-
-def together(*calls: Callable[[], Any]) -> list[Any]:
-    """Make all calls at once, each in a thread of its own; their results in order."""
-    barrier = threading.Barrier(len(calls))
-    results: list[Any] = [None] * len(calls)
-
-    def run(n: int, call: Callable[[], Any]) -> None:
-        barrier.wait(PATIENCE)
-        try:
-            results[n] = call()
-        except BaseException as error:
-            results[n] = Raised(error)
-
-    threads = [threading.Thread(target=run, args=item, daemon=True) for item in enumerate(calls)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-        assert not thread.is_alive(), "a caller hangs"
-    return results
+from support.faces import QUART, Face
+from support.waiting import PATIENCE, Raised, auntil, until
 
 
 class Started:
@@ -90,7 +43,7 @@ class Started:
         return self.outcome
 
 
-class Stage(helpers.Face):
+class Stage(Face):
     """A cache in one colour, where callers run at the same time.
 
     Bodies are written once, as ``async def`` that waits only by :meth:`until` and :meth:`pause`.
@@ -176,7 +129,7 @@ def story(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]
     @functools.wraps(test)
     def run(**fixtures: Any) -> None:
         stage = fixtures.get("stage") or fixtures["any_stage"]
-        if stage.colour == helpers.QUART:
+        if stage.colour == QUART:
             asyncio.run(_served(stage.cache.app, test, fixtures))
         elif stage.is_async:
             asyncio.run(test(**fixtures))

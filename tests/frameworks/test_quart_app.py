@@ -19,13 +19,18 @@ import flask
 import pytest
 import quart
 from blockbuster import blockbuster_ctx
-from hosts.quart_web import (
-    QUART,
+from quart import Quart, request, session
+
+from flask_caching_async import Cache
+from flask_caching_async.exceptions import CacheWarning, NotInitializedError
+from support.backends import config_for
+from support.faces import own_colour
+from support.fault_proxy import FaultProxy
+from support.quart_sites import (
+    VERSION,
     QuartSite,
     Threads,
     any_config,
-    auntil,
-    config_of,
     connections,
     quart_app,
     redis_config,
@@ -33,12 +38,9 @@ from hosts.quart_web import (
     site,
     unserved,
 )
-from hosts.web import Site, own_colour
-from quart import Quart, request, session
-from servers import HOST, FaultProxy
-
-from flask_caching_async import Cache
-from flask_caching_async.exceptions import CacheWarning, NotInitializedError
+from support.servers import HOST
+from support.sites import Site
+from support.waiting import auntil
 
 __all__ = ["any_config", "connections", "redis_config", "site"]
 
@@ -156,7 +158,7 @@ def test_one_cache_serves_a_flask_and_a_quart_app_in_one_process() -> None:
 
 def test_a_flask_and_a_quart_app_may_share_their_pages(tmp_path: Path) -> None:
     """On one backend, as when one becomes the other: whoever stored it, both can send it."""
-    config = config_of("FileSystemCache", tmp_path, lambda name: None)
+    config = config_for("FileSystemCache", tmp_path)
     bodies: dict[str, Callable[[Any], Any]] = {
         "text": lambda here: "page",
         "tuple": lambda here: ("page", 201, {"X-A": "1"}),
@@ -299,7 +301,7 @@ async def test_requests_change_nothing_on_the_app(site: QuartSite) -> None:
 async def test_several_caches_on_one_app_are_served_together(colour: str, tmp_path: Path) -> None:
     """Each with a backend of its own; one view may have both."""
     app = quart_app()
-    inner = Cache(app, config=config_of("FileSystemCache", tmp_path, lambda name: None))
+    inner = Cache(app, config=config_for("FileSystemCache", tmp_path))
     outer = Cache(app, config=MEMORY)
     site = QuartSite(app, inner, colour)
     view = outer.cached()(site.face.cached()(site.counted(lambda: str(site.calls))))
@@ -547,7 +549,7 @@ async def test_the_serving_loop_has_connections_of_its_own(
             # One thread renews the leases of slow computations, once there was one.
             assert [name for name in threads.started if "leases" not in name] == []
             assert 0 < connections() <= 20
-            assert cache.cache._wires._blocking is None
+            assert cache.cache._transports._blocking is None
         await auntil(lambda: connections() == 0)
 
 
@@ -561,7 +563,7 @@ async def test_sync_views_share_connections_that_are_closed_too(
     site.numbers()
     async with app.test_app():
         assert set(await asyncio.gather(*[site.text() for _ in range(8)])) == {"1"}
-        assert cache.cache._wires._blocking is not None
+        assert cache.cache._transports._blocking is not None
         assert connections() > 0
     await auntil(lambda: connections() == 0)
 
@@ -615,7 +617,7 @@ async def test_the_apps_own_functions_for_start_and_end_use_the_loops_connection
         pass
     assert [number for _, number in seen] == list(range(6))
     # Older versions end a generator after everything else, and then it goes by way of a thread.
-    assert [native for native, _ in seen] == [True] * 5 + [QUART >= (0, 22)]
+    assert [native for native, _ in seen] == [True] * 5 + [VERSION >= (0, 22)]
     cache.close()
     await auntil(lambda: connections() == 0)
 
@@ -630,7 +632,7 @@ async def test_a_block_of_its_own_in_a_served_app_ends_nothing(
     async with app.test_app():
         async with cache:
             await cache.aset("key", 1)
-        assert cache._binding().host.loop is asyncio.get_running_loop()
+        assert cache._binding().framework.loop is asyncio.get_running_loop()
         assert cache.cache.native_here() and await cache.aget("key") == 1
 
 

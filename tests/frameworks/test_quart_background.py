@@ -13,23 +13,16 @@ from typing import Any
 
 import pytest
 import quart
-from flow.crowd import Body, Stage
-from hosts.quart_web import (
-    QuartSite,
-    auntil,
-    config_of,
-    quart_app,
-    redis_config,
-    served,
-    site,
-    unserved,
-)
 from quart import g, request, websocket
 from quart.views import MethodView
 
 from flask_caching_async import Cache
 from flask_caching_async.exceptions import ColourError
 from flask_caching_async.testing import FakeClock
+from support.backends import config_for
+from support.quart_sites import QuartSite, quart_app, redis_config, served, site, unserved
+from support.stages import Body, Stage
+from support.waiting import auntil
 
 __all__ = ["redis_config", "site"]
 
@@ -273,7 +266,7 @@ async def test_a_refresh_that_fails_keeps_the_old_page_and_is_logged_once(
             clock.advance(10)
             assert await site.text() == "1"
             await auntil(lambda n=attempt: site.cache.stats().failed == n - 1)  # type: ignore[misc]
-            await auntil(lambda: not site.cache._binding().engine.flights._open)
+            await auntil(lambda: not site.cache._binding().engine.flights._flights)
         await auntil(lambda: caplog.records)
     assert [(r.name, r.levelname) for r in caplog.records] == [("flask_caching_async", "ERROR")]
 
@@ -753,7 +746,7 @@ def test_the_end_of_serving_waits_for_a_round_and_is_not_logged(
 
     asyncio.run(main(False))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flask_caching_async.renewals.SHUTDOWN", 0.1)
+        patch.setattr("flask_caching_async.decorators.refresh_every.SHUTDOWN", 0.1)
         asyncio.run(main(True))
     time.sleep(0.05)
     assert not caplog.records
@@ -794,7 +787,7 @@ def test_of_several_apps_on_one_server_one_renews(
 
 def test_a_program_without_an_app_refreshes_behind_its_back(colour: str, tmp_path: Path) -> None:
     """On the loop that runs, or in a thread."""
-    cache = Cache.standalone(config_of("SimpleCache", tmp_path, lambda name: None))
+    cache = Cache.standalone(config_for("SimpleCache", tmp_path))
     clock = FakeClock()
     clock.install(cache)
     stage = Stage(cache, colour)

@@ -21,9 +21,10 @@ from flask import (
     stream_with_context,
 )
 from flask.views import MethodView, View
-from hosts.web import Site, at_once
 
 from flask_caching_async import Cache
+from support.sites import Site
+from support.waiting import at_once
 
 
 @pytest.fixture
@@ -506,7 +507,7 @@ def test_another_apps_turn_in_the_middle_of_a_call_does_not_matter(
     """As if a thread of the other app came between the lookup and the computation."""
     cache, (one, two), _ = shared
     with one.app_context():
-        host = cache._binding().host
+        host = cache._binding().framework
     ask = host.request
 
     def interrupted() -> Any:

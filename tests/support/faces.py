@@ -1,23 +1,17 @@
-"""What several test files use."""
+"""One cache in one colour, so that a test is written once."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
-import re
 from collections.abc import Callable
 from typing import Any
 
 from flask_caching_async import Cache
-from flask_caching_async.backends import BaseCache
 
 COLOURS = ("sync", "async")
 #: A third one where it makes a difference: async, with the cache on a Quart app that is served.
 QUART = "quart"
-
-
-def named(value: Any) -> str:
-    """A name for a parameter: its repr, without an address, which differs from run to run."""
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 class Face:
@@ -67,51 +61,14 @@ class Face:
         return call
 
 
-class SyncOnly(BaseCache):
-    """A custom backend as Flask-Caching's users write them: sync, and no more than necessary."""
+def own_colour(callback: Callable[..., Any], colour: str) -> Callable[..., Any]:
+    """A plain callback as it is, or as an ``async def`` with the same parameters."""
+    if colour == "sync":
+        return callback
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.held: dict[str, Any] = {}
+    @functools.wraps(callback)
+    async def dyed(*args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(0)
+        return callback(*args, **kwargs)
 
-    def get(self, key: str) -> Any:
-        return self.held.get(key)
-
-    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
-        self.held[key] = value
-        return True
-
-    def delete(self, key: str) -> bool:
-        return self.held.pop(key, None) is not None
-
-    def clear(self) -> bool:
-        self.held.clear()
-        return True
-
-
-class AsyncOnly(BaseCache):
-    """A custom backend whose client is async: no more than the three methods it must have."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.held: dict[str, Any] = {}
-
-    async def aget(self, key: str) -> Any:
-        return self.held.get(key)
-
-    async def aset(self, key: str, value: Any, timeout: Any = None) -> bool:
-        self.held[key] = value
-        return True
-
-    async def adelete(self, key: str) -> bool:
-        return self.held.pop(key, None) is not None
-
-
-def sync_only(app: Any, config: Any, args: Any, kwargs: Any) -> SyncOnly:
-    """A factory function for ``CACHE_TYPE``."""
-    return SyncOnly()
-
-
-def async_only(app: Any, config: Any, args: Any, kwargs: Any) -> AsyncOnly:
-    """A factory function for ``CACHE_TYPE``."""
-    return AsyncOnly()
+    return dyed

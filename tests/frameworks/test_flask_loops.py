@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hosts.web import Site, at_once
 
 from flask_caching_async import Cache
 from flask_caching_async.backends import BaseCache
+from support.sites import Site
+from support.waiting import at_once
 
 #: Requests for each test of a backend; M2 fails on every second one.
 REQUESTS = 1000

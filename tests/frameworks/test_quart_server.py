@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flow.crew import TESTS
-from flow.crowd import until
-from hosts.quart_web import connections, redis_config
-from servers import free_port
+
+from support.crew import TESTS
+from support.quart_sites import connections, redis_config
+from support.servers import free_port
+from support.waiting import until
 
 __all__ = ["connections", "redis_config"]
 
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX s
 class Hypercorn:
     """A server that has nothing to say on stderr, unless something goes wrong.
 
-    :param program: a function in ``hosts/served_quart.py``, perhaps after ``wsgi:``.
+    :param program: a function in ``support/hypercorn_apps.py``, perhaps after ``wsgi:``.
     :param workers: processes beside its own, 0 for none.
     :param more: variables of its environment.
     """
@@ -42,7 +43,7 @@ class Hypercorn:
         command = [
             sys.executable, "-X", "dev", "-W", "error", "-m", "hypercorn",
             "--bind", f"127.0.0.1:{self.port}", "--workers", str(workers), "--log-level", "ERROR",
-            f"{how + ':' if how else ''}hosts.served_quart:{name}()",
+            f"{how + ':' if how else ''}support.hypercorn_apps:{name}()",
         ]  # fmt: skip
         environment = {**os.environ, "PYTHONPATH": TESTS, "SERVED": json.dumps(config), **more}
         with open(self.stderr, "wb") as stderr:

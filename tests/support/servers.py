@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
+from support.waiting import PATIENCE, until
+
 HOST = "127.0.0.1"
-#: Seconds after which a server that should have answered counts as failed.
-PATIENCE = 15.0
 #: What a shell runs next to each server: when the tests are gone, it cleans up.
 GUARD = 'read -r ended || { kill -9 "$0"; rm -rf "$1"; }'
 
@@ -32,16 +32,17 @@ class ServerError(RuntimeError):
     """A server does not start, or does not become what it should be."""
 
 
-def until(condition: Callable[[], Any], what: str) -> None:
-    """Block until something is so; a server that cannot be asked yet counts as no."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
+def eventually(condition: Callable[[], Any], what: str) -> None:
+    """Block until something is so of a server; one that cannot be asked yet counts as no."""
+
+    def so() -> Any:
         with suppress(Exception):
-            if condition():
-                return
-        if time.monotonic() > deadline:
-            raise ServerError(f"it never happened: {what}")
-        time.sleep(0.005)
+            return condition()
+
+    try:
+        until(so)
+    except AssertionError:
+        raise ServerError(f"it never happened: {what}") from None
 
 
 def free_port() -> int:

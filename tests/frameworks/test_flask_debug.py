@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from flask import Blueprint, Flask, abort, g, render_template_string, request, session
-from hosts.web import Site
 
 from flask_caching_async import Cache
 from flask_caching_async.exceptions import CacheWarning
+from support.sites import Site
 
 _numbers = itertools.count()
 

@@ -12,32 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flow.crew import Backend
-from hosts.web import Site
 from quart import Quart
 
 from flask_caching_async import Cache
+from support.backends import OURS, ServerBackend, config_of_ours
+from support.sites import Site
 
-QUART = tuple(map(int, version("quart").split(".")[:2]))
-
-BACKENDS = ("SimpleCache", "FileSystemCache", "RedisCache", "MemcachedCache")
-
-
-def config_of(backend: str, folder: Path, fixture: Callable[[str], Any]) -> dict[str, Any]:
-    """The configuration of one of the backends, which is empty.
-
-    :param fixture: gives the fixture with a name.
-    """
-    if backend in ("RedisCache", "MemcachedCache"):
-        return Backend(backend, fixture).config
-    return {"CACHE_TYPE": backend, "CACHE_DIR": str(folder / "cache")}
+VERSION = tuple(map(int, version("quart").split(".")[:2]))
 
 
 def quart_app(**options: Any) -> Quart:
     """An app whose test client raises what its views raise."""
     app = Quart(__name__, **options)
     app.config["PROPAGATE_EXCEPTIONS"] = True
-    app.testing = QUART < (0, 22)  # newer ones answer with a page about the error then
+    app.testing = VERSION < (0, 22)  # newer ones answer with a page about the error then
     return app
 
 
@@ -94,13 +82,6 @@ def unserved(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., No
     return functools.wraps(test)(lambda **fixtures: asyncio.run(test(**fixtures)))
 
 
-async def auntil(condition: Callable[[], Any]) -> None:
-    """Wait until something is so; the loop goes on."""
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
 class Threads:
     """Which threads were started while this was entered, by the beginning of their names."""
 
@@ -119,16 +100,16 @@ class Threads:
         threading.Thread.start = self._start  # type: ignore[method-assign]
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=OURS)
 def any_config(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     """The configuration of each backend."""
-    return config_of(request.param, tmp_path, request.getfixturevalue)
+    return config_of_ours(request.param, tmp_path, request.getfixturevalue)
 
 
 @pytest.fixture
 def redis_config(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The configuration of an empty Redis, whose connections have a name of their own."""
-    config = Backend("RedisCache", request.getfixturevalue).config
+    config = ServerBackend("RedisCache", request.getfixturevalue).config
     return {**config, "CACHE_REDIS_URL": f"{config['CACHE_REDIS_URL']}?client_name={uuid.uuid4()}"}
 
 

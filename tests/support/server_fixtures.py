@@ -1,7 +1,4 @@
-"""Fixtures with real servers: Redis in every arrangement, Memcached, a proxy that breaks things.
-
-It is a plugin of pytest too, also when it was imported before: PYTEST_DONT_REWRITE.
-"""
+"""Fixtures with real servers: Redis in every arrangement, Memcached, a proxy that breaks things."""
 
 from __future__ import annotations
 
@@ -9,31 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from fault_proxy import FaultProxy
-from server_groups import RedisCluster, RedisReplicaSet, Sentinel
-from server_programs import (
-    HOST,
-    MemcachedServer,
-    RedisServer,
-    Server,
-    ServerError,
-    free_port,
-    until,
-)
 
-__all__ = [
-    "HOST",
-    "FaultProxy",
-    "MemcachedServer",
-    "RedisCluster",
-    "RedisReplicaSet",
-    "RedisServer",
-    "Sentinel",
-    "Server",
-    "ServerError",
-    "free_port",
-    "until",
-]
+from support.fault_proxy import FaultProxy
+from support.server_groups import RedisCluster, RedisReplicaSet
+from support.servers import MemcachedServer, RedisServer, ServerError
 
 
 def _lasting(make: Callable[[], Any], text: str) -> Any:
