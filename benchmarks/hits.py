@@ -139,9 +139,9 @@ def main(rounds: int = 40) -> None:
         "memoized function, hit": (lambda: add(1), 20000),
     }
     if theirs:
-        other, aother = memoized(theirs, False), memoized(theirs, True)
+        other, other_async = memoized(theirs, False), memoized(theirs, True)
         calls["Flask-Caching, memoized function, hit"] = (lambda: other(1), 1000)
-        calls["Flask-Caching, async function, hit"] = (lambda: aother(1), 1000)
+        calls["Flask-Caching, async function, hit"] = (lambda: other_async(1), 1000)
     figures = best_of(rounds, calls)
     figures["memoized async function, hit, awaited"] = async_hit(
         memoized(ours, True), rounds, 20000

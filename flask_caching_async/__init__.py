@@ -15,6 +15,7 @@ from .exceptions import (
     CacheWarning,
     ColourError,
     ConfigurationError,
+    InvalidKeyError,
     NotInitializedError,
     SerializationError,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "CachedResponse",
     "ColourError",
     "ConfigurationError",
+    "InvalidKeyError",
     "NotInitializedError",
     "SerializationError",
     "Stats",

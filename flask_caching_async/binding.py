@@ -1,4 +1,4 @@
-"""What one cache is to one app: settings, backend, store, flights, counters and host."""
+"""What one cache is to one app: settings, backend, store, flights, counters and framework."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from weakref import WeakKeyDictionary
 
 import cachelib
 
-from ._entries.entry import AnyEntry
+from ._entries.entry import PeekedEntry
 from ._flow.engine import Engine
-from ._frameworks import pick
+from ._frameworks import App, pick
 from ._frameworks.base import Framework
 from ._runtime.server_workers import warn_of_many_workers
 from ._store.open import open_store
@@ -21,6 +21,7 @@ from .backends.simplecache import SimpleCache
 from .config import Settings, adapted, build_backend, effective_config, serializer_of
 from .exceptions import warn
 from .stats import Counters
+from .typing import Callback, Config, Value
 
 __all__ = ["EXTENSION", "Adjustable", "Binding", "bind"]
 
@@ -38,17 +39,17 @@ class Binding:
     :param null: whether caching is off.
     """
 
-    app: Any
+    app: App
     settings: Settings
-    backend: Any
+    backend: Value
     framework: Framework
     engines: Engines
     counters: Counters
-    peek: Callable[[str], AnyEntry | None] | None
+    peek: Callable[[str], PeekedEntry | None] | None
     clock: Callable[[], float]
     null: bool
-    #: What each decorated function keeps for this app; see ``plans.State``.
-    states: WeakKeyDictionary[Any, Any] = field(default_factory=WeakKeyDictionary)
+    #: What each decorated function keeps for this app; see ``decorators.plan.State``.
+    states: WeakKeyDictionary[object, Any] = field(default_factory=WeakKeyDictionary)
 
     @property
     def engine(self) -> Engine:
@@ -82,6 +83,7 @@ class Engines:
         engine = self._tenants.get(prefix)
         if engine is None:
             first = self._first
+            first.store.check((prefix,))
             store = first.store.for_tenant(self.backend.for_prefix(prefix))
             made = Engine(store, first.stats, first.spawn)
             engine = self._tenants.setdefault(prefix, made)
@@ -92,7 +94,7 @@ def _raising(settings: Settings, framework: Framework) -> bool:
     return settings.on_error == "raise" or (settings.on_error is None and framework.debug)
 
 
-def bind(app: Any, *layers: dict[str, Any] | None) -> Binding:
+def bind(app: App, *layers: Config | None) -> Binding:
     """Set up a cache on an app.
 
     :param layers: configurations; later ones win.
@@ -112,7 +114,7 @@ def bind(app: Any, *layers: dict[str, Any] | None) -> Binding:
     return assemble(app, settings, backend)
 
 
-def assemble(app: Any, settings: Settings, backend: Any) -> Binding:
+def assemble(app: App, settings: Settings, backend: Value) -> Binding:
     """A binding of a backend that is already there."""
     framework = pick(app)
     ours: BaseCache = adapted(backend)
@@ -134,7 +136,7 @@ def assemble(app: Any, settings: Settings, backend: Any) -> Binding:
 class Adjustable:
     """The settings of a :class:`.Cache` on the current app."""
 
-    cache: Any
+    cache: Value
     _last: Binding | None
     _only: Binding | None
 
@@ -142,12 +144,12 @@ class Adjustable:
         raise NotImplementedError
 
     @property
-    def hash_method(self) -> Callable[..., Any] | None:
+    def hash_method(self) -> Callback | None:
         """The hash method of keys; assign one to change it for the current app."""
         return self._setting("hash_method")  # type: ignore[no-any-return]
 
     @hash_method.setter
-    def hash_method(self, value: Callable[..., Any]) -> None:
+    def hash_method(self, value: Callback) -> None:
         self._change(hash_method=value)
 
     @property
@@ -169,14 +171,14 @@ class Adjustable:
         self._change(signals=value)
 
     @property
-    def serializer(self) -> Any:
+    def serializer(self) -> Value:
         """The serializer of the current app's backend, if it has one."""
         return None if self._last is None else getattr(self.cache, "serializer", None)
 
-    def _setting(self, name: str) -> Any:
+    def _setting(self, name: str) -> Value:
         return None if self._last is None else getattr(self._binding().settings, name)
 
-    def _change(self, **settings: Any) -> None:
+    def _change(self, **settings: Value) -> None:
         """Replace settings; the backend and what it holds stay."""
         old = self._binding()
         settings_now = replace(old.settings, **settings)

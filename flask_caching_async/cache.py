@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeVar, Unpack, cast
 
 from ._flow.callbacks import acall_callback, call_callback_now
-from ._frameworks import current_app
+from ._frameworks import App, current_app
 from ._frameworks.standalone import Program
 from ._runtime.colour import run_now
 from .binding import EXTENSION, Adjustable, Binding, bind
@@ -16,7 +16,7 @@ from .decorators.cached import ViewPlan
 from .decorators.debug_checks import watch_order
 from .decorators.deletion import calls_to_delete, pages_to_delete
 from .decorators.memoize import CallPlan
-from .decorators.plan import Options
+from .decorators.options import DecoratorOptions, Options, shows_options
 from .decorators.refresh_every import Renewal, Renewals
 from .decorators.wrappers import decorate
 from .exceptions import not_initialized
@@ -26,10 +26,12 @@ from .typing import (
     AnyCached,
     AnyMemoized,
     CachedFunction,
+    Callback,
+    Config,
     MemoizedFunction,
     QueryArgs,
-    Tags,
     TimeoutArgument,
+    Value,
     Vary,
 )
 
@@ -49,24 +51,24 @@ class Cache(Operations, Renewals, Adjustable):
 
     def __init__(
         self,
-        app: Any = None,
+        app: App | None = None,
         with_jinja2_ext: bool = True,
-        config: dict[str, Any] | None = None,
+        config: Config | None = None,
     ) -> None:
         check_layer(config)
         self.with_jinja2_ext = with_jinja2_ext
         self.config = config
         #: The app that was set up last; used where no app context says otherwise.
-        self.app: Any = None
+        self.app: App | None = None
         self._last: Binding | None = None
-        self._apps: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._apps: weakref.WeakSet[App] = weakref.WeakSet()
         self._views: weakref.WeakSet[ViewPlan] = weakref.WeakSet()
         self._renewals: list[Renewal] = []
         if app is not None:
             self.init_app(app, config)
 
     @classmethod
-    def standalone(cls, config: dict[str, Any]) -> Cache:
+    def standalone(cls, config: Config) -> Cache:
         """A cache for a program without an app of Flask or Quart: ``memoize`` and the operations.
 
         ::
@@ -83,7 +85,7 @@ class Cache(Operations, Renewals, Adjustable):
         cache.init_app(Program())
         return cache
 
-    def init_app(self, app: Any, config: dict[str, Any] | None = None) -> None:
+    def init_app(self, app: App, config: Config | None = None) -> None:
         """Set this cache up for an app; it may serve several, each with settings of its own.
 
         :param config: wins over the constructor's, which wins over the app's.
@@ -102,7 +104,7 @@ class Cache(Operations, Renewals, Adjustable):
             self._attach(renewal, binding)
         watch_order(binding, self._views)
 
-    def _adopt(self, app: Any, binding: Binding) -> None:
+    def _adopt(self, app: App, binding: Binding) -> None:
         app.extensions.setdefault(EXTENSION, {})[self] = binding
         self._apps.add(app)
         self.app, self._last = app, binding
@@ -129,35 +131,30 @@ class Cache(Operations, Renewals, Adjustable):
         return binding
 
     @property
-    def cache(self) -> Any:
+    def cache(self) -> Value:
         """The backend of the current app."""
         return self._binding().backend
 
     # --- decorators -------------------------------------------------------------------------------
 
+    @shows_options
     def cached(
         self,
         timeout: TimeoutArgument = None,
-        key_prefix: str | Callable[[], Any] = "view/%s",
-        unless: Callable[..., Any] | None = None,
-        forced_update: Callable[..., Any] | None = None,
-        is_stale: Callable[..., Any] | None = None,
-        response_filter: Callable[..., Any] | None = None,
+        key_prefix: str | Callable[[], Value] = "view/%s",
+        unless: Callback | None = None,
+        forced_update: Callback | None = None,
+        is_stale: Callback | None = None,
+        response_filter: Callback | None = None,
         query_string: bool = False,
-        hash_method: Callable[..., Any] | None = None,
+        hash_method: Callback | None = None,
         cache_none: bool = False,
-        make_cache_key: Callable[..., Any] | None = None,
+        make_cache_key: Callback | None = None,
         source_check: bool | None = None,
         response_hit_indication: bool | None = False,
         *,
-        lock: bool | None = None,
-        lock_timeout: Any = None,
-        stale_while_revalidate: Any = 0,
-        stale_if_error: Any = 0,
-        jitter: float | None = None,
-        soft_timeout: Any = None,
-        tags: Tags = (),
         vary_on: Vary = (),
+        **options: Unpack[DecoratorOptions],
     ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
         """Cache a view under its path, or any function under a key of your own.
 
@@ -177,34 +174,20 @@ class Cache(Operations, Renewals, Adjustable):
         :param query_string: whether the query string is part of the key, in any order.
         :param hash_method: instead of ``CACHE_HASH_METHOD``.
         :param cache_none: whether ``None`` is a value worth storing.
-        :param make_cache_key: given the call's arguments, returns the whole key.
+        :param make_cache_key: given the call's arguments, returns the complete key.
         :param source_check: whether the function's source is part of the key.
         :param response_hit_indication: whether a hit sends the header ``hit_cache: True``.
-        :param lock: whether concurrent callers wait for one computation.
-        :param lock_timeout: seconds that one of them waits at most before it computes alone.
-        :param stale_while_revalidate: seconds after ``timeout`` in which the old value is served
-            while one refresh runs in the background (RFC 5861).
-        :param stale_if_error: seconds after ``timeout`` in which the old value is served if the
-            function raises, or a view answers 5xx (RFC 5861).
-        :param jitter: the largest share of a timeout by which it is shortened at random, 0.0 to
-            1.0.
-        :param soft_timeout: seconds that a caller waits for a new value while ``stale_if_error``
-            allows the old one: then it gets that, and the computation goes on.
-        :param tags: names for :meth:`delete_tags`, or a callable that makes them of the call's
-            arguments.
         :param vary_on: what else is part of the key: header names, ``"cookie:NAME"``, callables.
         """
-        options = Options(
+        checked = Options.read(
             timeout=timeout, unless=unless, forced_update=forced_update, is_stale=is_stale,
             response_filter=response_filter, hash_method=hash_method, cache_none=cache_none,
-            source_check=source_check, lock=lock, lock_timeout=lock_timeout,
-            stale_while_revalidate=stale_while_revalidate, stale_if_error=stale_if_error,
-            jitter=jitter, tags=tags, soft_timeout=soft_timeout,
+            source_check=source_check, **options,
         )  # fmt: skip
 
-        def make_plan(function: Any) -> ViewPlan:
+        def make_plan(function: Callback) -> ViewPlan:
             plan = ViewPlan(
-                self, function, options, key_prefix, query_string, make_cache_key,
+                self, function, checked, key_prefix, query_string, make_cache_key,
                 response_hit_indication, vary_on,
             )  # fmt: skip
             self._views.add(plan)
@@ -212,30 +195,24 @@ class Cache(Operations, Renewals, Adjustable):
             return plan
 
         def decorator(function: Callable[P, R]) -> CachedFunction[P, R]:
-            return cast("CachedFunction[P, R]", decorate(self, function, make_plan))
+            return cast("CachedFunction[P, R]", decorate(function, make_plan))
 
         return decorator
 
+    @shows_options
     def memoize(
         self,
         timeout: TimeoutArgument = None,
-        make_name: Callable[..., Any] | None = None,
-        unless: Callable[..., Any] | None = None,
-        forced_update: Callable[..., Any] | None = None,
-        is_stale: Callable[..., Any] | None = None,
-        response_filter: Callable[..., Any] | None = None,
-        hash_method: Callable[..., Any] | None = None,
+        make_name: Callback | None = None,
+        unless: Callback | None = None,
+        forced_update: Callback | None = None,
+        is_stale: Callback | None = None,
+        response_filter: Callback | None = None,
+        hash_method: Callback | None = None,
         cache_none: bool = False,
         source_check: bool | None = None,
         args_to_ignore: list[str] | None = None,
-        *,
-        lock: bool | None = None,
-        lock_timeout: Any = None,
-        stale_while_revalidate: Any = 0,
-        stale_if_error: Any = 0,
-        jitter: float | None = None,
-        soft_timeout: Any = None,
-        tags: Tags = (),
+        **options: Unpack[DecoratorOptions],
     ) -> Callable[[Callable[P, R]], MemoizedFunction[P, R]]:
         """Cache the result of a function for each combination of arguments.
 
@@ -244,25 +221,23 @@ class Cache(Operations, Renewals, Adjustable):
         :param make_name: given the function's name, returns another one for the key.
         :param args_to_ignore: names of arguments that are not part of the key.
         """
-        options = Options(
+        checked = Options.read(
             timeout=timeout, unless=unless, forced_update=forced_update, is_stale=is_stale,
             response_filter=response_filter, hash_method=hash_method, cache_none=cache_none,
-            source_check=source_check, lock=lock, lock_timeout=lock_timeout,
-            stale_while_revalidate=stale_while_revalidate, stale_if_error=stale_if_error,
-            jitter=jitter, tags=tags, soft_timeout=soft_timeout,
+            source_check=source_check, **options,
         )  # fmt: skip
 
-        def make_plan(function: Any) -> CallPlan:
-            return CallPlan(self, function, options, make_name, args_to_ignore)
+        def make_plan(function: Callback) -> CallPlan:
+            return CallPlan(self, function, checked, make_name, args_to_ignore)
 
         def decorator(function: Callable[P, R]) -> MemoizedFunction[P, R]:
-            return cast("MemoizedFunction[P, R]", decorate(self, function, make_plan))
+            return cast("MemoizedFunction[P, R]", decorate(function, make_plan))
 
         return decorator
 
     # --- deleting what decorators stored ----------------------------------------------------------
 
-    def delete_memoized(self, f: AnyMemoized, *args: Any, **kwargs: Any) -> bool:
+    def delete_memoized(self, f: AnyMemoized, *args: Value, **kwargs: Value) -> bool:
         """Drop what a memoized function has stored.
 
         ``delete_memoized(f)`` drops all calls, ``delete_memoized(f, 1, b=2)`` one;
@@ -275,19 +250,19 @@ class Cache(Operations, Renewals, Adjustable):
         invalidation = run_now(calls_to_delete(self, f, args, kwargs, call_callback_now))
         return self._invalidate("delete_memoized", invalidation) is not None
 
-    async def adelete_memoized(self, f: AnyMemoized, *args: Any, **kwargs: Any) -> bool:
+    async def adelete_memoized(self, f: AnyMemoized, *args: Value, **kwargs: Value) -> bool:
         """Awaitable :meth:`delete_memoized`."""
         return (
             await self._ainvalidate(await calls_to_delete(self, f, args, kwargs, acall_callback))
             is not None
         )
 
-    def delete_memoized_verhash(self, f: AnyMemoized, *args: Any) -> bool:
+    def delete_memoized_verhash(self, f: AnyMemoized, *args: Value) -> bool:
         """Drop all calls of a memoized function (or of its instance): :meth:`delete_memoized`."""
         invalidation = run_now(calls_to_delete(self, f, (), {}, call_callback_now))
         return self._invalidate("delete_memoized_verhash", invalidation) is not None
 
-    async def adelete_memoized_verhash(self, f: AnyMemoized, *args: Any) -> bool:
+    async def adelete_memoized_verhash(self, f: AnyMemoized, *args: Value) -> bool:
         """Awaitable :meth:`delete_memoized_verhash`."""
         return (
             await self._ainvalidate(await calls_to_delete(self, f, (), {}, acall_callback))
@@ -299,7 +274,7 @@ class Cache(Operations, Renewals, Adjustable):
         f: AnyCached,
         path: str | None = None,
         query_args: QueryArgs | None = None,
-        **kwargs: Any,
+        **kwargs: Value,
     ) -> bool:
         """Drop what a cached view has stored.
 
@@ -319,7 +294,7 @@ class Cache(Operations, Renewals, Adjustable):
         f: AnyCached,
         path: str | None = None,
         query_args: QueryArgs | None = None,
-        **kwargs: Any,
+        **kwargs: Value,
     ) -> bool:
         """Awaitable :meth:`delete_cached`."""
         return (

@@ -7,23 +7,25 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from cachelib.serializers import BaseSerializer
 from werkzeug.utils import import_string
 
 from . import backends
 from ._entries.times import seconds
+from ._frameworks import App
 from ._store.failures import Limits
 from .backends.base import BaseCache
 from .backends.foreign import ForeignCache
 from .exceptions import ConfigurationError, outside
+from .keys import signature_of
+from .typing import Callback, Config, Value
 
 __all__ = ["DEFAULTS", "Settings", "build_backend", "effective_config", "serializer_of"]
 
-DEFAULTS: dict[str, Any] = {
+DEFAULTS: Config = {
     "CACHE_DEFAULT_TIMEOUT": 300,
     "CACHE_IGNORE_ERRORS": False,
     "CACHE_THRESHOLD": 500,
@@ -54,10 +56,10 @@ DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What one cache was told for one app; seconds throughout."""
+    """The settings of one cache on one app; seconds throughout."""
 
     default_timeout: float
-    hash_method: Callable[..., Any]
+    hash_method: Callback
     source_check: bool
     signals: bool
     lock: bool
@@ -69,7 +71,7 @@ class Settings:
     renewals: bool
 
     @classmethod
-    def read(cls, config: dict[str, Any]) -> Settings:
+    def read(cls, config: Config) -> Settings:
         """Check a configuration.
 
         :raises ConfigurationError: with what to write instead.
@@ -106,7 +108,7 @@ class Settings:
         )
 
 
-def _limits(config: dict[str, Any]) -> Limits:
+def _limits(config: Config) -> Limits:
     """When a failing backend is left alone; the time budgets are checked with them."""
     for name in ("CACHE_CONNECT_TIMEOUT", "CACHE_OPERATION_TIMEOUT", "CACHE_BREAKER_RESET"):
         if not _number(config, name):
@@ -120,7 +122,7 @@ def _limits(config: dict[str, Any]) -> Limits:
     return Limits(threshold, _number(config, "CACHE_BREAKER_RESET"))
 
 
-def _number(config: dict[str, Any], name: str) -> float:
+def _number(config: Config, name: str) -> float:
     """A setting in seconds (or a share), not negative."""
     value = config[name]
     try:
@@ -132,7 +134,7 @@ def _number(config: dict[str, Any], name: str) -> float:
     return number
 
 
-def check_layer(config: Any) -> None:
+def check_layer(config: Value) -> None:
     """Check that a configuration is one.
 
     :raises ConfigurationError: if it is not.
@@ -141,8 +143,8 @@ def check_layer(config: Any) -> None:
         raise ConfigurationError(f"config must be a dict of CACHE_* settings, not {config!r}")
 
 
-def effective_config(*layers: dict[str, Any] | None) -> dict[str, Any]:
-    """One configuration of several; later layers win, and every default is filled in."""
+def effective_config(*layers: Config | None) -> Config:
+    """One configuration of several; later layers win, on top of the defaults."""
     config = dict(DEFAULTS)
     for layer in layers:
         config.update(layer or {})
@@ -152,7 +154,7 @@ def effective_config(*layers: dict[str, Any] | None) -> dict[str, Any]:
 # --- the backend ----------------------------------------------------------------------------------
 
 
-def build_backend(app: Any, config: dict[str, Any]) -> Any:
+def build_backend(app: App, config: Config) -> Value:
     """Build what ``CACHE_TYPE`` names; nothing connects yet.
 
     It is a class name of ours, a dotted path to a class or to a function
@@ -171,7 +173,7 @@ def build_backend(app: Any, config: dict[str, Any]) -> Any:
             return factory(*args, **options)
         return factory(app, config, args, options)
     except TypeError as error:
-        if not _was_refused(error):
+        if _takes(factory, app, config, args, options):
             raise  # it came from inside the backend
         raise ConfigurationError(
             f"{name} does not take these CACHE_ARGS and CACHE_OPTIONS: {error}"
@@ -190,32 +192,49 @@ def build_backend(app: Any, config: dict[str, Any]) -> Any:
 NO_MODULE = re.compile(r"no (\w+) module found")
 
 
-def _arguments(config: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+def _arguments(config: Config) -> tuple[list[Value], Config]:
     """``CACHE_ARGS`` and ``CACHE_OPTIONS``, with what every backend is given."""
     given, options = config["CACHE_ARGS"], config["CACHE_OPTIONS"]
     if given is not None and not isinstance(given, (list, tuple)):
         raise ConfigurationError(f"CACHE_ARGS must be a list of arguments, not {given!r}")
     if options is not None and not isinstance(options, Mapping):
         raise ConfigurationError(f"CACHE_OPTIONS must be a dict of arguments, not {options!r}")
-    whole = {
+    complete = {
         "default_timeout": config["CACHE_DEFAULT_TIMEOUT"],
         "ignore_delete_many_errors": config["CACHE_IGNORE_ERRORS"],
         **(options or {}),
     }
-    whole["default_timeout"] = _number(whole, "default_timeout")
-    config["CACHE_DEFAULT_TIMEOUT"] = whole["default_timeout"]
-    return list(given or ()), whole
+    complete["default_timeout"] = _number(complete, "default_timeout")
+    config["CACHE_DEFAULT_TIMEOUT"] = complete["default_timeout"]
+    return list(given or ()), complete
 
 
-def _was_refused(error: TypeError) -> bool:
-    """Whether a backend was called with arguments that it does not take: it was never entered."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_code.co_name in ("build_backend", "factory")
+def _takes(factory: Callback, app: App, config: Config, args: list[Value], options: Config) -> bool:
+    """Whether a backend takes its arguments.
+
+    Asked when it has raised a ``TypeError``: until then, its own ``factory`` adds to them.
+    """
+    called: list[tuple[Callback, tuple[Value, ...], Config]] = []
+    if isinstance(factory, type):
+        called.append((factory, tuple(args), options))
+        initial: Callback = vars(factory).get("__init__", object.__init__)
+        if initial is not object.__init__:  # a ``__new__`` beside it may take anything
+            called.append((initial, (None, *args), options))
+        if issubclass(factory, BaseCache):
+            called.append((factory.factory, (app, config, args, options), {}))
+    else:
+        called.append((factory, (app, config, args, options), {}))
+    try:
+        for function, given, named in called:
+            signature_of(function).bind(*given, **named)
+    except TypeError:
+        return False
+    except ValueError:  # some builtins have no signature
+        return True
+    return True
 
 
-def _warn_of_odd_types(config: dict[str, Any]) -> None:
+def _warn_of_odd_types(config: Config) -> None:
     if config["CACHE_TYPE"] == "NullCache" and not config["CACHE_NO_NULL_WARNING"]:
         warnings.warn(
             "CACHE_TYPE is NullCache (the default), so nothing is cached. Set CACHE_TYPE, for "
@@ -224,7 +243,7 @@ def _warn_of_odd_types(config: dict[str, Any]) -> None:
         )
 
 
-def _find(name: Any) -> Any:
+def _find(name: Value) -> Value:
     """The class or function behind a ``CACHE_TYPE``."""
     if not isinstance(name, str):
         if callable(name):
@@ -257,7 +276,7 @@ def _find(name: Any) -> Any:
         ) from error
 
 
-def serializer_of(config: dict[str, Any]) -> BaseSerializer | None:
+def serializer_of(config: Config) -> BaseSerializer | None:
     """The serializer that ``CACHE_SERIALIZER`` names.
 
     :raises ConfigurationError: if it is no ``cachelib.serializers.BaseSerializer``.
@@ -279,6 +298,6 @@ def serializer_of(config: dict[str, Any]) -> BaseSerializer | None:
     )
 
 
-def adapted(backend: Any) -> BaseCache:
-    """A backend with all operations in both colours, whoever wrote it."""
+def adapted(backend: Value) -> BaseCache:
+    """A backend with all operations in both colours, whether it is ours or not."""
     return backend if isinstance(backend, BaseCache) else ForeignCache(backend)

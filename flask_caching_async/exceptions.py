@@ -6,6 +6,7 @@
     ├── ConfigurationError    (also a ValueError)    init_app was given something wrong
     ├── NotInitializedError   (also a RuntimeError)  no app, or no request, where one is needed
     ├── ColourError           (also a TypeError)     an async callback on a sync function
+    ├── InvalidKeyError       (also a TypeError and a ValueError)  a key that no backend can have
     ├── SerializationError                           a value cannot be stored
     └── BackendError                                 the backend failed
         └── BackendTimeout    (also a TimeoutError)  the backend did not answer in time
@@ -28,6 +29,7 @@ __all__ = [
     "CacheWarning",
     "ColourError",
     "ConfigurationError",
+    "InvalidKeyError",
     "NotInitializedError",
     "SerializationError",
     "not_initialized",
@@ -50,6 +52,10 @@ class NotInitializedError(CacheError, RuntimeError):
 
 class ColourError(CacheError, TypeError):
     """Something async was given where only sync code can run."""
+
+
+class InvalidKeyError(CacheError, TypeError, ValueError):
+    """A key is no text, or text that cannot be sent to the server. The message names it."""
 
 
 class SerializationError(CacheError):
@@ -91,5 +97,5 @@ def outside() -> int:
 
 
 def warn(message: str, category: type[Warning] = CacheWarning) -> None:
-    """Warn whoever called this package."""
+    """Warn the caller of this package."""
     warnings.warn(message, category, stacklevel=outside())

@@ -15,18 +15,28 @@ several ask at the same time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 
 from .keys import make_template_fragment_key
+from .typing import Value
 
 __all__ = ["CacheExtension", "JINJA_CACHE_ATTR_NAME"]
 
 #: The attribute of a Jinja environment that holds its cache.
 JINJA_CACHE_ATTR_NAME = "_template_fragment_cache"
+
+
+class FragmentCache(Protocol):
+    """What is needed of a :class:`.Cache`."""
+
+    def delete(self, key: str) -> bool: ...
+    async def adelete(self, key: str) -> bool: ...
+    def get_or_set(self, key: str, default: Value, timeout: Value = None) -> Value: ...
+    async def aget_or_set(self, key: str, default: Value, timeout: Value = None) -> Value: ...
 
 
 class CacheExtension(Extension):
@@ -46,7 +56,9 @@ class CacheExtension(Extension):
         call = self.call_method("_cache", [timeout, name, nodes.List(rest)])
         return nodes.CallBlock(call, [], [], body).set_lineno(line)
 
-    def _cache(self, timeout: Any, name: Any, vary_on: list[Any], caller: Callable[[], Any]) -> Any:
+    def _cache(
+        self, timeout: Value, name: Value, vary_on: list[Value], caller: Callable[[], Value]
+    ) -> Value:
         """The fragment; in an async environment, an awaitable that Jinja awaits."""
         key = make_template_fragment_key(str(name), vary_on=vary_on)
         cache = getattr(self.environment, JINJA_CACHE_ATTR_NAME)
@@ -58,8 +70,8 @@ class CacheExtension(Extension):
         return cache.get_or_set(key, caller, timeout)
 
     async def _afragment(
-        self, cache: Any, timeout: Any, key: str, caller: Callable[[], Any]
-    ) -> Any:
+        self, cache: FragmentCache, timeout: Value, key: str, caller: Callable[[], Value]
+    ) -> Value:
         if timeout == "del":
             await cache.adelete(key)
             return await caller()

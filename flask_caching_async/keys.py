@@ -21,11 +21,11 @@ import string
 import sys
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
-from .exceptions import AddressKeyWarning
-from .typing import QueryArgs
+from .exceptions import AddressKeyWarning, InvalidKeyError
+from .typing import Args, Callback, Kwargs, QueryArgs, Value
 
 __all__ = [
     "call_text",
@@ -34,6 +34,7 @@ __all__ = [
     "function_name",
     "function_namespace",
     "get_id",
+    "made_key",
     "make_template_fragment_key",
     "query_pairs",
     "signature_of",
@@ -48,7 +49,7 @@ NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "_.")
 # --- functions ------------------------------------------------------------------------------------
 
 
-def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+def signature_of(function: Callback) -> inspect.Signature:
     """The signature, without evaluating annotations that exist for type checkers only."""
     if sys.version_info >= (3, 14):
         import annotationlib
@@ -57,14 +58,14 @@ def signature_of(function: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(function)
 
 
-def function_name(function: Callable[..., Any]) -> str:
+def function_name(function: Callback) -> str:
     """A name for a function that is the same in every process."""
     module = getattr(function, "__module__", None) or ""
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     return f"{module}.{name}"
 
 
-def function_namespace(f: Callable[..., Any], args: Any = None) -> tuple[str, str | None]:
+def function_namespace(f: Callback, args: Args | None = None) -> tuple[str, str | None]:
     """The name of a function as ``make_name`` gets it, and one for the instance it is called on.
 
     :param args: the call's positional arguments, where ``f`` is a method reached through its class.
@@ -92,13 +93,13 @@ def _plain(text: str) -> str:
     return "".join(c for c in text if c in NAME_CHARACTERS)
 
 
-def get_id(obj: Any) -> str:
+def get_id(obj: object) -> str:
     """What tells an object apart: its ``__caching_id__()``, else its ``repr``."""
     caching_id = getattr(obj, "__caching_id__", None)
     return repr(obj) if caching_id is None else str(caching_id())
 
 
-def source_of(function: Callable[..., Any]) -> bytes:
+def source_of(function: Callback) -> bytes:
     """The source code of a function, for ``source_check``."""
     return inspect.getsource(function).encode()
 
@@ -106,7 +107,7 @@ def source_of(function: Callable[..., Any]) -> bytes:
 # --- the text of a call ---------------------------------------------------------------------------
 
 
-def canonical(value: Any, note: Callable[[Any], None] | None = None) -> str:
+def canonical(value: Value, note: Callable[[Value], None] | None = None) -> str:
     """A text for a value, different for different values, and the same in every process.
 
     :param note: called with an object whose text is its memory address.
@@ -129,7 +130,7 @@ def canonical(value: Any, note: Callable[[Any], None] | None = None) -> str:
     return _named(value, kind, note)
 
 
-def _named(value: Any, kind: type, note: Callable[[Any], None] | None) -> str:
+def _named(value: Value, kind: type, note: Callable[[Value], None] | None) -> str:
     """The text of an object: its type, and what tells it apart, with its length."""
     if inspect.isclass(value):
         return f"<class {value.__module__}.{value.__qualname__}>"
@@ -146,12 +147,12 @@ def _named(value: Any, kind: type, note: Callable[[Any], None] | None) -> str:
     return f"<{name} {len(text)}:{text}>"
 
 
-def _parts(value: Any, kind: type) -> Any:
+def _parts(value: Value, kind: type) -> Value:
     """What an object consists of, where its ``repr`` says no more than that; else ``None``.
 
     A set in such a ``repr`` would stand there in another order in each process.
     """
-    written: Any = kind.__repr__
+    written: Value = kind.__repr__
     for container in (list, tuple, dict, set, frozenset):
         if isinstance(value, container):
             plain = written is container.__repr__ or hasattr(kind, "_fields")
@@ -163,7 +164,7 @@ def _parts(value: Any, kind: type) -> Any:
     return None
 
 
-def call_text(function: Callable[..., Any], ignore: Iterable[str] = ()) -> Callable[..., str]:
+def call_text(function: Callback, ignore: Iterable[str] = ()) -> Callable[..., str]:
     """Compile a function with ``function``'s parameters that returns the text of a call.
 
     It raises the ``TypeError`` that ``function`` would raise for arguments that it does not take.
@@ -173,49 +174,60 @@ def call_text(function: Callable[..., Any], ignore: Iterable[str] = ()) -> Calla
     ignored = set(ignore)
     noted: set[str] = set()
 
-    def write(name: str, value: Any) -> str:
+    def write(name: str, value: Value) -> str:
         return canonical(value, lambda found: _warn_address(function, name, found, noted))
 
-    def order(given: dict[str, Any]) -> dict[str, Any]:
+    def order(given: Kwargs) -> Kwargs:
         return {name: given[name] for name in sorted(given) if name not in ignored}
 
     parameters = list(signature_of(function).parameters.values())
-    mark = "_our"  # of names that no parameter has: a function may well have one called `type`
-    while any(p.name.startswith(mark) for p in parameters):
-        mark = f"_{mark}"
-    scope: dict[str, Any] = {
-        f"{mark}_plain": PLAIN, f"{mark}_type": type, f"{mark}_write": write, f"{mark}_order": order
+    ours = "_our"  # names of ours, and of no parameter: a function may well have one called `type`
+    while any(p.name.startswith(ours) for p in parameters):
+        ours = f"_{ours}"
+    scope: dict[str, Value] = {
+        f"{ours}_plain": PLAIN, f"{ours}_type": type, f"{ours}_write": write, f"{ours}_order": order
     }  # fmt: skip
-    plain: list[str] = []
-    text: list[str] = []
-    careful: list[str] = []
     for p in parameters:
         if p.default is not p.empty:
-            scope[f"{mark}_default_{p.name}"] = p.default
-        if p.name in ignored:
-            continue
-        if p.kind is p.VAR_POSITIONAL:
-            plain.append(f"not {p.name}")
-            careful.append(f"'*' + {mark}_write({p.name!r}, {p.name})")
-        elif p.kind is p.VAR_KEYWORD:
-            plain.append(f"not {mark}_order({p.name})" if ignored else f"not {p.name}")
-            careful.append(f"'**' + {mark}_write({p.name!r}, {mark}_order({p.name}))")
-        else:
-            plain.append(f"{mark}_type({p.name}) in {mark}_plain")
-            text.append(f"{{{p.name}!r}}")
-            careful.append(f"{mark}_write({p.name!r}, {p.name})")
-    lines = [f"def text({_head(parameters, mark)}):"]
+            scope[f"{ours}_default_{p.name}"] = p.default
+    counted = [_source(p, ours, bool(ignored)) for p in parameters if p.name not in ignored]
+    text = [part.text for part in counted if part.text]
+    lines = [f"def text({_head(parameters, ours)}):"]
     if text:
-        lines.append(f"    if {' and '.join(plain)}:")
+        lines.append(f"    if {' and '.join([part.plain for part in counted])}:")
         lines.append(f'        try: return f"{",".join(text)}"')
         lines.append("        except ValueError: pass")  # an int that is too long for its repr
-    lines.append(f"    return ','.join([{', '.join(careful)}])")
+    lines.append(f"    return ','.join([{', '.join([part.careful for part in counted])}])")
     exec(compile("\n".join(lines), f"<key of {function_name(function)}>", "exec"), scope)
     scope["text"].__qualname__ = getattr(function, "__qualname__", type(function).__qualname__)
     return scope["text"]  # type: ignore[no-any-return]
 
 
-def _head(parameters: list[inspect.Parameter], mark: str) -> str:
+class _Source(NamedTuple):
+    """How one argument is written, as source code.
+
+    :param plain: whether it is of a plain type, or empty.
+    :param text: its text then, as part of an f-string.
+    :param careful: its text otherwise.
+    """
+
+    plain: str
+    text: str
+    careful: str
+
+
+def _source(p: inspect.Parameter, ours: str, some_ignored: bool) -> _Source:
+    written = f"{ours}_write({p.name!r}, {p.name})"
+    if p.kind is p.VAR_POSITIONAL:
+        return _Source(f"not {p.name}", "", f"'*' + {written}")
+    if p.kind is p.VAR_KEYWORD:
+        ordered = f"{ours}_order({p.name})"
+        plain = f"not {ordered}" if some_ignored else f"not {p.name}"
+        return _Source(plain, "", f"'**' + {ours}_write({p.name!r}, {ordered})")
+    return _Source(f"{ours}_type({p.name}) in {ours}_plain", f"{{{p.name}!r}}", written)
+
+
+def _head(parameters: list[inspect.Parameter], ours: str) -> str:
     """Parameters as source code, their defaults as names."""
     head: list[str] = []
     keyword_only = False
@@ -224,7 +236,7 @@ def _head(parameters: list[inspect.Parameter], mark: str) -> str:
             head.append("*")
         keyword_only = keyword_only or p.kind in (p.KEYWORD_ONLY, p.VAR_POSITIONAL)
         star = "*" if p.kind is p.VAR_POSITIONAL else "**" if p.kind is p.VAR_KEYWORD else ""
-        default = "" if p.default is p.empty else f"={mark}_default_{p.name}"
+        default = "" if p.default is p.empty else f"={ours}_default_{p.name}"
         head.append(f"{star}{p.name}{default}")
         last = index + 1 == len(parameters) or parameters[index + 1].kind is not p.POSITIONAL_ONLY
         if p.kind is p.POSITIONAL_ONLY and last:
@@ -232,7 +244,7 @@ def _head(parameters: list[inspect.Parameter], mark: str) -> str:
     return ", ".join(head)
 
 
-def _warn_address(function: Callable[..., Any], name: str, value: Any, noted: set[str]) -> None:
+def _warn_address(function: Callback, name: str, value: Value, noted: set[str]) -> None:
     """Say once for each argument that it is told apart by its address."""
     if name in noted:
         return
@@ -246,7 +258,7 @@ def _warn_address(function: Callable[..., Any], name: str, value: Any, noted: se
     )
 
 
-def digest(hash_method: Callable[..., Any], *parts: bytes) -> str:
+def digest(hash_method: Callback, *parts: bytes) -> str:
     """A short text for ``parts``: up to 192 bits of their hash."""
     hashed = hash_method()
     for part in parts:
@@ -264,7 +276,7 @@ def query_pairs(query_args: QueryArgs) -> list[tuple[str, str]]:
     """
     if isinstance(query_args, str):
         return parse_qsl(query_args.lstrip("?"), keep_blank_values=True)
-    given: Any = query_args
+    given: Value = query_args
     if hasattr(given, "getlist"):
         pairs = given.items(multi=True)
     elif hasattr(given, "items"):
@@ -278,7 +290,9 @@ def query_pairs(query_args: QueryArgs) -> list[tuple[str, str]]:
     return [(str(key), str(value)) for key, value in pairs]
 
 
-def query_key(base: str, pairs: Iterable[tuple[str, str]], hash_method: Any, source: bytes) -> str:
+def query_key(
+    base: str, pairs: Iterable[tuple[str, str]], hash_method: Callback, source: bytes
+) -> str:
     """The key of a page that depends on its query string, in any order."""
     hashed = hash_method(str(tuple(sorted(pairs))).encode())
     if source:
@@ -286,15 +300,33 @@ def query_key(base: str, pairs: Iterable[tuple[str, str]], hash_method: Any, sou
     return base + str(hashed.hexdigest())
 
 
-def make_template_fragment_key(fragment_name: str, vary_on: Iterable[Any] | None = None) -> str:
+def made_key(made: object) -> str:
+    """The key that a callback has made, as text.
+
+    :raises InvalidKeyError: if it made none: ``None`` would be one key for all calls.
+    """
+    if made is None:
+        raise InvalidKeyError("what makes the cache key returned None, which is no key")
+    return str(made)
+
+
+def make_template_fragment_key(fragment_name: str, vary_on: Iterable[Value] | None = None) -> str:
     """The key under which ``{% cache timeout, fragment_name, *vary_on %}`` keeps its body.
 
     :param vary_on: what else the fragment depends on; objects count as their ``str``.
     """
     parts = [str(part) for part in vary_on or ()]
     if not parts:
-        return f"_template_fragment_cache_{fragment_name}"
+        return f"_template_fragment_cache_{_sendable(fragment_name)}"
     # Underscores are marked and one stands at the end, so that neither ("a_b", "c") and ("a",
     # "b_c") nor the fragments "user_5" and "user", 5 share a key.
     marked = [part.replace("\\", "\\\\").replace("_", "\\_") for part in (fragment_name, *parts)]
-    return f"_template_fragment_cache_{'_'.join(marked)}_"
+    return f"_template_fragment_cache_{_sendable('_'.join(marked))}_"
+
+
+def _sendable(text: str) -> str:
+    """A text without lone surrogates, which come from a visitor's JSON and which no server takes.
+
+    They are written as one backslash and their number; all other backslashes are doubled by then.
+    """
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()

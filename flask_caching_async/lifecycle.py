@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from typing import Any
+from typing import Protocol
 
+from ._frameworks import Framework
 from ._runtime.threads import offload
 from .binding import Binding
-from .decorators.refresh_every import _end, _Rounds
+from .decorators.refresh_every import Renewal, _end, _Rounds
 
 __all__ = ["Serving"]
+
+
+class Renewing(Protocol):
+    """What is needed of a :class:`.Cache`."""
+
+    _renewals: list[Renewal]
 
 
 class Serving:
     """What happens when a loop that lives long begins to serve an app, and when it ends."""
 
-    def __init__(self, cache: Any, binding: Binding) -> None:
+    def __init__(self, cache: Renewing, binding: Binding) -> None:
         self._cache, self._binding = cache, binding
 
     async def begin(self) -> None:
@@ -45,5 +52,7 @@ class Serving:
         return [rounds for rounds in mine if rounds.binding.app is self._binding.app]
 
 
-#: The loops on which each app is being served, by its host.
-_loops: weakref.WeakKeyDictionary[Any, list[Any]] = weakref.WeakKeyDictionary()
+#: The loops on which each app is being served, by its framework.
+_loops: weakref.WeakKeyDictionary[Framework, list[asyncio.AbstractEventLoop | None]] = (
+    weakref.WeakKeyDictionary()
+)

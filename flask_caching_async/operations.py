@@ -8,31 +8,41 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Protocol, Self
 
-from ._entries.entry import MISSING, Verdict
+from ._entries.entry import BY_HAND, MISSING, Verdict
 from ._entries.times import seconds
+from ._flow.engine import Engine
 from ._flow.policy import Call, CallHooks, Policy
 from ._flow.run import aread_through, read_through
+from ._flow.store_protocol import StoreSteps
 from ._runtime.colour import run_now
 from .binding import Binding
 from .decorators.deletion import Invalidation, of_keys
 from .decorators.plan import user_tags
 from .exceptions import CacheWarning
 from .stats import Stats
+from .typing import Timeout, Value
 
 __all__ = ["Operations"]
 
 
 class ValueHooks(CallHooks):
-    """``get_or_set``: a value with a timeout, and nobody to ask about it."""
+    """``get_or_set``: a value with a timeout, and no callbacks."""
 
-    def __init__(self, timeout: Any) -> None:
+    def __init__(self, timeout: Timeout | None) -> None:
         self.timeout = seconds(timeout)
 
     def known_timeout(self) -> float | None:
         """The timeout."""
         return self.timeout
+
+
+class Occasions(Protocol):
+    """What happens when a loop begins to use the cache natively, and when it ends."""
+
+    async def begin(self) -> None: ...
+    async def end(self) -> None: ...
 
 
 class Operations:
@@ -45,10 +55,10 @@ class Operations:
     def _binding(self) -> Binding:
         raise NotImplementedError
 
-    def _serving(self) -> Any:
+    def _serving(self) -> Occasions:
         raise NotImplementedError
 
-    def _sync(self, name: str, depth: int = 3) -> Any:
+    def _sync(self, name: str, depth: int = 3) -> StoreSteps:
         """The steps for sync code.
 
         :param name: the method that the user called.
@@ -66,61 +76,63 @@ class Operations:
                 )
         return binding.engine.sync
 
-    def _aio(self) -> Any:
+    def _aio(self) -> StoreSteps:
         """The steps for async code."""
         return (self._only or self._binding()).engine.aio
 
     def _forget_flights(
         self, found: list[str] | None, invalidation: Invalidation
     ) -> list[str] | None:
-        """After an invalidation: nobody new joins what it has overtaken."""
+        """After an invalidation: no new caller joins what it has overtaken."""
         (self._only or self._binding()).engine.flights.forget(*invalidation)
         return found
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def get(self, key: str) -> Any:
+    def get(self, key: str) -> Value:
         """The value of ``key``, or ``None``."""
         return _plain(run_now(self._sync("get").get((key,)))[0])
 
-    async def aget(self, key: str) -> Any:
+    async def aget(self, key: str) -> Value:
         """Awaitable :meth:`get`."""
         return _plain((await self._aio().get((key,)))[0])
 
     def has(self, key: str) -> bool:
         """Whether ``key`` has a value, be it ``None``."""
-        return run_now(self._sync("has").has(key))  # type: ignore[no-any-return]
+        return run_now(self._sync("has").has(key))
 
     async def ahas(self, key: str) -> bool:
         """Awaitable :meth:`has`."""
-        return await self._aio().has(key)  # type: ignore[no-any-return]
+        return await self._aio().has(key)
 
-    def get_many(self, *keys: str) -> list[Any]:
+    def get_many(self, *keys: str) -> list[Value]:
         """The values of ``keys`` in their order, ``None`` for what is missing."""
         return self._read("get_many", keys)
 
-    async def aget_many(self, *keys: str) -> list[Any]:
+    async def aget_many(self, *keys: str) -> list[Value]:
         """Awaitable :meth:`get_many`."""
         return await self._aread(keys)
 
-    def get_dict(self, *keys: str) -> dict[str, Any]:
+    def get_dict(self, *keys: str) -> dict[str, Value]:
         """Like :meth:`get_many`, as a dict."""
         return dict(zip(keys, self._read("get_dict", keys), strict=True))
 
-    async def aget_dict(self, *keys: str) -> dict[str, Any]:
+    async def aget_dict(self, *keys: str) -> dict[str, Value]:
         """Awaitable :meth:`get_dict`."""
         return dict(zip(keys, await self._aread(keys), strict=True))
 
-    def _read(self, name: str, keys: tuple[str, ...]) -> list[Any]:
+    def _read(self, name: str, keys: tuple[str, ...]) -> list[Value]:
         steps = self._sync(name, 4)
         return [_plain(value) for value in run_now(steps.get(keys))] if keys else []
 
-    async def _aread(self, keys: tuple[str, ...]) -> list[Any]:
+    async def _aread(self, keys: tuple[str, ...]) -> list[Value]:
         return [_plain(value) for value in await self._aio().get(keys)] if keys else []
 
     # --- writing ----------------------------------------------------------------------------------
 
-    def set(self, key: str, value: Any, timeout: Any = None, *, tags: Iterable[str] = ()) -> bool:
+    def set(
+        self, key: str, value: Value, timeout: Timeout | None = None, *, tags: Iterable[str] = ()
+    ) -> bool:
         """Store a value. No computation of this key that is under way will overwrite it.
 
         :param timeout: seconds or a ``timedelta``; ``None`` is the default timeout, 0 never
@@ -131,62 +143,72 @@ class Operations:
         return bool(self._set("set", {key: value}, timeout, tags))
 
     async def aset(
-        self, key: str, value: Any, timeout: Any = None, *, tags: Iterable[str] = ()
+        self, key: str, value: Value, timeout: Timeout | None = None, *, tags: Iterable[str] = ()
     ) -> bool:
         """Awaitable :meth:`set`."""
         return bool(await self._aset({key: value}, timeout, tags))
 
     def set_many(
-        self, mapping: Mapping[str, Any], timeout: Any = None, *, tags: Iterable[str] = ()
+        self,
+        mapping: Mapping[str, Value],
+        timeout: Timeout | None = None,
+        *,
+        tags: Iterable[str] = (),
     ) -> list[str]:
         """Store several values; the keys that were stored."""
         return self._set("set_many", mapping, timeout, tags)
 
     async def aset_many(
-        self, mapping: Mapping[str, Any], timeout: Any = None, *, tags: Iterable[str] = ()
+        self,
+        mapping: Mapping[str, Value],
+        timeout: Timeout | None = None,
+        *,
+        tags: Iterable[str] = (),
     ) -> list[str]:
         """Awaitable :meth:`set_many`."""
         return await self._aset(mapping, timeout, tags)
 
     def _set(
-        self, name: str, mapping: Mapping[str, Any], timeout: Any, tags: Iterable[str]
+        self, name: str, mapping: Mapping[str, Value], timeout: Timeout | None, tags: Iterable[str]
     ) -> list[str]:
-        stored: list[str] = run_now(self._sync(name, 4).set_many(mapping, timeout, user_tags(tags)))
+        stored = run_now(self._sync(name, 4).set_many(mapping, timeout, user_tags(tags)))
         (self._only or self._binding()).engine.flights.forget(mapping)
         return stored
 
     async def _aset(
-        self, mapping: Mapping[str, Any], timeout: Any, tags: Iterable[str]
+        self, mapping: Mapping[str, Value], timeout: Timeout | None, tags: Iterable[str]
     ) -> list[str]:
-        stored: list[str] = await self._aio().set_many(mapping, timeout, user_tags(tags))
+        stored = await self._aio().set_many(mapping, timeout, user_tags(tags))
         (self._only or self._binding()).engine.flights.forget(mapping)
         return stored
 
-    def add(self, key: str, value: Any, timeout: Any = None, *, tags: Iterable[str] = ()) -> bool:
+    def add(
+        self, key: str, value: Value, timeout: Timeout | None = None, *, tags: Iterable[str] = ()
+    ) -> bool:
         """Store a value unless the key has one; whether it was stored."""
-        return run_now(self._sync("add").add(key, value, timeout, user_tags(tags)))  # type: ignore[no-any-return]
+        return run_now(self._sync("add").add(key, value, timeout, user_tags(tags)))
 
     async def aadd(
-        self, key: str, value: Any, timeout: Any = None, *, tags: Iterable[str] = ()
+        self, key: str, value: Value, timeout: Timeout | None = None, *, tags: Iterable[str] = ()
     ) -> bool:
         """Awaitable :meth:`add`."""
-        return await self._aio().add(key, value, timeout, user_tags(tags))  # type: ignore[no-any-return]
+        return await self._aio().add(key, value, timeout, user_tags(tags))
 
     def inc(self, key: str, delta: int = 1) -> int | None:
         """Add to the number under ``key`` (0 if there is none), atomically; the sum."""
-        return run_now(self._sync("inc").inc(key, delta))  # type: ignore[no-any-return]
+        return run_now(self._sync("inc").inc(key, _number(delta)))
 
     async def ainc(self, key: str, delta: int = 1) -> int | None:
         """Awaitable :meth:`inc`."""
-        return await self._aio().inc(key, delta)  # type: ignore[no-any-return]
+        return await self._aio().inc(key, _number(delta))
 
     def dec(self, key: str, delta: int = 1) -> int | None:
         """Subtract from the number under ``key``, atomically; the difference."""
-        return run_now(self._sync("dec").inc(key, -delta))  # type: ignore[no-any-return]
+        return run_now(self._sync("dec").inc(key, -delta))
 
     async def adec(self, key: str, delta: int = 1) -> int | None:
         """Awaitable :meth:`dec`."""
-        return await self._aio().inc(key, -delta)  # type: ignore[no-any-return]
+        return await self._aio().inc(key, -delta)
 
     # --- deleting ---------------------------------------------------------------------------------
 
@@ -250,11 +272,11 @@ class Operations:
     def get_or_set(
         self,
         key: str,
-        default: Any | Callable[[], Any],
-        timeout: Any = None,
+        default: Value | Callable[[], Value],
+        timeout: Timeout | None = None,
         *,
         tags: Iterable[str] = (),
-    ) -> Any:
+    ) -> Value:
         """The value of ``key``, or ``default``, which is stored then.
 
         :param default: a value, or a callable that makes it. However many ask at the same time,
@@ -265,28 +287,34 @@ class Operations:
         landed_before, lookup = engine.flights.landed, run_now(engine.sync.load(key, call.tags))
         if call.policy.judge(lookup.entry, call.called) is Verdict.FRESH:
             engine.stats.hits += 1
+            assert lookup.entry is not None
             return lookup.entry.value()
         return read_through(engine, call, lookup, landed_before)
 
     async def aget_or_set(
         self,
         key: str,
-        default: Any | Callable[[], Any],
-        timeout: Any = None,
+        default: Value | Callable[[], Value],
+        timeout: Timeout | None = None,
         *,
         tags: Iterable[str] = (),
-    ) -> Any:
+    ) -> Value:
         """Awaitable :meth:`get_or_set`; ``default`` may also be an async callable."""
         engine, call = self._call(key, default, timeout, tags)
         landed_before, lookup = engine.flights.landed, await engine.aio.load(key, call.tags)
         if call.policy.judge(lookup.entry, call.called) is Verdict.FRESH:
             engine.stats.hits += 1
+            assert lookup.entry is not None
             return lookup.entry.value()
         return await aread_through(engine, call, lookup, landed_before)
 
-    def _call(self, key: str, default: Any, timeout: Any, tags: Iterable[str]) -> tuple[Any, Call]:
+    def _call(
+        self, key: str, default: Value, timeout: Timeout | None, tags: Iterable[str]
+    ) -> tuple[Engine, Call]:
         binding = self._only or self._binding()
-        settings = binding.settings
+        settings, engine = binding.settings, binding.engine
+        tags = user_tags(tags)
+        engine.store.check((key, *tags))
         policy = Policy(
             timeout=settings.default_timeout,
             jitter=settings.jitter,
@@ -294,8 +322,8 @@ class Operations:
             lock_timeout=settings.lock_timeout,
         )
         call = default if callable(default) else lambda: default
-        tags, called = user_tags(tags), binding.clock()
-        return binding.engine, Call(key, tags, policy, ValueHooks(timeout), call, called=called)
+        tags, called = (BY_HAND, *tags), binding.clock()
+        return engine, Call(key, tags, policy, ValueHooks(timeout), call, called=called)
 
     # --- around it --------------------------------------------------------------------------------
 
@@ -311,14 +339,20 @@ class Operations:
         """Awaitable :meth:`close`."""
         await self._aio().close()
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> Self:
         """Use the server natively on the running loop, until the end of the block."""
         await self._serving().begin()
         return self
 
-    async def __aexit__(self, *exc_info: Any) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self._serving().end()
 
 
-def _plain(value: Any) -> Any:
+def _number(delta: int) -> int:
+    if isinstance(delta, (int, float)):
+        return delta
+    raise TypeError(f"delta must be a number, not {delta!r}")
+
+
+def _plain(value: Value) -> Value:
     return None if value is MISSING else value

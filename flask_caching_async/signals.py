@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from blinker import Namespace, Signal
 
 from ._runtime.colour import is_coroutine_function
 from .exceptions import ColourError
+from .typing import Value
 
 __all__ = ["cache_memoize_hit", "cache_memoize_miss", "cache_view_hit", "cache_view_miss"]
 
@@ -31,8 +31,8 @@ cache_memoize_hit = _signals.signal("cache-memoize-hit")
 cache_memoize_miss = _signals.signal("cache-memoize-miss")
 
 
-def tell(signal: Signal, **payload: Any) -> None:
-    """Send a signal; a listener that fails harms nobody but itself."""
+def tell(signal: Signal, **payload: Value) -> None:
+    """Send a signal; a listener that fails breaks no call."""
     if not signal.receivers or signal.is_muted:
         return
     for receiver in list(signal.receivers_for(None)):

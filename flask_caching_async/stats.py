@@ -14,7 +14,7 @@ class Stats:
     :param hits: calls answered from a fresh entry.
     :param stale: calls answered from a stale entry while a refresh ran in the background.
     :param misses: calls that found nothing they could be answered with at once.
-    :param waits: of the misses, those that waited for somebody else's computation.
+    :param waits: of the misses, those that waited for another caller's computation.
     :param computed: functions that were called and returned.
     :param failed: functions that were called and raised.
     :param stored: computed values that were stored.
@@ -41,7 +41,7 @@ class Counters:
     """The counters themselves.
 
     A plain ``+=`` on a slot: under the GIL no other thread comes between its load and its store,
-    and a count that is lost on a build without one harms nobody.
+    and a count that is lost on a build without one does no harm.
     """
 
     __slots__ = ("hits", "stale", "misses", "waits", "computed", "failed", "stored", "rescued")

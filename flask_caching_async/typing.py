@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
@@ -15,6 +15,7 @@ __all__ = [
     "CachedFunction",
     "Callback",
     "Config",
+    "Coro",
     "Kwargs",
     "MemoizedFunction",
     "QueryArgs",
@@ -30,7 +31,7 @@ Value: TypeAlias = Any
 #: The positional and the named arguments of a call of a user's function.
 Args: TypeAlias = tuple[Any, ...]
 Kwargs: TypeAlias = dict[str, Any]
-#: A function of a user's that is asked something.
+#: A function of a user's that this package calls.
 Callback: TypeAlias = Callable[..., Any]
 #: ``CACHE_*`` settings, or options of a backend.
 Config: TypeAlias = dict[str, Any]
@@ -45,6 +46,10 @@ Tags: TypeAlias = str | Iterable[str] | Callable[..., Any]
 Vary: TypeAlias = str | Callable[[], Any] | Iterable[str | Callable[[], Any]]
 #: A query string: as text, a mapping or ``(key, value)`` pairs.
 QueryArgs: TypeAlias = str | Mapping[str, Any] | Iterable[tuple[str, Any]]
+
+T = TypeVar("T")
+#: What calling an ``async def`` gives.
+Coro: TypeAlias = Coroutine[Any, Any, T]
 
 P = ParamSpec("P")
 Rest = ParamSpec("Rest")

@@ -1,10 +1,9 @@
-"""Fixtures: an app, a cache on each kind of backend, a clock, and the two colours."""
+"""Fixtures: an app, a cache on each kind of backend, a clock, and the colours."""
 
 from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,39 @@ from flask import Flask
 
 from flask_caching_async import Cache
 from flask_caching_async.testing import FakeClock
-from support.backends import EMBEDDED, config_for
+from support.backends import STORES, config_for
 from support.faces import COLOURS, QUART, Face
+from support.params import WAYS
 
 #: The fixtures of real servers.
 pytest_plugins = ["support.server_fixtures"]
+
+#: What a test runs in every one of.
+AXES = ("colour", "embedded")
+
+#: What a test asks for if it is about Flask itself.
+OF_FLASK = {"app", "colour", "site", "any_site"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test in each colour, on each backend, or on both in each way that there is.
+
+    Only what asks for ``colour`` or ``embedded``, and says nothing of it. On Quart, too, runs what
+    names no Flask app of its own.
+    """
+    marks = metafunc.definition.iter_markers("parametrize")
+    said = " ".join(str(mark.args[0]) for mark in marks)
+    colour, embedded = (n in metafunc.fixturenames and n not in said for n in AXES)
+    named = inspect.signature(metafunc.function).parameters.keys()
+    on_quart = "host_app" in metafunc.fixturenames and named.isdisjoint(OF_FLASK)
+    colours = (*COLOURS, QUART) if on_quart else COLOURS
+    if colour and embedded:
+        ways = [(kind, dye) for kind, dye in WAYS if dye in colours]
+        metafunc.parametrize(("embedded", "colour"), ways, indirect=True)
+    elif embedded:
+        metafunc.parametrize("embedded", STORES, indirect=True)
+    elif colour:
+        metafunc.parametrize("colour", colours, indirect=True)
 
 
 @pytest.fixture
@@ -28,24 +55,15 @@ def app() -> Flask:
     return app
 
 
-#: What a test asks for if it is about Flask itself.
-OF_FLASK = {"app", "colour", "site", "any_site"}
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run in each colour what has one; on Quart, too, what names no Flask app of its own."""
-    marks = metafunc.definition.iter_markers("parametrize")
-    if "colour" not in metafunc.fixturenames or any("colour" in mark.args[0] for mark in marks):
-        return
-    named = inspect.signature(metafunc.function).parameters.keys()
-    on_quart = "host_app" in metafunc.fixturenames and named.isdisjoint(OF_FLASK)
-    colours = (*COLOURS, QUART) if on_quart else COLOURS
-    metafunc.parametrize("colour", colours, indirect=True)
-
-
 @pytest.fixture
 def colour(request: pytest.FixtureRequest) -> str:
     """``sync``, ``async``, or ``quart``."""
+    return str(request.param)
+
+
+@pytest.fixture
+def embedded(request: pytest.FixtureRequest) -> str:
+    """The name of a backend that needs no server."""
     return str(request.param)
 
 
@@ -68,27 +86,37 @@ def cache(host_app: Any) -> Cache:
     return Cache(host_app, config={"CACHE_TYPE": "SimpleCache"})
 
 
-@pytest.fixture(params=EMBEDDED)
-def any_cache(request: pytest.FixtureRequest, host_app: Any, tmp_path: Path) -> Cache:
-    """A cache on each kind of backend."""
-    return Cache(host_app, config=config_for(request.param, tmp_path))
-
-
 @pytest.fixture
-def clock(cache: Cache) -> FakeClock:
-    """The clock of ``cache``."""
+def any_cache(embedded: str, host_app: Any, tmp_path: Path) -> Cache:
+    """A cache on each kind of backend."""
+    return Cache(host_app, config=config_for(embedded, tmp_path))
+
+
+def _clock_of(cache: Cache) -> FakeClock:
     clock = FakeClock()
     clock.install(cache)
     return clock
 
 
 @pytest.fixture
+def clock(cache: Cache) -> FakeClock:
+    """The clock of ``cache``."""
+    return _clock_of(cache)
+
+
+@pytest.fixture
+def any_clock(any_cache: Cache) -> FakeClock:
+    """The clock of ``any_cache``."""
+    return _clock_of(any_cache)
+
+
+@pytest.fixture
 def face(cache: Cache, colour: str) -> Face:
-    """A cache in memory, in both colours."""
+    """A cache in memory, in the colours."""
     return Face(cache, colour)
 
 
 @pytest.fixture
-def any_face(any_cache: Cache, colour: str) -> Iterator[Face]:
-    """A cache on each kind of backend, in both colours."""
-    yield Face(any_cache, colour)
+def any_face(any_cache: Cache, colour: str) -> Face:
+    """A cache on each kind of backend, in the colours that differ there."""
+    return Face(any_cache, colour)

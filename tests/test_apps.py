@@ -16,6 +16,7 @@ from flask import Flask, current_app
 from flask_caching_async import Cache, CacheError, NotInitializedError
 from flask_caching_async.testing import FakeClock
 from support.faces import Face
+from support.waiting import PATIENCE
 
 MEMORY = {"CACHE_TYPE": "SimpleCache"}
 
@@ -329,7 +330,7 @@ def test_threads_of_several_apps_use_one_cache_at_once() -> None:
 
     def work(app: Flask) -> None:
         with app.app_context():
-            start.wait(10)
+            start.wait(PATIENCE)
             for number in range(50):
                 cache.set(f"key {number}", app.name)
                 found = cache.get(f"key {number}")

@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 
+from flask_caching_async.backends import BaseCache
 from flask_caching_async.config import DEFAULTS
+from flask_caching_async.testing import BackendConformance
 
 ROOT = Path(__file__).parent.parent
 TUTORIAL = ROOT / "examples" / "tutorial"
@@ -52,7 +54,10 @@ def test_the_demo_shows_that_every_claim_holds():
     assert "FAIL" not in done.stdout
 
 
-@pytest.mark.parametrize("name", ["async_views", "custom_backend", "invalidation", "standalone"])
+SINGLE = ["async_views", "custom_backend", "invalidation", "standalone", "versioned_backend"]
+
+
+@pytest.mark.parametrize("name", SINGLE)
 def test_every_example_runs_by_itself(name):
     """Each example prints something, and nothing on stderr."""
     done = run(ROOT / "examples" / f"{name}.py")
@@ -192,16 +197,41 @@ def test_what_a_page_shows_in_a_shell_is_what_happens(page):
     assert not result.failed
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_the_links_of_a_page_lead_to_files(page):
+def test_every_block_of_the_page_on_backends_runs():
+    """Settings and classes alike, one after the other."""
+    text = (ROOT / "docs" / "backends.rst").read_text("utf-8")
+    blocks = re.findall(r"^\.\. code-block:: python\n\n((?:   .*\n|\n)+)", text, re.M)
+    assert len(blocks) >= 6
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(inspect.cleandoc("\n" + block), names)
+    app, config, options = object(), {"MY_SERVER": "here"}, {"default_timeout": 5}
+    mine = names["MyCache"].factory(app, config, [], options)
+    assert (mine.server, mine.default_timeout) == ("here", 5)
+
+
+class TestTheVersionedBackendOfTheExamples(BackendConformance):
+    """What the page on backends shows keeps all promises."""
+
+    @pytest.fixture
+    def backend(self) -> BaseCache:
+        """The class in the example."""
+        backend: BaseCache = runpy.run_path(str(ROOT / "examples" / "versioned_backend.py"))[
+            "Table"
+        ]()
+        return backend
+
+
+def test_the_links_of_the_pages_lead_to_files():
     """A relative link, an included file or a ``:doc:`` names something that is there."""
-    text = page.read_text("utf-8")
-    found = re.findall(r"\]\(((?!https?:)[^)#]+)\)|literalinclude:: (\S+)", text)
-    missing = [link for link in (a or b for a, b in found) if not (page.parent / link).exists()]
-    for target in re.findall(r":doc:`(?:[^`<]*<)?([\w-]+)>?`", text):
-        if not (page.parent / f"{target}.rst").exists():
-            missing.append(target)
-    assert missing == []
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        found = re.findall(r"\]\(((?!https?:)[^)#]+)\)|literalinclude:: (\S+)", text)
+        missing = [link for link in (a or b for a, b in found) if not (page.parent / link).exists()]
+        for target in re.findall(r":doc:`(?:[^`<]*<)?([\w-]+)>?`", text):
+            if not (page.parent / f"{target}.rst").exists():
+                missing.append(target)
+        assert missing == [], name_of(page)
 
 
 def test_every_setting_is_documented_with_its_default():
@@ -218,7 +248,7 @@ def test_every_setting_is_documented_with_its_default():
 
 def test_the_examples_stay_short():
     """The demo can be read in one go, and the small examples at a glance."""
-    limits = {"demo.py": 250, "demo_app.py": 90, "run.py": 180}
+    limits = {"demo.py": 250, "demo_app.py": 90, "run.py": 180, "versioned_backend.py": 150}
     for path in EXAMPLES:
         limit = 120 if path.parent == BACKGROUND else limits.get(path.name, 80)
         assert len(path.read_text("utf-8").splitlines()) <= limit, path.name

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,15 +15,22 @@ from flask_caching_async import Cache
 from flask_caching_async.exceptions import BackendError, BackendTimeout, CacheError
 from support.faces import Face
 from support.fault_proxy import FaultProxy
-from support.servers import MemcachedServer, RedisServer
+from support.network import Traffic
+from support.servers import RedisServer
 from support.waiting import until
 
-#: Seconds that one request may lose when the backend has just died: DESIGN's budget.
-BUDGET = 1.5
-RESET = 0.5
+#: Faults that are seen at once, and those that only a time limit ends.
+QUICK, SILENT = ("refuse", "garbage", "killed"), ("silence", "stopped")
+FAULTS = (*QUICK, *SILENT)
 
-FAULTS = ("refuse", "silence", "garbage", "stopped", "killed")
-KINDS = ("redis", "memcached")
+#: A busy machine is no dead server; but where that is tested, a limit must pass.
+PATIENT: dict[str, Any] = {"CACHE_CONNECT_TIMEOUT": 10, "CACHE_OPERATION_TIMEOUT": 10}
+LIMITED: dict[str, Any] = {"CACHE_CONNECT_TIMEOUT": 0.3, "CACHE_OPERATION_TIMEOUT": 0.3}
+
+
+def limits(fault: str) -> dict[str, Any]:
+    """The settings of a cache whose server will have a fault."""
+    return {**LIMITED, "CACHE_BREAKER_THRESHOLD": 2} if fault in SILENT else {}
 
 
 class Broken:
@@ -51,11 +58,11 @@ class Broken:
             self.proxy.heal()
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=["redis", "memcached"])
 def broken(request: pytest.FixtureRequest) -> Iterator[Broken]:
-    """A server of each kind, of its own for each test."""
-    kind = {"redis": RedisServer, "memcached": MemcachedServer}[request.param]
-    with kind() as server, FaultProxy(server.port) as proxy:
+    """A server of each kind."""
+    server = request.getfixturevalue(f"clean_{request.param}")
+    with FaultProxy(server.port) as proxy:
         yield Broken(server, proxy)
 
 
@@ -66,7 +73,7 @@ def config_of(broken: Broken, **more: Any) -> dict[str, Any]:
         where = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": f"redis://127.0.0.1:{port}"}
     else:
         where = {"CACHE_TYPE": "MemcachedCache", "CACHE_MEMCACHED_SERVERS": [f"127.0.0.1:{port}"]}
-    return {**where, "CACHE_BREAKER_RESET": RESET, "CACHE_ON_ERROR": "log", **more}
+    return {**where, **PATIENT, "CACHE_BREAKER_RESET": 0.2, "CACHE_ON_ERROR": "log", **more}
 
 
 class Pages:
@@ -88,59 +95,62 @@ class Pages:
         view = Face(self.cache, colour).cached(60)(page)
         self.app.add_url_rule(f"/{colour}", colour, view)
 
-    def get(self, colour: str) -> float:
-        """Ask for a page; the seconds that it took."""
-        began = time.perf_counter()
+    def get(self, colour: str) -> None:
+        """Ask for a page."""
         answer = self.client.get(f"/{colour}")
-        took = time.perf_counter() - began
         assert (answer.status_code, answer.text) == (200, f"{colour} page")
-        return took
+
+    def is_hit(self, colour: str) -> bool:
+        """Ask for a page; whether it was there."""
+        before = self.computed[colour]
+        self.get(colour)
+        return self.computed[colour] == before
 
     def is_down(self) -> bool:
         """Whether the breaker is open."""
         return bool(self.cache._binding().engine.store.failures.breaker.is_open)
 
-    def wear_out(self, colour: str) -> list[float]:
-        """Ask until the breaker opens; how long each request took."""
-        times = []
-        while not self.is_down():
-            times.append(self.get(colour))
-            assert len(times) <= 10
-        return times
+    def wear_out(self, colour: str) -> int:
+        """Ask until the breaker opens; how many requests that took."""
+        for asked in itertools.count():
+            if self.is_down():
+                return asked
+            self.get(colour)
+        raise AssertionError("unreachable")
+
+    async def wait_for_recovery(self) -> None:
+        """Wait until the backend has been found again."""
+        await asyncio.to_thread(until, lambda: not self.is_down())
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_request_is_answered_in_time_whatever_the_backend_does(
-    broken: Broken, colour: str, fault: str
+def test_a_dead_backend_costs_a_few_attempts_and_then_none(
+    broken: Broken, colour: str, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first ones lose their budget at most, later ones next to nothing; then it is back."""
-    site = Pages(broken)
+    """The first requests lose a time limit at most, later ones nothing; then it is back."""
+    site = Pages(broken, **limits(fault))
     site.get(colour)
-    site.get(colour)
-    assert site.computed[colour] == 1
+    until(lambda: site.is_hit(colour))
     broken.break_it(fault)
-    for took in site.wear_out(colour):
-        assert took < BUDGET
-    slowest = [sorted(site.get(colour) for _ in range(40))[37] for _ in range(5)]
-    assert min(slowest) < 0.02, slowest  # the machine may be busy with other tests
+    assert site.wear_out(colour) <= (2 if fault in SILENT else 5)
+    traffic = Traffic(broken.proxy.port).watch(monkeypatch)
+    for _ in range(40):
+        site.get(colour)
+    assert traffic.attempts == 0 and site.is_down()
     broken.mend(fault)
-    mended = time.monotonic()
     until(lambda: not site.is_down())
-    assert time.monotonic() - mended < RESET + 1
-    site.get(colour)
-    before = site.computed[colour]
-    site.get(colour)
-    assert site.computed[colour] == before
+    until(lambda: site.is_hit(colour))
+    assert traffic.attempts > 0
 
 
 def test_a_slow_backend_is_waited_for(broken: Broken, colour: str) -> None:
     """100 ms for an answer is slow, but it is an answer."""
     site = Pages(broken)
     site.get(colour)
+    until(lambda: site.is_hit(colour))
     broken.proxy.delay(0.1)
-    for _ in range(7):
-        assert site.get(colour) < BUDGET
-    assert site.computed[colour] == 1 and not site.is_down()
+    assert [site.is_hit(colour) for _ in range(3)] == [True] * 3
+    assert not site.is_down()
 
 
 @pytest.mark.parametrize("fault", ["refuse", "silence"])
@@ -150,7 +160,7 @@ def test_a_deletion_while_the_backend_is_down_is_not_undone(
     """It says False, and is made before anything is read again: of each kind of deletion."""
 
     async def story() -> None:
-        site = Pages(broken)
+        site = Pages(broken, **limits(fault))
         face = Face(site.cache, colour)
         numbers: list[int] = []
 
@@ -178,7 +188,7 @@ def test_a_deletion_while_the_backend_is_down_is_not_undone(
         await face.delete_memoized(by_call, 1)
         await face.delete_memoized(by_function)
         broken.mend(fault)
-        await asyncio.to_thread(until, lambda: not site.is_down())
+        await site.wait_for_recovery()
         assert await face.get_many("key", "other") == [None, None]
         again = [await face.call(f, 1) for f in (by_call, by_function, by_tag)]
         assert again == [first[-1] + 1, first[-1] + 2, first[-1] + 3]
@@ -197,7 +207,7 @@ async def test_clear_while_the_backend_is_down_is_made_up_for(broken: Broken, co
         await face.get("anything")
     assert not await face.clear()
     broken.mend("refuse")
-    await asyncio.to_thread(until, lambda: not site.is_down())
+    await site.wait_for_recovery()
     assert await face.get("key") is None
 
 
@@ -221,7 +231,7 @@ async def test_one_deletion_that_timed_out_is_made_up_for_before_the_next_read(
     broken: Broken, colour: str
 ) -> None:
     """The breaker need not have opened for that."""
-    site = Pages(broken)
+    site = Pages(broken, **LIMITED)
     face = Face(site.cache, colour)
     await face.set("key", "old")
     broken.break_it("silence")
@@ -266,7 +276,7 @@ async def test_too_many_deletions_become_one_of_everything(broken: Broken, colou
     owed = site.cache._binding().engine.sync.pending
     assert owed.everything and owed.look()[1:] == ([], [])
     broken.mend("refuse")
-    await asyncio.to_thread(until, lambda: not site.is_down())
+    await site.wait_for_recovery()
     assert await face.get("kept by nobody") is None and not owed
 
 
@@ -298,7 +308,7 @@ async def test_errors_are_one_tree_where_they_are_raised(
     broken: Broken, colour: str, fault: str, kind: type[Exception]
 ) -> None:
     """``CACHE_ON_ERROR="raise"``: the driver's error is the cause."""
-    site = Pages(broken, CACHE_ON_ERROR="raise")
+    site = Pages(broken, CACHE_ON_ERROR="raise", **LIMITED)
     face = Face(site.cache, colour)
     function = face.memoize()(lambda a: a)
     broken.break_it(fault)
@@ -323,7 +333,7 @@ async def test_after_a_failed_operation_a_call_makes_no_further_one(
     broken: Broken, colour: str
 ) -> None:
     """One timeout for each call, not one for each step of it."""
-    site = Pages(broken)
+    site = Pages(broken, **LIMITED)
     face = Face(site.cache, colour)
     function = face.memoize(60, tags=["t"])(lambda a: a)
     await face.call(function, 0)
@@ -333,32 +343,36 @@ async def test_after_a_failed_operation_a_call_makes_no_further_one(
     assert broken.proxy.requests - before <= 1
 
 
-def test_a_native_loop_is_as_safe(broken: Broken) -> None:
-    """``redis.asyncio`` and ``aiomcache`` on a loop of their own, through each fault."""
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_native_loop_is_as_safe(
+    broken: Broken, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``redis.asyncio`` and ``aiomcache`` on a loop of their own."""
 
     async def story() -> None:
-        site = Pages(broken)
+        site = Pages(broken, **limits(fault))
 
         @site.cache.memoize(60)
         async def double(n: int) -> int:
             return 2 * n
 
+        async def is_hit() -> bool:
+            computed = site.cache.stats().computed
+            assert await double(2) == 4
+            return site.cache.stats().computed == computed
+
         async with site.cache:
             assert await double(2) == 4
-            for fault in FAULTS:
-                broken.break_it(fault)
-                while not site.is_down():
-                    began = time.perf_counter()
-                    assert await double(2) == 4
-                    assert time.perf_counter() - began < BUDGET
-                began = time.perf_counter()
-                assert [await double(n) for n in range(20)] == [2 * n for n in range(20)]
-                assert time.perf_counter() - began < 0.2
-                broken.mend(fault)
-                await asyncio.to_thread(until, lambda: not site.is_down())
-                await double(2)
-                hits = site.cache.stats().hits
+            broken.break_it(fault)
+            while not site.is_down():
                 assert await double(2) == 4
-                assert site.cache.stats().hits == hits + 1
+            with monkeypatch.context() as patch:
+                traffic = Traffic(broken.proxy.port).watch(patch)
+                assert [await double(n) for n in range(20)] == [2 * n for n in range(20)]
+                assert traffic.attempts == 0
+            broken.mend(fault)
+            await site.wait_for_recovery()
+            while not await is_hit():
+                pass
 
     asyncio.run(story())

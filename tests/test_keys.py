@@ -30,6 +30,8 @@ from flask_caching_async import (
 )
 from flask_caching_async.keys import call_text, canonical, query_pairs
 from support.faces import Face
+from support.params import each_form
+from support.waiting import PATIENCE
 
 quick = settings(max_examples=150, deadline=None)
 
@@ -200,6 +202,7 @@ LOOKALIKES = [
 ]  # fmt: skip
 
 
+@each_form
 @pytest.mark.asyncio
 async def test_lookalike_arguments_never_get_each_others_value(any_face: Face) -> None:
     """``1``, ``True``, ``"1"``, ``1.0`` ... are different calls, nested or not."""
@@ -231,15 +234,15 @@ def test_positional_only_arguments_are_part_of_the_key(
     assert len({key_of(pair, 1, 2), key_of(pair, 1, 2, a=1), key_of(pair, 1, 2, a=2)}) == 3
 
 
-@pytest.mark.parametrize("falsy", [0, False, "", (), 0.0, b""])
-def test_a_falsy_default_is_not_none(cache: Cache, key_of: Callable[..., str], falsy: Any) -> None:
+def test_a_falsy_default_is_not_none(cache: Cache, key_of: Callable[..., str]) -> None:
     """Leaving an argument out is giving its default, and ``None`` is another value."""
+    for falsy in (0, False, "", (), 0.0, b""):
 
-    @cache.memoize()
-    def f(a: Any = falsy) -> Any:
-        return a
+        @cache.memoize()
+        def f(a: Any = falsy) -> Any:
+            return a
 
-    assert key_of(f) == key_of(f, falsy) == key_of(f, a=falsy) != key_of(f, None)
+        assert key_of(f) == key_of(f, falsy) == key_of(f, a=falsy) != key_of(f, None), falsy
 
 
 def test_the_order_of_keywords_and_sets_does_not_count(
@@ -343,7 +346,7 @@ def test_keys_are_the_same_in_every_process(tmp_path: Any) -> None:
         subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=-1, text=True)
         for seed in ("1", "2")
     ]
-    one, other = (process.communicate(timeout=30)[0].splitlines() for process in running)
+    one, other = (process.communicate(timeout=PATIENCE)[0].splitlines() for process in running)
     assert one == other
     assert len(one) == 19
 
@@ -653,15 +656,9 @@ async def test_source_check_makes_the_source_part_of_the_key(
 # --- wrong calls ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("args", "kwargs"),
-    [((), {}), ((1,), {}), ((1, 2, 3, 4), {}), ((1, 2), {"nobody": 1}), ((1, 2), {"a": 3})],
-)
 @pytest.mark.parametrize("careful", [False, True])
 @pytest.mark.asyncio
-async def test_a_wrong_call_raises_the_functions_own_type_error(
-    face: Face, args: tuple[int, ...], kwargs: dict[str, int], careful: bool
-) -> None:
+async def test_a_wrong_call_raises_the_functions_own_type_error(face: Face, careful: bool) -> None:
     """With the words that users know; a coroutine that nobody awaits is not made."""
 
     def f(a: int, b: int, c: int = 0) -> int:
@@ -669,15 +666,16 @@ async def test_a_wrong_call_raises_the_functions_own_type_error(
 
     options = {"tags": lambda *args, **kwargs: ["t"]} if careful else {}
     cached = face.memoize(**options)(f)
-    with pytest.raises(TypeError) as direct:
-        f(*args, **kwargs)
-    for _ in range(2):
-        with pytest.raises(TypeError) as found:
-            await face.call(cached, *args, **kwargs)
-        assert str(found.value) == str(direct.value)
-    with pytest.raises(TypeError) as found:
-        await face.call(cached.refresh, *args, **kwargs)
-    assert str(found.value) == str(direct.value)
+    wrong: list[tuple[tuple[int, ...], dict[str, int]]] = [
+        ((), {}), ((1,), {}), ((1, 2, 3, 4), {}), ((1, 2), {"nobody": 1}), ((1, 2), {"a": 3})
+    ]  # fmt: skip
+    for args, kwargs in wrong:
+        with pytest.raises(TypeError) as direct:
+            f(*args, **kwargs)
+        for function in (cached, cached, cached.refresh):
+            with pytest.raises(TypeError) as found:
+                await face.call(function, *args, **kwargs)
+            assert str(found.value) == str(direct.value)
 
 
 # --- query strings and fragments ------------------------------------------------------------------

@@ -27,11 +27,12 @@ from support.servers import (
     eventually,
     free_port,
 )
+from support.waiting import PATIENCE
 
 
 def dial(port: int) -> socket.socket:
-    """A connection, on which an answer may take 5 seconds."""
-    return socket.create_connection((HOST, port), timeout=5)
+    """A connection, on which an answer is waited for."""
+    return socket.create_connection((HOST, port), timeout=PATIENCE)
 
 
 def ping(client: socket.socket) -> bytes:
@@ -88,7 +89,7 @@ def test_a_server_can_be_killed_hung_and_restarted_on_its_port(
             with pytest.raises(TimeoutError):
                 client.recv(1)
             server.resume()
-            client.settimeout(5)
+            client.settimeout(PATIENCE)
             assert b"ERR" in client.recv(100)
         server.kill()
         assert not server.running and not alive(first)
@@ -174,13 +175,11 @@ def test_no_server_outlives_tests_that_are_killed() -> None:
 
 
 def test_the_replica_takes_over(clean_replica_set: RedisReplicaSet) -> None:
-    """The sentinel makes it the master in few seconds; restored, all is as it was."""
+    """The sentinel makes it the master; restored, all is as it was."""
     replicas = clean_replica_set
     replicas.master.ask("SET", "key", "value")
     eventually(replicas.in_sync, "a replica in sync")
-    started = time.monotonic()
     assert replicas.failover() is replicas.master
-    assert time.monotonic() - started < 10
     assert replicas.current() is replicas.replica
     assert replicas.replica.ask("GET", "key") == "value"
     ports = [node.port for node in replicas.nodes]
@@ -253,32 +252,40 @@ def test_the_proxy_is_silent(redis_proxy: FaultProxy, client: socket.socket) -> 
         assert ping(idle) == b"+PONG\r\n"
 
 
+def answers_under_way(proxy: FaultProxy) -> list[float]:
+    """When the answers that the proxy holds back are due."""
+    return [due for link in list(proxy._links) for due, _ in list(link.to_client)]
+
+
 def test_an_answer_that_is_delayed_can_still_be_silenced(
     redis_proxy: FaultProxy, client: socket.socket
 ) -> None:
     """It is on its way when the network dies."""
-    redis_proxy.delay(0.1)
+    redis_proxy.delay(60)
     client.sendall(b"PING\r\n")
-    eventually(lambda: redis_proxy.requests == 2, "the request")
+    eventually(lambda: answers_under_way(redis_proxy), "an answer on its way")
     redis_proxy.silence()
-    client.settimeout(0.3)
-    with pytest.raises(TimeoutError):
-        client.recv(1)
+    with dial(redis_proxy.port) as late:
+        late.sendall(b"PING\r\n")  # so that the proxy has something to do
+        eventually(lambda: not answers_under_way(redis_proxy), "no answer any more")
 
 
 def test_the_proxy_delays(redis_proxy: FaultProxy, client: socket.socket) -> None:
     """Each answer comes later; the delays of several do not add up."""
-    redis_proxy.delay(0.2)
-    started = time.monotonic()
-    with dial(redis_proxy.port) as other:
-        other.sendall(b"PING\r\n")
-        assert ping(client) == b"+PONG\r\n"
-        assert other.recv(100) == b"+PONG\r\n"
-    assert 0.2 <= time.monotonic() - started < 0.4
-    redis_proxy.heal()
+    redis_proxy.delay(0.1)
     started = time.monotonic()
     assert ping(client) == b"+PONG\r\n"
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started >= 0.1
+    redis_proxy.delay(60)
+    started = time.monotonic()
+    with dial(redis_proxy.port) as one, dial(redis_proxy.port) as other:
+        for each in (one, other):
+            each.sendall(b"PING\r\n")
+        eventually(lambda: len(answers_under_way(redis_proxy)) == 2, "two answers on their way")
+        due = answers_under_way(redis_proxy)
+        assert started + 60 <= min(due) and max(due) <= time.monotonic() + 60
+        redis_proxy.heal()
+        assert ping(client) == b"+PONG\r\n"
 
 
 def test_the_proxy_answers_garbage(redis_proxy: FaultProxy, client: socket.socket) -> None:

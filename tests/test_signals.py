@@ -60,10 +60,10 @@ def site(app: Flask, colour: str) -> Site:
     return Site(app, Cache(app, config=config), colour)
 
 
-@pytest.fixture(params=["SimpleCache", "FileSystemCache", "cachelib", "sync-only", "async-only"])
-def any_site(request: pytest.FixtureRequest, app: Flask, colour: str, tmp_path: Any) -> Site:
+@pytest.fixture
+def any_site(embedded: str, app: Flask, colour: str, tmp_path: Any) -> Site:
     """A site that sends signals, on each kind of backend."""
-    config = {**config_for(request.param, tmp_path), "CACHE_ENABLE_SIGNALS": True}
+    config = {**config_for(embedded, tmp_path), "CACHE_ENABLE_SIGNALS": True}
     return Site(app, Cache(app, config=config), colour)
 
 
@@ -87,14 +87,14 @@ def test_a_view_sends_one_signal_for_each_request(any_site: Site, heard: Heard) 
     assert heard == [("view miss", payload), ("view hit", payload), ("view hit", payload)]
 
 
-def test_a_memoized_function_sends_its_function_too(any_site: Site, heard: Heard) -> None:
+def test_a_memoized_function_sends_its_function_too(site: Site, heard: Heard) -> None:
     """``f`` is the undecorated one."""
-    function = any_site.face.memoize()(lambda a, b=2: a + b)
-    with any_site.app.app_context():
-        assert [any_site.call(function, 1), any_site.call(function, 1)] == [3, 3]
+    function = site.face.memoize()(lambda a, b=2: a + b)
+    with site.app.app_context():
+        assert [site.call(function, 1), site.call(function, 1)] == [3, 3]
         key = function.make_cache_key(function.uncached, 1)
     call = {"cache_key": key, "args": (1,), "kwargs": {}}
-    payload = {"cache": any_site.cache, "f": function.uncached, **call}
+    payload = {"cache": site.cache, "f": function.uncached, **call}
     assert heard == [("memoize miss", payload), ("memoize hit", payload)]
 
 
@@ -172,13 +172,13 @@ def test_a_muted_signal_is_silent(site: Site, heard: Heard) -> None:
     assert not heard
 
 
-def test_stats_count_requests_of_views(any_site: Site) -> None:
+def test_stats_count_requests_of_views(site: Site) -> None:
     """Hits and misses, what was computed and stored; a snapshot does not change."""
-    any_site.numbers("/works/<int:n>")
-    before = any_site.cache.stats()
+    site.numbers("/works/<int:n>")
+    before = site.cache.stats()
     for n in (1, 1, 1, 2):
-        any_site.get(f"/works/{n}")
-    stats = any_site.cache.stats()
+        site.get(f"/works/{n}")
+    stats = site.cache.stats()
     assert (stats.hits, stats.misses, stats.computed, stats.stored) == (2, 2, 2, 2)
     assert stats.hit_ratio == 0.5
     assert (before.hits, before.misses, before.hit_ratio) == (0, 0, 0.0)

@@ -12,8 +12,11 @@ from flask import Flask
 from flask_caching_async import Cache, Stats
 from flask_caching_async.testing import FakeClock
 from support.faces import Face
+from support.params import each_form
+from support.waiting import PATIENCE, until
 
 
+@each_form
 @pytest.mark.asyncio
 async def test_hits_misses_and_stored_values_are_counted(any_face: Face) -> None:
     """Of decorated functions and ``get_or_set``; not of ``get`` and ``set``."""
@@ -83,16 +86,15 @@ def test_waiting_for_somebody_elses_computation_is_counted(cache: Cache) -> None
     @cache.memoize()
     def f() -> int:
         inside.set()
-        assert go.wait(10)
+        assert go.wait(PATIENCE)
         return 1
 
     threads = [threading.Thread(target=f) for _ in range(3)]
     threads[0].start()
-    assert inside.wait(10)
+    assert inside.wait(PATIENCE)
     for thread in threads[1:]:
         thread.start()
-    while cache.stats().waits < 2:
-        pass
+    until(lambda: cache.stats().waits == 2)
     go.set()
     for thread in threads:
         thread.join()

@@ -15,7 +15,7 @@ from flask_caching_async import Cache, CachedResponse
 from flask_caching_async.exceptions import ColourError, ConfigurationError, NotInitializedError
 from flask_caching_async.testing import FakeClock
 from support.faces import Face, own_colour
-from support.params import named
+from support.params import each_form
 from support.sites import Site, background
 from support.waiting import at_once, until
 
@@ -56,17 +56,16 @@ def test_a_view_is_computed_once_for_each_path(any_site: Site) -> None:
     assert [any_site.text(f"/works/{n}") for n in (1, 1, 2, 1, 2)] == ["1", "1", "2", "1", "2"]
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["text", b"bytes", {"a": [1]}, ["a", 1], ("gone", 404), ("x", {"X-A": "1"}), ("x", 201, [])],
-    ids=named,
-)
-def test_get_of_a_views_key_gives_what_the_view_returned(any_site: Site, value: Any) -> None:
+def test_get_of_a_views_key_gives_what_the_view_returned(any_site: Site) -> None:
     """``cache.get("view//works")`` is the view's own value, not an entry around it."""
-    any_site.view()(lambda: value)
-    any_site.get()
-    found = any_site.do("get", "view//works")
-    assert (found, type(found)) == (value, type(value))
+    values: list[Any] = [
+        "text", b"bytes", {"a": [1]}, ["a", 1], ("gone", 404), ("x", {"X-A": "1"}), ("x", 201, [])
+    ]  # fmt: skip
+    any_site.view("/<int:n>")(lambda n: values[n])
+    for n, value in enumerate(values):
+        any_site.get(f"/{n}")
+        found = any_site.do("get", f"view//{n}")
+        assert (found, type(found)) == (value, type(value))
 
 
 def test_get_of_a_views_key_gives_a_response_of_its_own(any_site: Site) -> None:
@@ -198,11 +197,11 @@ def test_jitter_shortens_a_timeout_by_at_most_its_share(
 @pytest.mark.parametrize(
     ("prefix", "key"), [("page:%s", "page:/works"), ("constant", "constant")], ids=str
 )
-def test_key_prefix_is_the_key_with_the_path_in_it(any_site: Site, prefix: str, key: str) -> None:
+def test_key_prefix_is_the_key_with_the_path_in_it(site: Site, prefix: str, key: str) -> None:
     """``%s`` stands for the path; without it the whole key is the user's."""
-    any_site.numbers(key_prefix=prefix)
-    assert [any_site.text(), any_site.text()] == ["1", "1"]
-    assert any_site.do("get", key) == "1"
+    site.numbers(key_prefix=prefix)
+    assert [site.text(), site.text()] == ["1", "1"]
+    assert site.do("get", key) == "1"
 
 
 @MIXED
@@ -242,21 +241,21 @@ def test_make_cache_key_is_asked_once_per_request(site: Site, callbacks: Any) ->
     assert len(asked) == 2
 
 
-def test_the_query_string_counts_only_where_it_is_asked_for(any_site: Site) -> None:
+def test_the_query_string_counts_only_where_it_is_asked_for(site: Site) -> None:
     """Without ``query_string=True`` every query string gets the same page."""
-    any_site.numbers()
-    any_site.numbers("/query", endpoint="query", query_string=True)
-    assert [any_site.text("/works?a=1"), any_site.text("/works?a=2")] == ["1", "1"]
-    assert [any_site.text("/query?a=1"), any_site.text("/query?a=2")] == ["2", "3"]
+    site.numbers()
+    site.numbers("/query", endpoint="query", query_string=True)
+    assert [site.text("/works?a=1"), site.text("/works?a=2")] == ["1", "1"]
+    assert [site.text("/query?a=1"), site.text("/query?a=2")] == ["2", "3"]
 
 
-def test_a_query_string_has_no_order_but_keeps_repeats(any_site: Site) -> None:
+def test_a_query_string_has_no_order_but_keeps_repeats(site: Site) -> None:
     """``?a=1&b=2`` is ``?b=2&a=1``; ``?a=1&a=2`` is neither ``?a=1`` nor ``?a=2``."""
-    any_site.numbers(query_string=True)
+    site.numbers(query_string=True)
     same = ["?a=1&b=2", "?b=2&a=1"]
     other = ["", "?a=1", "?a=2", "?a=1&a=2", "?a=1&b=", "?a=1%26b=2", "?b=1&a=2"]
-    assert {any_site.text(f"/works{query}") for query in same} == {"1"}
-    assert len({any_site.text(f"/works{query}") for query in other}) == len(other)
+    assert {site.text(f"/works{query}") for query in same} == {"1"}
+    assert len({site.text(f"/works{query}") for query in other}) == len(other)
 
 
 def test_hash_method_makes_the_key_of_a_query_string(site: Site) -> None:
@@ -270,11 +269,11 @@ def test_hash_method_makes_the_key_of_a_query_string(site: Site) -> None:
     assert site.cache.get("view//sha" + hashlib.sha256(pairs).hexdigest()) == "2"
 
 
-def test_an_escaped_path_is_the_path_that_the_view_sees(any_site: Site) -> None:
+def test_an_escaped_path_is_the_path_that_the_view_sees(site: Site) -> None:
     """Keys are made of the decoded path."""
-    any_site.numbers("/<name>")
-    assert any_site.text("/a%20%C3%A4") == any_site.text("/a ä") == "1"
-    assert any_site.do("get", "view//a ä") == "1"
+    site.numbers("/<name>")
+    assert site.text("/a%20%C3%A4") == site.text("/a ä") == "1"
+    assert site.do("get", "view//a ä") == "1"
 
 
 VARIES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
@@ -292,14 +291,14 @@ VARIES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", VARIES)
-def test_vary_on_makes_a_page_for_each_value(any_site: Site, name: str) -> None:
+def test_vary_on_makes_a_page_for_each_value(site: Site, name: str) -> None:
     """Headers, cookies and callables are part of the key; the path is its base."""
     vary_on, one, two = VARIES[name]
-    any_site.numbers(vary_on=vary_on)
-    got = [any_site.text(**kwargs) for kwargs in (one, two, one, two)]
+    site.numbers(vary_on=vary_on)
+    got = [site.text(**kwargs) for kwargs in (one, two, one, two)]
     assert got == ["1", "2", "1", "2"]
-    any_site.do("delete_cached", any_site.app.view_functions["numbers"], "/works")
-    assert [any_site.text(**one), any_site.text(**two)] == ["3", "4"]
+    site.do("delete_cached", site.app.view_functions["numbers"], "/works")
+    assert [site.text(**one), site.text(**two)] == ["3", "4"]
 
 
 @MIXED
@@ -326,9 +325,9 @@ def test_vary_on_says_what_it_takes(face: Face, vary_on: Any) -> None:
         face.cached(vary_on=vary_on)(lambda: "x")
 
 
-def test_source_check_puts_the_source_into_the_key(any_site: Site) -> None:
+def test_source_check_puts_the_source_into_the_key(site: Site) -> None:
     """Another source is another page; the old source finds its old page again."""
-    view = any_site.face.cached(key_prefix="k", source_check=True)
+    view = site.face.cached(key_prefix="k", source_check=True)
 
     def old() -> str:
         return "old"
@@ -336,11 +335,11 @@ def test_source_check_puts_the_source_into_the_key(any_site: Site) -> None:
     def new() -> str:
         return "new"
 
-    with any_site.app.test_request_context():
-        assert any_site.call(view(old)) == "old"
-        assert any_site.call(view(new)) == "new"
-        any_site.do("set", view(old).make_cache_key(), "the old page")
-        assert any_site.call(view(old)) == "the old page"
+    with site.app.test_request_context():
+        assert site.call(view(old)) == "old"
+        assert site.call(view(new)) == "new"
+        site.do("set", view(old).make_cache_key(), "the old page")
+        assert site.call(view(old)) == "the old page"
 
 
 @pytest.mark.parametrize("argument", ["unless", "forced_update", "is_stale", "response_filter"])
@@ -367,20 +366,22 @@ def test_a_view_in_no_request_says_what_to_do(site: Site) -> None:
 # --- whether the cache is asked -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", [True, 1, "Alice", ["x"]], ids=named)
 @MIXED
-def test_unless_bypasses_the_cache_for_any_true_answer(
-    site: Site, callbacks: Any, answer: Any
-) -> None:
+def test_unless_bypasses_the_cache_for_any_true_answer(site: Site, callbacks: Any) -> None:
     """M9: ``unless=lambda: request.headers.get("X-User")`` keeps Alice's page from Bob."""
-    site.view(unless=callbacks(lambda: answer if "X-User" in request.headers else ""))(
-        lambda: f"{request.headers.get('X-User')} {site.calls}"
+    answers: list[Any] = [True, 1, "Alice", ["x"]]
+
+    def unless() -> Any:
+        return answers[int(request.path[1:])] if "X-User" in request.headers else ""
+
+    site.view("/<int:n>", unless=callbacks(unless))(
+        lambda n: f"{request.headers.get('X-User')} {site.calls}"
     )
     alice = {"headers": {"X-User": "Alice"}}
-    assert site.text(**alice) == "Alice 1"
-    assert site.text() == "None 2"
-    assert site.text(**alice) == "Alice 3"
-    assert site.text() == "None 2"
+    for n, answer in enumerate(answers):
+        site.calls = 0
+        told = [site.text(f"/{n}", **who) for who in (alice, {}, alice, {})]
+        assert told == ["Alice 1", "None 2", "Alice 3", "None 2"], answer
 
 
 @MIXED
@@ -520,16 +521,15 @@ def test_response_filter_is_given_the_response_of_an_abort(site: Site, callbacks
     assert site.calls == 3
 
 
-@pytest.mark.parametrize(("cache_none", "calls"), [(False, 2), (True, 1)])
-def test_none_is_stored_where_cache_none_says_so(
-    any_site: Site, cache_none: bool, calls: int
-) -> None:
+@each_form
+def test_none_is_stored_where_cache_none_says_so(any_site: Site) -> None:
     """A function under a key of its own may return ``None``."""
     body = any_site.counted(lambda: None)
-    function = any_site.face.cached(key_prefix="k", cache_none=cache_none)(body)
-    with any_site.app.app_context():
-        assert [any_site.call(function), any_site.call(function)] == [None, None]
-    assert any_site.calls == calls
+    for cache_none, calls in ((False, 2), (True, 3)):
+        function = any_site.face.cached(key_prefix="k", cache_none=cache_none)(body)
+        with any_site.app.app_context():
+            assert [any_site.call(function), any_site.call(function)] == [None, None]
+        assert any_site.calls == calls
 
 
 # --- tags, locks and stale pages ------------------------------------------------------------------
@@ -558,19 +558,27 @@ def test_tags_may_be_made_of_the_views_arguments(site: Site, callbacks: Any) -> 
     assert [site.text(f"/{n}") for n in (1, 2, 3)] == ["6", "7", "8"]
 
 
-@pytest.mark.parametrize(("lock", "computations"), [(None, 1), (True, 1), (False, 6)])
-def test_concurrent_requests_for_a_cold_page_compute_it_once(
-    any_site: Site, lock: Any, computations: int
-) -> None:
-    """M13: with the lock, which is the default; without it everybody computes."""
+def concurrent_computations(site: Site, **options: Any) -> int:
+    """How often a cold page is computed for six who want it at once."""
 
     def body() -> str:
-        until(lambda: any_site.cache.stats().misses == 6)
+        until(lambda: site.cache.stats().misses == 6)
         return "page"
 
-    any_site.view(lock=lock)(body)
-    assert at_once(6, any_site.text) == ["page"] * 6
-    assert any_site.calls == computations
+    site.view(**options)(body)
+    assert at_once(6, site.text) == ["page"] * 6
+    return site.calls
+
+
+def test_concurrent_requests_for_a_cold_page_compute_it_once(any_site: Site) -> None:
+    """M13: with the lock, which is the default."""
+    assert concurrent_computations(any_site) == 1
+
+
+@pytest.mark.parametrize(("lock", "computations"), [(True, 1), (False, 6)])
+def test_without_the_lock_everybody_computes(site: Site, lock: bool, computations: int) -> None:
+    """Where the view says so."""
+    assert concurrent_computations(site, lock=lock) == computations
 
 
 def test_who_waited_for_lock_timeout_computes_alone(site: Site) -> None:
@@ -627,23 +635,23 @@ def test_stale_if_error_serves_the_old_page(site: Site, clock: FakeClock, how: s
 # --- the header -----------------------------------------------------------------------------------
 
 
-def test_hits_carry_a_header_where_the_view_wants_it(any_site: Site) -> None:
+def test_hits_carry_a_header_where_the_view_wants_it(site: Site) -> None:
     """``hit_cache: True`` on hits only, and only on that view's responses."""
-    any_site.numbers(response_hit_indication=True)
-    any_site.numbers("/other", endpoint="other")
-    before = {name: list(found) for name, found in any_site.app.after_request_funcs.items()}
-    assert "hit_cache" not in any_site.get().headers
-    assert any_site.get().headers.getlist("hit_cache") == ["True"]
-    assert any_site.get().headers.getlist("hit_cache") == ["True"]
-    any_site.get("/other")
-    assert "hit_cache" not in any_site.get("/other").headers
-    assert {n: list(found) for n, found in any_site.app.after_request_funcs.items()} == before
+    site.numbers(response_hit_indication=True)
+    site.numbers("/other", endpoint="other")
+    before = {name: list(found) for name, found in site.app.after_request_funcs.items()}
+    assert "hit_cache" not in site.get().headers
+    assert site.get().headers.getlist("hit_cache") == ["True"]
+    assert site.get().headers.getlist("hit_cache") == ["True"]
+    site.get("/other")
+    assert "hit_cache" not in site.get("/other").headers
+    assert {n: list(found) for n, found in site.app.after_request_funcs.items()} == before
 
 
-def test_hits_that_are_responses_carry_the_header_once(any_site: Site) -> None:
+def test_hits_that_are_responses_carry_the_header_once(site: Site) -> None:
     """It is not stored with the page."""
-    any_site.view(response_hit_indication=True)(lambda: make_response("page"))
-    found = [any_site.get().headers.getlist("hit_cache") for _ in range(3)]
+    site.view(response_hit_indication=True)(lambda: make_response("page"))
+    found = [site.get().headers.getlist("hit_cache") for _ in range(3)]
     assert found == [[], ["True"], ["True"]]
 
 
@@ -721,15 +729,15 @@ def test_keys_of_a_query_string_in_a_request_are_its_own(site: Site) -> None:
         assert site.cache.get(key_of(site, view, use_request=True)) == "1"
 
 
-def test_view_arguments_may_be_called_path_and_query_args(any_site: Site) -> None:
+def test_view_arguments_may_be_called_path_and_query_args(site: Site) -> None:
     """In a request they are the view's own, whatever their names are."""
-    any_site.view("/<path:path>/<query_args>/<use_request>", query_string=True)(
-        lambda path, query_args, use_request: f"{path} {query_args} {use_request} {any_site.calls}"
+    site.view("/<path:path>/<query_args>/<use_request>", query_string=True)(
+        lambda path, query_args, use_request: f"{path} {query_args} {use_request} {site.calls}"
     )
-    assert any_site.text("/a/b/q/u") == "a/b q u 1"
-    assert any_site.text("/a/c/q/u") == "a/c q u 2"
-    assert any_site.text("/a/b/q/u?x=1") == "a/b q u 3"
-    assert any_site.text("/a/b/q/u") == "a/b q u 1"
+    assert site.text("/a/b/q/u") == "a/b q u 1"
+    assert site.text("/a/c/q/u") == "a/c q u 2"
+    assert site.text("/a/b/q/u?x=1") == "a/b q u 3"
+    assert site.text("/a/b/q/u") == "a/b q u 1"
 
 
 def test_positional_arguments_of_a_key_are_the_views_own(site: Site) -> None:
@@ -805,13 +813,13 @@ DELETIONS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("form", DELETIONS)
-def test_one_page_can_be_deleted_in_every_documented_form(any_site: Site, form: str) -> None:
+def test_one_page_can_be_deleted_in_every_documented_form(site: Site, form: str) -> None:
     """It is computed again, and the view's other pages stay."""
-    view = any_site.numbers("/works/<int:number>")
-    assert [any_site.text("/works/1"), any_site.text("/works/2")] == ["1", "2"]
-    with any_site.app.test_request_context("/elsewhere"):
-        assert DELETIONS[form](any_site, view)
-    assert [any_site.text("/works/1"), any_site.text("/works/2")] == ["3", "2"]
+    view = site.numbers("/works/<int:number>")
+    assert [site.text("/works/1"), site.text("/works/2")] == ["1", "2"]
+    with site.app.test_request_context("/elsewhere"):
+        assert DELETIONS[form](site, view)
+    assert [site.text("/works/1"), site.text("/works/2")] == ["3", "2"]
 
 
 def test_delete_cached_of_the_view_alone_drops_all_its_pages(any_site: Site) -> None:
@@ -841,14 +849,14 @@ def test_delete_cached_with_a_path_drops_every_variant_of_it(any_site: Site) -> 
     assert [any_site.text(p, headers=h) for p, h in requests] == ["5", "8", "9", "4"]
 
 
-def test_delete_cached_with_query_args_drops_that_query_string_only(any_site: Site) -> None:
+def test_delete_cached_with_query_args_drops_that_query_string_only(site: Site) -> None:
     """Also an empty one."""
-    view = any_site.numbers(query_string=True)
-    assert [any_site.text("/works"), any_site.text("/works?a=1")] == ["1", "2"]
-    assert any_site.do("delete_cached", view, "/works", {"a": 1})
-    assert [any_site.text("/works"), any_site.text("/works?a=1")] == ["1", "3"]
-    assert any_site.do("delete_cached", view, "/works", "")
-    assert [any_site.text("/works"), any_site.text("/works?a=1")] == ["4", "3"]
+    view = site.numbers(query_string=True)
+    assert [site.text("/works"), site.text("/works?a=1")] == ["1", "2"]
+    assert site.do("delete_cached", view, "/works", {"a": 1})
+    assert [site.text("/works"), site.text("/works?a=1")] == ["1", "3"]
+    assert site.do("delete_cached", view, "/works", "")
+    assert [site.text("/works"), site.text("/works?a=1")] == ["4", "3"]
 
 
 @MIXED
@@ -919,28 +927,28 @@ def test_delete_cached_works_through_decorators_on_top(site: Site) -> None:
     assert site.text("/1") == "2"
 
 
-def test_an_invalidation_during_a_computation_wins(any_site: Site) -> None:
+def test_an_invalidation_during_a_computation_wins(site: Site) -> None:
     """What began before ``delete_cached`` is answered, and not stored."""
-    view = any_site.view()(
+    view = site.view()(
         lambda: (
-            (any_site.calls == 1 and any_site.cache.delete_cached(view, "/works"))
+            (site.calls == 1 and site.cache.delete_cached(view, "/works"))
             and "1"
-            or str(any_site.calls)
+            or str(site.calls)
         )
     )
-    assert [any_site.text(), any_site.text(), any_site.text()] == ["1", "2", "2"]
+    assert [site.text(), site.text(), site.text()] == ["1", "2", "2"]
 
 
 # --- refreshing -----------------------------------------------------------------------------------
 
 
-def test_refresh_computes_stores_and_returns(any_site: Site) -> None:
+def test_refresh_computes_stores_and_returns(site: Site) -> None:
     """What a background job calls, in a request context of its own."""
-    view = any_site.numbers("/works/<int:n>", unless=lambda: False)
-    assert any_site.text("/works/1") == "1"
-    with any_site.app.test_request_context("/works/1"):
-        assert any_site.call(view.refresh, n=1) == "2"
-    assert any_site.text("/works/1") == "2"
+    view = site.numbers("/works/<int:n>", unless=lambda: False)
+    assert site.text("/works/1") == "1"
+    with site.app.test_request_context("/works/1"):
+        assert site.call(view.refresh, n=1) == "2"
+    assert site.text("/works/1") == "2"
 
 
 def test_a_decorated_view_keeps_its_face(site: Site) -> None:

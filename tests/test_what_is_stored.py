@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,13 +15,19 @@ from werkzeug.exceptions import HTTPException, NotFound
 
 from flask_caching_async import Cache
 from support.backends import config_for
-from support.faces import COLOURS
+from support.params import each_form
 from support.sites import Site
-from support.waiting import at_once, until
+from support.waiting import PATIENCE, at_once, together, until
 
 
 @pytest.fixture
-def site(app: Flask, any_cache: Cache, colour: str) -> Site:
+def site(app: Flask, cache: Cache, colour: str) -> Site:
+    """A site on a cache in memory, in both colours."""
+    return Site(app, cache, colour)
+
+
+@pytest.fixture
+def any_site(app: Flask, any_cache: Cache, colour: str) -> Site:
     """A site on each kind of backend, in both colours."""
     return Site(app, any_cache, colour)
 
@@ -39,15 +46,15 @@ def test_get_and_head_share_one_entry(site: Site, first: str) -> None:
     assert head.headers["Content-Length"] == get.headers["Content-Length"] == "6"
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_other_methods_pass_through_with_the_default_key(site: Site, method: str) -> None:
+def test_other_methods_pass_through_with_the_default_key(site: Site) -> None:
     """M10: a POST is neither answered with a page nor stored as one."""
-    site.view(methods=["GET", method])(lambda: f"{request.method} {site.calls}")
+    others = ["POST", "PUT", "PATCH", "DELETE"]
+    site.view("/works/<path>", methods=["GET", *others])(lambda path: f"{request.method} {path}")
     client = site.app.test_client()
-    assert client.open("/works", method=method).text == f"{method} 1"
-    assert client.get("/works").text == "GET 2"
-    assert client.open("/works", method=method).text == f"{method} 3"
-    assert client.get("/works").text == "GET 2"
+    for path in others:
+        for method in (path, "GET", path, "GET"):
+            assert client.open(f"/works/{path}", method=method).text == f"{method} {path}"
+    assert site.calls == len(others) * 3
 
 
 OWN_KEYS: dict[str, dict[str, Any]] = {
@@ -97,53 +104,73 @@ PRIVATE: dict[str, Callable[[Site], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", PRIVATE)
-def test_a_private_answer_is_passed_on_and_not_stored(site: Site, kind: str) -> None:
+def private(site: Site) -> list[str]:
+    """The paths of views that give such answers."""
+    for kind, body in PRIVATE.items():
+        site.view(f"/{kind}", endpoint=kind)(lambda body=body: body(site))
+    return [f"/{kind}" for kind in PRIVATE]
+
+
+def test_a_private_answer_is_passed_on_and_not_stored(site: Site) -> None:
     """M11: Alice's cookie is never sent to Bob, in whatever shape the view returned it."""
-    site.view()(lambda: PRIVATE[kind](site))
-    assert [site.text(), site.text()] == ["page 1", "page 2"]
-    assert site.cache.get("view//works") is None
+    for path in private(site):
+        calls = site.calls
+        texts = [site.text(path), site.text(path)]
+        assert texts == [f"page {calls + 1}", f"page {calls + 2}"], path
+        assert site.cache.get(f"view/{path}") is None, path
     assert site.cache.stats().stored == 0
 
 
-@pytest.mark.parametrize("kind", PRIVATE)
-@pytest.mark.parametrize("colour", COLOURS, indirect=True)
-def test_cache_store_private_stores_them(app: Flask, colour: str, kind: str) -> None:
+@each_form
+def test_nothing_of_what_is_not_stored_reaches_a_backend(any_site: Site) -> None:
+    """Neither private answers nor errors, whatever a value is kept as."""
+    any_site.view("/error", endpoint="error")(lambda: ("page", 500))
+    any_site.view("/stream", endpoint="stream")(lambda: Response(iter(["page"])))
+    for path in (*private(any_site), "/error", "/stream"):
+        calls = any_site.calls
+        for _ in range(2):
+            any_site.get(path)
+        assert (any_site.calls, any_site.cache.get(f"view/{path}")) == (calls + 2, None), path
+    assert any_site.cache.stats().stored == 0
+
+
+def test_cache_store_private_stores_them(app: Flask, colour: str) -> None:
     """Where the app says that all its pages are everybody's."""
     config = {"CACHE_TYPE": "SimpleCache", "CACHE_STORE_PRIVATE": True}
     site = Site(app, Cache(app, config=config), colour)
-    site.view()(lambda: PRIVATE[kind](site))
-    first, second = site.get(), site.get()
-    assert (first.text, second.text) == ("page 1", "page 1")
-    assert list(first.headers) == list(second.headers)
+    for number, path in enumerate(private(site), 1):
+        first, second = site.get(path), site.get(path)
+        assert (first.text, second.text) == (f"page {number}", f"page {number}"), path
+        assert list(first.headers) == list(second.headers), path
 
 
-def test_two_waiting_users_get_their_own_cookies(site: Site) -> None:
+def test_two_waiting_users_get_their_own_cookies(any_site: Site) -> None:
     """Not even who waited for the same computation gets somebody else's."""
 
     def body() -> Response:
-        until(lambda: site.cache.stats().misses >= 4)
-        return with_cookie(site)
+        until(lambda: any_site.cache.stats().misses >= 4)
+        return with_cookie(any_site)
 
-    site.view()(body)
+    any_site.view()(body)
     users = iter(["alice", "bob", "carol", "dave"])
 
     def visit() -> bool:
         user = next(users)
-        return f"uid={user};" in site.get(headers={"X-User": user}).headers["Set-Cookie"]
+        return f"uid={user};" in any_site.get(headers={"X-User": user}).headers["Set-Cookie"]
 
     assert at_once(4, visit) == [True] * 4
-    assert site.calls == 4
+    assert any_site.calls == 4
 
 
-@pytest.mark.parametrize(
-    "headers", [{"Cache-Control": "public, max-age=5"}, {"X-Private": "private"}, {}], ids=str
-)
-def test_other_headers_are_no_obstacle(site: Site, headers: dict[str, str]) -> None:
+def test_other_headers_are_no_obstacle(site: Site) -> None:
     """They are stored with the page."""
-    site.view()(lambda: (str(site.calls), headers))
-    first, second = site.get(), site.get()
-    assert (second.text, list(second.headers)) == ("1", list(first.headers))
+    given: list[dict[str, str]] = [
+        {"Cache-Control": "public, max-age=5"}, {"X-Private": "private"}, {}
+    ]  # fmt: skip
+    site.view("/<int:n>")(lambda n: (str(site.calls), given[n]))
+    for n, headers in enumerate(given):
+        first, second = site.get(f"/{n}"), site.get(f"/{n}")
+        assert (second.text, list(second.headers)) == (str(n + 1), list(first.headers)), headers
 
 
 def test_the_sessions_own_cookie_is_no_part_of_the_page(site: Site) -> None:
@@ -180,25 +207,28 @@ SHAPES: dict[str, Callable[[int], Any]] = {
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("code", [500, 502, 503, 599, 206, 304])
-def test_errors_and_partial_answers_are_not_stored(site: Site, shape: str, code: int) -> None:
+def visits(site: Site, *codes: int) -> Iterator[tuple[str, int, list[Any], int]]:
+    """Ask twice for a page in each shape with each code: its path, code, answers, calls."""
+    site.view("/<shape>/<int:code>")(lambda shape, code: SHAPES[shape](code))
+    for shape in SHAPES:
+        for code in codes:
+            if (shape, code) != ("abort", 599):  # which Werkzeug does not know
+                path, calls = f"/{shape}/{code}", site.calls
+                yield path, code, [site.get(path), site.get(path)], site.calls - calls
+
+
+def test_errors_and_partial_answers_are_not_stored(site: Site) -> None:
     """5xx, 206 and 304 are passed on as they are."""
-    if shape == "abort" and code == 599:
-        return
-    site.view()(lambda: SHAPES[shape](code))
-    assert [site.get().status_code, site.get().status_code, site.calls] == [code, code, 2]
-    assert site.cache.get("view//works") is None
+    for path, code, answers, calls in visits(site, 500, 502, 503, 599, 206, 304):
+        assert [answer.status_code for answer in answers] == [code, code], path
+        assert (calls, site.cache.get(f"view/{path}")) == (2, None), path
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("code", [200, 404, 410, 418])
-def test_other_status_codes_are_stored(site: Site, shape: str, code: int) -> None:
+def test_other_status_codes_are_stored(site: Site) -> None:
     """A 404 is an answer, too."""
-    site.view()(lambda: SHAPES[shape](code))
-    first, second = site.get(), site.get()
-    assert (first.status, first.data) == (second.status, second.data)
-    assert (second.status_code, site.calls) == (code, 1)
+    for path, code, (first, second), calls in visits(site, 200, 404, 410, 418):
+        assert (first.status, first.data) == (second.status, second.data), path
+        assert (second.status_code, calls) == (code, 1), path
 
 
 def test_an_abort_is_raised_again_on_hits(site: Site) -> None:
@@ -243,18 +273,81 @@ class TeapotError(HTTPException):
         self.size = size
 
 
-def test_an_http_exception_of_ones_own_keeps_what_it_carries(site: Site) -> None:
+@each_form
+def test_an_http_exception_of_ones_own_keeps_what_it_carries(any_site: Site) -> None:
     """Its class and attributes, on hits too."""
 
-    @site.app.errorhandler(TeapotError)
+    @any_site.app.errorhandler(TeapotError)
     def handle(error: TeapotError) -> Any:
         return f"{error.size}: {error.description}", 418
 
     def body() -> Any:
         raise TeapotError("large")
 
-    site.view()(body)
-    assert [site.text(), site.text(), site.calls] == ["large: a large teapot"] * 2 + [1]
+    any_site.view()(body)
+    assert [any_site.text(), any_site.text(), any_site.calls] == ["large: a large teapot"] * 2 + [1]
+
+
+class SoldOutError(HTTPException):
+    """An exception that cannot be made without arguments, which it keeps in its own way."""
+
+    code = 410
+
+    def __init__(self, item: str, *, since: tuple[int, ...]) -> None:
+        super().__init__(f"{item} is sold out")
+        self.item, self.since = item, since
+
+
+@each_form
+def test_an_http_exception_whose_constructor_wants_arguments_is_stored(
+    any_site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And raised again on hits, with all that it carries; without a word."""
+
+    @any_site.app.errorhandler(SoldOutError)
+    def handle(error: SoldOutError) -> Any:
+        return f"{error.item} {error.since} {error.description}", 410
+
+    def body() -> Any:
+        raise SoldOutError("tea", since=(2026, 1))
+
+    any_site.view()(body)
+    assert [any_site.text() for _ in range(3)] == ["tea (2026, 1) tea is sold out"] * 3
+    assert any_site.calls == 1 and not caplog.records
+
+
+@each_form
+def test_followers_get_the_http_exception_of_their_leader(any_site: Site) -> None:
+    """Each its own, however it is made."""
+    entered, go = threading.Event(), threading.Event()
+    handled: list[SoldOutError] = []
+
+    @any_site.app.errorhandler(SoldOutError)
+    def handle(error: SoldOutError) -> Any:
+        handled.append(error)
+        return f"{error.item} {error.since}", 410
+
+    def body() -> Any:
+        entered.set()
+        assert go.wait(PATIENCE)
+        raise SoldOutError("tea", since=(2026, 1))
+
+    any_site.view()(body)
+
+    def lead() -> Any:
+        return any_site.get()
+
+    def follow() -> Any:
+        assert entered.wait(PATIENCE)
+        return any_site.get()
+
+    def let_go() -> None:
+        until(lambda: any_site.cache.stats().waits >= 3)
+        go.set()
+
+    *pages, _ = together(lead, follow, follow, follow, let_go)
+    assert [(page.status_code, page.text) for page in pages] == [(410, "tea (2026, 1)")] * 4
+    assert any_site.calls == 1 and len({id(error) for error in handled}) == 4
 
 
 def test_other_exceptions_are_not_stored(site: Site) -> None:
@@ -297,14 +390,16 @@ STREAMS: dict[str, Callable[[Site], Any]] = {
 
 
 @pytest.mark.parametrize("debug", [False, True], ids=["production", "debug"])
-@pytest.mark.parametrize("kind", STREAMS)
 def test_a_streamed_response_is_passed_on_and_not_stored(
-    site: Site, kind: str, debug: bool, caplog: pytest.LogCaptureFixture
+    site: Site, debug: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Untouched, and without a word."""
     site.app.debug = debug
-    site.view()(lambda: STREAMS[kind](site))
-    assert [site.text(), site.text()] == ["page 1", "page 2"]
+    site.view("/<kind>")(lambda kind: STREAMS[kind](site))
+    for kind in STREAMS:
+        calls = site.calls
+        texts = [site.text(f"/{kind}"), site.text(f"/{kind}")]
+        assert texts == [f"page {calls + 1}", f"page {calls + 2}"], kind
     assert site.cache.stats().stored == 0
     assert not caplog.records
 
@@ -344,18 +439,22 @@ def hosts_app(matching: str) -> Flask:
 
 
 @pytest.mark.parametrize("matching", ["host", "subdomain"])
-@pytest.mark.parametrize("query_string", [False, True])
 def test_hosts_do_not_share_pages_where_the_app_routes_by_them(
-    colour: str, matching: str, query_string: bool, tmp_path: Any
+    colour: str, matching: str, tmp_path: Any
 ) -> None:
     """M10: two subdomains are two sites; a deletion of the path reaches both."""
-    app = hosts_app(matching)
-    site = Site(app, Cache(app, config=config_for("FileSystemCache", tmp_path)), colour)
-    view = site.face.cached(query_string=query_string)(
-        site.counted(lambda name: f"{name} {site.calls}")
-    )
+    for options in ({}, {"query_string": True}):
+        app = hosts_app(matching)
+        config = config_for("FileSystemCache", tmp_path / str(len(options)))
+        site = Site(app, Cache(app, config=config), colour)
+        check_hosts(site, matching, options)
+
+
+def check_hosts(site: Site, matching: str, options: dict[str, Any]) -> None:
+    """Its pages are two, and dropped together."""
+    view = site.face.cached(**options)(site.counted(lambda name: f"{name} {site.calls}"))
     rule = {"host": "<name>.example.org"} if matching == "host" else {"subdomain": "<name>"}
-    app.add_url_rule("/works", "works", view, **rule)
+    site.app.add_url_rule("/works", "works", view, **rule)
 
     def text(name: str) -> str:
         return site.text(base_url=f"http://{name}.example.org")

@@ -19,11 +19,7 @@ import pytest
 from flask import Flask
 
 from flask_caching_async import Cache
-from flask_caching_async._runtime.server_workers import (
-    Workers,
-    server_workers,
-    warn_of_many_workers,
-)
+from flask_caching_async._runtime.server_workers import has_siblings, warn_of_many_workers
 from support.waiting import until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
@@ -50,7 +46,11 @@ SERVED = """
     """
 
 PYTHON = [sys.executable, "-m"]
-GUNICORN = [*PYTHON, "gunicorn", "--no-control-socket", "--bind", "127.0.0.1:{port}"]
+#: A worker may miss the signal to end while it boots: it is killed after the graceful timeout.
+GUNICORN = [
+    *(*PYTHON, "gunicorn", "--no-control-socket", "--graceful-timeout", "1"),
+    *("--bind", "127.0.0.1:{port}"),
+]
 
 #: The command of each server, and in how many processes it imports an app for four workers.
 SERVERS: dict[str, tuple[list[str], int]] = {
@@ -136,7 +136,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
         until(ready)
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(50)
         return log.read_text()
 
     yield start
@@ -148,16 +148,16 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_four_workers_with_memory_of_their_own_cause_one_warning(serve: Serve, server: str) -> None:
-    """It is on stderr, names the number, and is printed by one of the workers only."""
+    """It is on stderr, and is printed by one of the workers only."""
     printed = serve(server)
     assert printed.count(TEXT) == 1, printed
     assert "CacheWarning: SimpleCache keeps" in printed
-    assert "this server runs 4 of them" in printed
+    assert "this server runs several of them" in printed
 
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_one_worker_causes_no_warning(serve: Serve, server: str) -> None:
-    """There is nobody else."""
+    """There is no other worker."""
     assert TEXT not in serve(server, workers=1)
 
 
@@ -173,12 +173,12 @@ def test_the_memory_of_cachelib_is_of_one_process_too(serve: Serve) -> None:
 
 def test_no_server_means_one_process(app: Flask) -> None:
     """Any warning here would be an error."""
-    assert server_workers() == Workers(1, True)
+    assert not has_siblings()
     Cache(app, config={"CACHE_TYPE": "SimpleCache"})
 
 
 def test_an_unknown_kind_of_server_means_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be found out breaks nothing."""
     monkeypatch.setitem(sys.modules, "uwsgi", types.ModuleType("uwsgi"))
-    assert server_workers() == Workers(1, True)
+    assert not has_siblings()
     warn_of_many_workers("SimpleCache")

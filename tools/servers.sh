@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Make sure that server programs are there: tools/servers.sh redis-server memcached
 #
-# Installs the missing ones where that is possible (Debian, as root), else says what to install.
+# Installs the missing ones where that is possible (Debian, as root; with sudo only where CI is set,
+# as on a machine that is thrown away), else says what to install.
 # It starts nothing: the tests start the servers that they need, on ports of their own.
 set -euo pipefail
 
@@ -11,11 +12,15 @@ for program in "$@"; do
 done
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+as_root=()
+[ "$(id -u)" = 0 ] || [ -z "${CI:-}" ] || as_root=(sudo --non-interactive)
+
+if command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || [ "${#as_root[@]}" -gt 0 ]; }; then
     echo "installing ${missing[*]}"
-    apt-get update -qq >/dev/null
+    "${as_root[@]}" apt-get update -qq >/dev/null
     # RUNLEVEL: the packages start no service.
-    DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq "${missing[@]}" >/dev/null
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+        apt-get install -y -qq "${missing[@]}" >/dev/null
 else
     echo "these servers are needed: ${missing[*]} (Debian, Ubuntu: apt-get install ${missing[*]})" >&2
     exit 1

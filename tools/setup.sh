@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make .venv ready for one purpose: tools/setup.sh demo|test
+# Make .venv ready for one purpose: tools/setup.sh demo|test|nox
 #
 # Picks a Python, creates .venv, and installs this package (editable) with what the purpose needs.
 # Does nothing when that has been done and pyproject.toml has not changed since.
@@ -9,9 +9,10 @@ cd "$(dirname "$0")/.."
 
 case "${1:-}" in
     demo) install=(--editable .) ;;
-    test) install=(--editable '.[all]' --group tests --group typing --group lint) ;;
+    nox) install=(--group nox) ;;
+    test) install=(--editable '.[all]' --group tests --group typing --group lint --group docs) ;;
     *)
-        echo "usage: tools/setup.sh demo|test" >&2
+        echo "usage: tools/setup.sh demo|test|nox" >&2
         exit 2
         ;;
 esac
@@ -87,7 +88,7 @@ if ! new_enough .venv/bin/python || ! .venv/bin/python -c 'import pip' 2>/dev/nu
 fi
 
 if [ "$(cat "$stamp" 2>/dev/null)" != "$(fingerprint)" ]; then
-    echo "installing what 'make $1' needs into .venv"
+    echo "installing into .venv: ${install[*]}"
     pip=(.venv/bin/python -m pip -qq --disable-pip-version-check --no-input install)
     "${pip[@]}" --upgrade 'pip>=25.1' # the first with --group
     "${pip[@]}" "${install[@]}"

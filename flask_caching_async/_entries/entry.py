@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ..typing import Value
 from .times import NEVER
 
-__all__ = ["AnyEntry", "Thaw", "Entry", "MISSING", "NOTHING", "Lookup", "Verdict", "judge"]
+__all__ = [
+    "BY_HAND",
+    "AnyEntry",
+    "PeekedEntry",
+    "Thaw",
+    "Entry",
+    "MISSING",
+    "NOTHING",
+    "Lookup",
+    "Verdict",
+    "judge",
+]
 
 
 class Absent(enum.Enum):
@@ -31,6 +42,11 @@ MISSING = Absent.MISSING
 NOTHING = Absent.NOTHING
 
 
+#: The tag of entries that a program stored under a key of its own choice, with ``set`` or
+#: ``get_or_set``: they are an answer to each call of that key. It has no version.
+BY_HAND = "~set~"
+
+
 class Verdict(enum.Enum):
     """What an entry is good for."""
 
@@ -41,7 +57,7 @@ class Verdict(enum.Enum):
 
 
 #: Makes a private copy of what is kept for a value.
-Thaw: TypeAlias = Callable[[Any], Value]
+Thaw: TypeAlias = Callable[[Value], Value]
 
 
 class AnyEntry(Protocol):
@@ -55,6 +71,17 @@ class AnyEntry(Protocol):
 
     def value(self) -> Value:
         """The value, never one that another caller can mutate."""
+        ...
+
+
+class PeekedEntry(AnyEntry, Protocol):
+    """An entry in memory, whose versions were looked at already."""
+
+    #: The tag of the function that computed it, or ``BY_HAND``.
+    owner: str
+
+    def answers(self, tags: Collection[str]) -> bool:
+        """Whether it carries all these tags, or was set by hand."""
         ...
 
 

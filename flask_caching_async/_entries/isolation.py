@@ -13,7 +13,6 @@ import fractions
 import pickle
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 from markupsafe import Markup
 
@@ -33,7 +32,7 @@ IMMUTABLE = frozenset(
 
 #: A base class, and the function that takes an instance apart: it returns what to keep and how to
 #: build a new instance from it, or ``None`` to leave it to pickle.
-FREEZERS: dict[type, Callable[[Any], tuple[Value, Thaw] | None]] = {}
+FREEZERS: dict[type, Callable[[Value], tuple[Value, Thaw] | None]] = {}
 
 
 def keep(value: Value) -> tuple[Value, Thaw | None]:

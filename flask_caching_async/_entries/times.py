@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-__all__ = ["NEVER", "Times", "seconds", "times_from"]
+from ..typing import Timeout
 
+__all__ = ["NEVER", "Times", "life_of", "seconds", "times_from"]
+
+#: Seconds beyond which a timeout is for ever; no backend counts further.
+FOREVER = 10_000_000_000
 #: The instant at which what never expires does.
 NEVER = float("inf")
 
 
-def seconds(timeout: Any, name: str = "timeout") -> float | None:
+def seconds(timeout: object, name: str = "timeout") -> float | None:
     """A timeout as a number of seconds; ``None`` stays ``None``.
 
     A ``timedelta`` is rounded up to whole seconds, as in Flask-Caching, so that a part of a second
@@ -23,12 +27,17 @@ def seconds(timeout: Any, name: str = "timeout") -> float | None:
     if timeout is None:
         return None
     if isinstance(timeout, timedelta):
-        return math.ceil(timeout.total_seconds())
-    if isinstance(timeout, str) and timeout.strip().lstrip("-").isdigit():
-        return int(timeout)
-    if isinstance(timeout, (int, float)):
-        return timeout
+        timeout = math.ceil(timeout.total_seconds())
+    elif isinstance(timeout, str) and timeout.strip().lstrip("-").isdigit():
+        timeout = int(timeout)
+    if isinstance(timeout, (int, float)) and timeout == timeout:
+        return 0 if timeout > FOREVER else timeout
     raise TypeError(f"{name} must be seconds or a timedelta, not {timeout!r}")
+
+
+def life_of(timeout: Timeout | None) -> float:
+    """How many seconds something lives that has this timeout; 0 is ``NEVER``."""
+    return seconds(timeout) or NEVER
 
 
 class Times(NamedTuple):

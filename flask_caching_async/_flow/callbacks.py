@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from ..exceptions import ColourError
 from ..typing import Callback, Value
 
-__all__ = ["acall_callback", "call_callback", "ajoin_generated", "join_chunks", "join_generated"]
+__all__ = [
+    "CallCallback",
+    "acall_callback",
+    "ajoin_generated",
+    "call_callback",
+    "call_callback_now",
+    "join_chunks",
+    "join_generated",
+]
+
+#: Calls a callback with arguments: :func:`acall_callback`, or another one in its place.
+CallCallback: TypeAlias = Callable[..., Awaitable[Value]]
 
 
-def call_callback(callback: Callback, /, *args: Any, **kwargs: Any) -> Value:
-    """Ask a callback of a sync function, which must not answer with an awaitable.
+def call_callback(callback: Callback, /, *args: Value, **kwargs: Value) -> Value:
+    """Call a callback of a sync function, which must not answer with an awaitable.
 
     :raises ColourError: if it does.
     """
@@ -32,7 +44,7 @@ def _refuse(answer: object, function: object) -> None:
     )
 
 
-async def acall_callback(callback: Callback, /, *args: Any, **kwargs: Any) -> Value:
+async def acall_callback(callback: Callback, /, *args: Value, **kwargs: Value) -> Value:
     """Call a callback of an async function; the callback may be sync or async."""
     answer = callback(*args, **kwargs)
     return await answer if inspect.isawaitable(answer) else answer
@@ -67,6 +79,6 @@ async def ajoin_generated(value: Value) -> Value:
     return join_chunks(list(value)) if inspect.isgenerator(value) else value
 
 
-async def call_callback_now(callback: Callback, /, *args: Any, **kwargs: Any) -> Value:
+async def call_callback_now(callback: Callback, /, *args: Value, **kwargs: Value) -> Value:
     """``call_callback`` as a coroutine that returns at once."""
     return call_callback(callback, *args, **kwargs)

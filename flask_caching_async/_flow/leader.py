@@ -55,10 +55,26 @@ def found(call: Call, lookup: Lookup, now: float) -> Answer | None:
     entry = lookup.entry
     if entry is None or call.policy.judge(entry, now) is not Verdict.FRESH:
         return None
-    value = entry.value()
-    if call.forced and entry.created <= call.called:
+    if call.forced and not _is_newer(entry, call):
         return None
+    value = entry.value()
     return None if value is None and not call.policy.cache_none else Answer(value)
+
+
+def _is_newer(entry: Entry, call: Call) -> bool:
+    """Whether an entry is younger than a forced call.
+
+    Its time alone does not say it, since the worker that stored it has a clock of its own. So it
+    must also be another one than the call has found at first.
+    """
+    first = call.first
+    if first is None or first.failed or entry.created <= call.called:
+        return False
+    return first.entry is None or _times(first.entry) != _times(entry)
+
+
+def _times(entry: Entry) -> tuple[float, float, float]:
+    return entry.created, entry.fresh_until, entry.usable_until
 
 
 class Leader:
@@ -78,6 +94,8 @@ class Leader:
         self.lease: Any = None
         #: Why there is no new value.
         self.failure: Any = None
+        if flight is not None:
+            flight.abandon = self.abandon
 
     async def prepare(self, fresh_look: bool, wait: bool = True) -> Answer | Leader:
         """Make sure that there is something to compute, and fix what must stand at its end.
@@ -124,8 +142,8 @@ class Leader:
         self.expected = None
         if not self.lookup.failed:
             life = call.policy.times_of(0.0, call.hooks.known_timeout()).life
-            expecting = self.ports.steps.expect(call.key, call.tags, self.lookup, life)
-            self.expected = await expecting
+            expect, lookup = self.ports.steps.expect, self.lookup
+            self.expected = await expect(call.key, call.tags, lookup, life, call.forced)
             if flight is not None:
                 flight.expected = self.expected
 

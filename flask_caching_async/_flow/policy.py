@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from .._entries.entry import AnyEntry, Verdict, judge
+from .._entries.entry import AnyEntry, Lookup, Verdict, judge
 from .._entries.times import NEVER, Times
 from ..typing import Args, Callback, Kwargs, Value
 
@@ -55,7 +55,7 @@ class Fate(enum.Enum):
 
 
 class CallHooks:
-    """What a decorator was told about the values of a function: which callbacks see each of them.
+    """What a decorator says about the values of a function: which callbacks see each of them.
 
     :param answers: exceptions that are answers, not failures (a view's ``HTTPException``).
     """
@@ -86,7 +86,7 @@ class Call:
 
     __slots__ = (
         "key", "tags", "policy", "hooks", "function", "args", "kwargs",
-        "forced", "called", "context",
+        "forced", "called", "context", "first",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +101,7 @@ class Call:
         forced: bool = False,
         called: float = 0.0,
         context: Any = None,
+        first: Lookup | None = None,
     ) -> None:
         self.key = key
         self.tags = tags
@@ -116,3 +117,5 @@ class Call:
         self.called = called
         #: What the hooks want to find again when the value is there.
         self.context = context
+        #: What this call's first look has found.
+        self.first = first

@@ -12,7 +12,7 @@ import logging
 from .._entries.entry import Lookup, Verdict
 from .leader import Answer, Leader, Ports, found
 from .policy import Call
-from .singleflight import Failed, Landed, Landing, Outcome
+from .singleflight import Failed, Flight, Landed, Landing, Outcome
 
 __all__ = ["begin"]
 
@@ -40,6 +40,8 @@ async def begin(
         return await Leader(None, call, lookup, ports).prepare(fresh_look=False)
     while True:
         flight, leading = flights.join(call.key, call.tags)
+        if not leading and not flight.serves(call.tags):
+            break  # two functions have this key, and neither's value is an answer of the other
         if leading:
             return await Leader(flight, call, lookup, ports).prepare(
                 flights.landed != landed_before
@@ -53,21 +55,26 @@ async def begin(
             if not ports.stands(flight.expected, lookup):
                 flights.forget_flight(flight)
                 continue
-        ports.stats.waits += 1
-        too_old = call.forced and flight.computed
-        outcome = await ports.wait(flight, policy.lock_timeout)
+        outcome = await _follow(flight, call, ports)
+        if isinstance(outcome, (Answer, Failed)):
+            return outcome
         if outcome is Outcome.FOUND:
             lookup = await ports.steps.load(call.key, call.tags)
             if (answer := found(call, lookup, ports.clock())) is not None:
                 return answer
-        elif isinstance(outcome, Landed):
-            if not too_old:
-                return Answer(outcome.value())
-        elif isinstance(outcome, Failed):
-            return outcome
         elif outcome is not Outcome.ABANDONED:
             break
     return await Leader(None, call, lookup, ports).prepare(fresh_look=False)
+
+
+async def _follow(flight: Flight, call: Call, ports: Ports) -> Answer | Failed | Outcome:
+    """Wait for another caller's computation."""
+    ports.stats.waits += 1
+    too_old = call.forced and flight.computed
+    outcome = await ports.wait(flight, call.policy.lock_timeout)
+    if isinstance(outcome, Landed):
+        return Outcome.ABANDONED if too_old else Answer(outcome.value())
+    return outcome
 
 
 async def _softly(call: Call, lookup: Lookup, ports: Ports) -> Answer | None:
@@ -86,6 +93,8 @@ async def _softly(call: Call, lookup: Lookup, ports: Ports) -> Answer | None:
             flight = ports.flights.open_one(call.key)
         outcome: Landing = Outcome.FOUND  # if it has landed already
         if flight is not None:
+            if not flight.serves(call.tags):
+                return None
             if flight.expected is not None and not ports.stands(flight.expected, lookup):
                 return None
             ports.stats.waits += 1

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import Token
 from typing import Any, cast
 
@@ -25,7 +27,14 @@ from .ports import AsyncPorts, SyncPorts
 from .readthrough import begin
 from .singleflight import Failed, Flight, leading
 
-__all__ = ["aread_through", "arefresh", "read_through", "refresh"]
+__all__ = [
+    "aread_through",
+    "arefresh",
+    "arefresh_within",
+    "read_through",
+    "refresh",
+    "refresh_within",
+]
 
 log = logging.getLogger("flask_caching_async")
 
@@ -161,6 +170,65 @@ async def arefresh(leader: Leader) -> None:
     except Exception as error:
         leader.failure = error
     _learn(leader)
+
+
+def refresh_within(
+    contexts: AbstractContextManager[Any], leader: Leader, work: Callable[[], Any]
+) -> None:
+    """Let ``work`` refresh in contexts of its own, which end with its failure if it has one.
+
+    So that what ends with them, a transaction for example, knows how the refresh came out.
+    """
+    _hold(leader)
+    entered = False
+    try:
+        with contexts:
+            entered = True
+            work()
+            _raise_failure(leader)
+    except BaseException as error:
+        if _is_news(leader, error, entered):
+            raise
+
+
+async def arefresh_within(
+    contexts: AbstractAsyncContextManager[Any], leader: Leader, work: Callable[[], Awaitable[Any]]
+) -> None:
+    """Let ``work`` refresh in contexts of its own, which end with its failure if it has one."""
+    _hold(leader)
+    entered = False
+    try:
+        async with contexts:
+            entered = True
+            await work()
+            _raise_failure(leader)
+    except BaseException as error:
+        if _is_news(leader, error, entered):
+            raise
+
+
+def _hold(leader: Leader) -> None:
+    """While the contexts begin, nothing in them may wait for the flight that waits for them."""
+    _detach(leader)
+    if leader.flight is not None:
+        leading.set((leader.flight,))
+
+
+def _raise_failure(leader: Leader) -> None:
+    if isinstance(leader.failure, Exception):
+        raise leader.failure
+
+
+def _is_news(leader: Leader, error: BaseException, entered: bool) -> bool:
+    """Whether an error that left the contexts of a refresh has not been dealt with yet."""
+    if entered:
+        return error is not leader.failure
+    leader.abandon()
+    if isinstance(error, Exception):
+        leader.failure = error
+        _learn(leader)
+        return False
+    return True
 
 
 def _learn(leader: Leader) -> None:

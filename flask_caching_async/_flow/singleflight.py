@@ -1,31 +1,33 @@
 """Single flight: for each key, one computation in progress, shared by threads and event loops.
 
 The first to join a flight leads it, the rest follow. The registry decides under a lock that never
-covers I/O or user code; waiting is done elsewhere (``drive.py``), on a future that is created only
-when somebody follows.
+covers I/O or user code; waiting is done elsewhere (``ports.py``), on a future that is created only
+for the first follower.
 
 Rules that a change must keep:
 
 1. A flight lands exactly once, whatever happens to its leader.
 2. Its future is marked as running, so that a cancelled follower cannot cancel it for all, and it
-   carries an *outcome*, never an exception, so that nobody forgets to look at one.
-3. Nobody waits who could be waited for: not for a flight that the waiter's own context leads
+   carries an *outcome*, never an exception, which Python would miss if no follower looked at it.
+3. No caller waits who could be waited for: not for a flight that the waiter's own context leads
    (recursion, also through child tasks and worker threads), nor along a circle of flights.
-4. After an invalidation, nobody new joins what was in progress before it
-   (:meth:`Flights.displace`).
+4. After an invalidation, no new caller joins what was in progress before it
+   (:meth:`Flights.forget`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import enum
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeAlias
 
+from .._entries.entry import BY_HAND
 from .._entries.times import NEVER
 from .._runtime.fork import forget_in_child, forgets_parent
 from .._runtime.loops import whoami
@@ -37,8 +39,8 @@ class Outcome(enum.Enum):
     """Outcomes that carry no value."""
 
     ABANDONED = "abandoned"  #: the leader was cancelled or died: one follower takes over
-    FOUND = "found"  #: it was stored after all: everybody looks there, by themselves
-    UNSHARED = "unshared"  #: the value may not be stored: everybody computes for themselves
+    FOUND = "found"  #: it was stored after all: each follower looks there by itself
+    UNSHARED = "unshared"  #: the value may not be stored: each follower computes for itself
     ALONE = "alone"  #: waiting would never end, or took too long: this one computes alone
 
 
@@ -57,15 +59,23 @@ class Failed(NamedTuple):
     error: BaseException
 
     def copy(self) -> BaseException:
-        """An instance for one follower: an exception's traceback grows where it is raised."""
+        """An instance for one follower: an exception's traceback grows where it is raised.
+
+        The same object where there can be no other one with all that is in it.
+        """
         error = self.error
+        if any(getattr(kind, "__slots__", ()) for kind in type(error).__mro__):
+            return error
         try:
             one = copy.copy(error)
             if type(one) is not type(error):
                 raise TypeError("its copy is something else")
         except Exception:  # its __init__ wants other arguments than it keeps
-            one = type(error).__new__(type(error), *error.args)
-            one.__dict__.update(error.__dict__)
+            try:
+                one = type(error).__new__(type(error), *error.args)
+                one.__dict__.update(error.__dict__)
+            except Exception:  # so does its __new__
+                return error
         one.args = error.args
         one.__cause__, one.__context__ = error.__cause__, error.__context__
         one.__suppress_context__ = error.__suppress_context__
@@ -87,10 +97,10 @@ class Flight:
 
     __slots__ = (
         "key", "tags", "leader", "expected", "overtaken", "computed",
-        "since", "blocked_on", "outcome",
+        "since", "blocked_on", "outcome", "abandon",
     )  # fmt: skip
 
-    def __init__(self, key: str, tags: Collection[str]) -> None:
+    def __init__(self, key: str, tags: Sequence[str]) -> None:
         self.key = key
         self.tags = tags
         self.leader: tuple[int | None, object] = whoami()
@@ -106,22 +116,37 @@ class Flight:
         self.blocked_on: list[Flight] = []
         #: What its followers wait for; created by the first of them.
         self.outcome: Future[Landing] | None = None
+        #: Ends the duty of its leader, where that cannot do so any more.
+        self.abandon: Callable[[], None] | None = None
+
+    def serves(self, tags: Sequence[str]) -> bool:
+        """Whether its value answers a call with these tags, too: it is the same function's.
+
+        The first tag says whose it is; a program that names the key itself means any function's.
+        """
+        mine, theirs = self.tags[:1], tags[:1]
+        return mine == theirs or not mine or not theirs or BY_HAND in (*mine, *theirs)
 
     def begin(self) -> None:
         """The caller is the leader from now on, and computes."""
         self.leader = whoami()
         self.renew()
 
-    def join_chunks(self) -> Flight:
-        """Somebody will wait for its outcome."""
+    def follow_up(self) -> Flight:
+        """One more caller will wait for its outcome."""
         if self.outcome is None:
             self.outcome = Future()
             self.outcome.set_running_or_notify_cancel()
         return self
 
     def lost_since(self, then: float) -> bool:
-        """Whether it has waited since ``then`` for somebody to begin it."""
+        """Whether it has waited since ``then`` for its leader to begin."""
         return self.leader[1] is self and self.since <= then
+
+    def is_lost(self) -> bool:
+        """Whether its leader is a task of a loop that was closed, and will never go on."""
+        task = self.leader[1]
+        return isinstance(task, asyncio.Task) and task.get_loop().is_closed()
 
     def renew(self) -> None:
         """Followers count their patience anew."""
@@ -147,38 +172,53 @@ class Flights:
             flight.outcome = None
         self._flights.clear()
 
-    def join(self, key: str, tags: Collection[str] = ()) -> tuple[Flight, bool]:
+    def join(self, key: str, tags: Sequence[str] = ()) -> tuple[Flight, bool]:
         """The open flight of ``key``, and whether the caller leads it."""
+        self._drop_lost(key)
         with _lock:
             flight = self._flights.get(key)
             if flight is None:
                 flight = self._flights[key] = Flight(key, tags)
                 return flight, True
-            return flight.join_chunks(), False
+            return flight.follow_up(), False
 
     def open_one(self, key: str) -> Flight | None:
         """The open flight of ``key``, if there is one, for a caller who will not lead."""
+        self._drop_lost(key)
         with _lock:
             flight = self._flights.get(key)
-            return None if flight is None else flight.join_chunks()
+            return None if flight is None else flight.follow_up()
 
     def try_lead(
-        self, key: str, tags: Collection[str] = (), patience: float = NEVER
+        self, key: str, tags: Sequence[str] = (), patience: float = NEVER
     ) -> Flight | None:
-        """A new flight for somebody else to lead, or ``None`` if there is one already.
+        """A new flight for another task or thread to lead, or ``None`` if there is one already.
 
         :param patience: seconds after which one that never began counts as lost: a loop may end
             before it has started all of its tasks.
         """
+        self._drop_lost(key)
         with _lock:
             old = self._flights.get(key)
             if old is not None and not old.lost_since(time.monotonic() - patience):
                 return None
             flight = self._flights[key] = Flight(key, tags)
-            # Until it begins: nobody's task, but perhaps one that this thread's loop will run.
+            # Until it begins: of no task yet, but perhaps one that this thread's loop will run.
             thread, task = flight.leader
             flight.leader = (None if task is None else thread, flight)
             return flight
+
+    def _drop_lost(self, key: str) -> None:
+        flight = self._flights.get(key)
+        if flight is None or not flight.is_lost():
+            return
+        with _lock:
+            if self._flights.get(key) is not flight:
+                return
+            del self._flights[key]
+            abandon = flight.abandon
+        if abandon is not None:
+            abandon()
 
     def follow(self, flight: Flight, blocked: int | None = None) -> bool:
         """Whether waiting for ``flight`` can end; if so, call :meth:`unfollow` after it.
@@ -205,10 +245,11 @@ class Flights:
                         led.blocked_on.remove(flight)
 
     def close(self, flight: Flight) -> bool:
-        """Let nobody join any more; whether anybody follows and must be told."""
+        """Let no caller join any more; whether there are followers."""
         with _lock:
             if self._flights.get(flight.key) is flight:
                 del self._flights[flight.key]
+            flight.abandon = None
             self.landed += 1
             return flight.outcome is not None
 
@@ -218,7 +259,7 @@ class Flights:
             flight.outcome.set_result(outcome)
 
     def forget(self, keys: Collection[str], tags: Collection[str] = ()) -> None:
-        """Let nobody new join the flights that an invalidation has overtaken."""
+        """Let no new caller join the flights that an invalidation has overtaken."""
         if not self._flights:  # what begins from here on is younger than the invalidation
             return
         with _lock:
@@ -231,14 +272,14 @@ class Flights:
                 self._flights.pop(flight.key, None)
 
     def forget_flight(self, flight: Flight) -> None:
-        """Let nobody new join this flight."""
+        """Let no new caller join this flight."""
         with _lock:
             flight.overtaken = True
             if self._flights.get(flight.key) is flight:
                 del self._flights[flight.key]
 
     def forget_all(self) -> None:
-        """Let nobody new join any flight that is open now."""
+        """Let no new caller join any flight that is open now."""
         with _lock:
             for flight in list(self._flights.values()):
                 flight.overtaken = True

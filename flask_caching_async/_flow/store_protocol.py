@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from .._entries.entry import AnyEntry, Lookup
+from .._entries.entry import Lookup, PeekedEntry
 from .._entries.times import Times
 from ..typing import Value
 
@@ -25,8 +25,13 @@ class FlowSteps(Protocol):
         """Look at a key and its tag versions."""
         ...
 
-    async def expect(self, key: str, tags: tuple[str, ...], lookup: Lookup, life: float) -> Any:
-        """What must still stand when the computation ends; ``None`` if nothing can be stored."""
+    async def expect(
+        self, key: str, tags: tuple[str, ...], lookup: Lookup, life: float, forced: bool = False
+    ) -> Any:
+        """What must still stand when the computation ends; ``None`` if nothing can be stored.
+
+        :param forced: whether what began before this computation must not be stored after it.
+        """
         ...
 
     async def save(
@@ -105,7 +110,9 @@ class Store(Protocol):
     sync: StoreSteps
     aio: StoreSteps
     #: Looks up an entry without a round trip, where the backend is memory.
-    peek: Callable[[str], AnyEntry | None] | None
+    peek: Callable[[str], PeekedEntry | None] | None
+    #: Refuses keys and tags that the backend can never have, with :class:`.InvalidKeyError`.
+    check: Callable[[Iterable[str]], None]
 
     def clock(self) -> float:
         """Seconds since the epoch."""

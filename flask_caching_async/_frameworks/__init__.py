@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
-from .base import Framework
+from ..typing import Value
+from .base import App, Framework
 from .standalone import Program, Standalone
 
-__all__ = ["Framework", "Program", "current_app", "pick"]
+__all__ = ["App", "Framework", "Program", "current_app", "pick"]
 
 
-def pick(app: Any) -> Framework:
-    """The host for an app.
+def pick(app: Value) -> Framework:
+    """The framework of an app.
 
     :raises ConfigurationError: if it is no app of a framework that is known here.
     """
     if isinstance(app, Program):
         return Standalone(app)
-    if "quart" in sys.modules:  # as it is, where somebody has made an app of it
+    if "quart" in sys.modules:  # as it is in a program that has an app of it
         from quart import Quart
 
         if isinstance(app, Quart):
@@ -30,7 +30,7 @@ def pick(app: Any) -> Framework:
     return FlaskFramework(app)
 
 
-def current_app() -> Any:
+def current_app() -> App | None:
     """The app whose context is active here, or ``None``."""
     from .flask import current_app as flask_app
 

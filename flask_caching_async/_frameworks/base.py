@@ -2,26 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from werkzeug.sansio.request import Request
 
 from .._flow.leader import Leader
+from ..typing import Args, Callback, Kwargs, QueryArgs, Value
 
-__all__ = ["Framework"]
+__all__ = ["App", "Change", "Framework", "Occasion", "PageRequest", "Routed", "Where"]
+
+#: The view that a request leads to, and its arguments.
+Routed: TypeAlias = tuple[Callback, Kwargs]
+#: A path, or an endpoint and the values of its route.
+Where: TypeAlias = str | tuple[str, Kwargs]
+#: Changes a response, or makes another one.
+Change: TypeAlias = Callable[[Value], Value]
+#: Something to be awaited when a loop begins to serve, and when it ends.
+Occasion: TypeAlias = Callable[[], Awaitable[None]]
+
+
+class App(Protocol):
+    """What a cache needs of an app: its settings, and a place to be found at."""
+
+    #: Where extensions of the app keep what is theirs.
+    extensions: dict[str, Any]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its settings."""
+        ...
+
+
+class PageRequest(NamedTuple):
+    """A page that is asked for outside a request."""
+
+    where: Where
+    query_args: QueryArgs | None = None
+    headers: Mapping[str, str] | None = None
 
 
 class Framework(Protocol):
     """One app of one framework.
 
     Request objects are Werkzeug's in all of them: ``path``, ``method``, ``host``, ``args``,
-    ``headers`` and ``cookies`` need no host.
+    ``headers`` and ``cookies`` need no framework.
     """
 
-    app: Any
     #: Whether the app runs as soon as it is there; an ASGI app waits for a loop that serves it.
     serves: bool
     #: The loop that serves the app, where there is one that lives long.
-    loop: Any
+    loop: asyncio.AbstractEventLoop | None
 
     @property
     def debug(self) -> bool:
@@ -33,15 +66,20 @@ class Framework(Protocol):
         """Whether the app routes by host or subdomain, so that a path alone is not a page."""
         ...
 
-    def request(self) -> Any:
+    @property
+    def session_cookie(self) -> str:
+        """The name of the cookie of the app's session."""
+        ...
+
+    def request(self) -> Request | None:
         """The current request of this framework, or ``None``."""
         ...
 
-    def url_for(self, endpoint: str, values: dict[str, Any]) -> str:
+    def url_for(self, endpoint: str, values: Kwargs) -> str:
         """The path of a view."""
         ...
 
-    def views(self) -> Iterable[Callable[..., Any]]:
+    def views(self) -> Iterable[Callback]:
         """The functions that are registered as views now."""
         ...
 
@@ -49,52 +87,49 @@ class Framework(Protocol):
         """Call ``check`` before each request."""
         ...
 
-    def endpoint_of(self, function: Callable[..., Any]) -> str:
+    def endpoint_of(self, function: Callback) -> str:
         """The endpoint under which a view was registered; its name where it was not."""
         ...
 
-    def unread(self, request: Any, before: frozenset[str]) -> list[str]:
+    def unread(self, request: Request, before: frozenset[str]) -> list[str]:
         """What the view has read of the request that makes a difference between visitors."""
         ...
 
-    def reads(self, request: Any) -> frozenset[str]:
+    def reads(self, request: Request) -> frozenset[str]:
         """What has been read of the request until now."""
         ...
 
-    def after_this_request(self, change: Callable[[Any], Any]) -> None:
+    def after_this_request(self, change: Change) -> None:
         """Let ``change`` have the response of the current request."""
         ...
 
     def spawn(self, leader: Leader, is_async: bool) -> None:
-        """Compute in the background, with the contexts of the caller."""
+        """Compute in the background, in contexts like the caller's, which end with that."""
         ...
 
     def install(self) -> None:
         """Whatever the app needs once, however many caches it has."""
         ...
 
-    def request_for(self, where: Any, query_args: Any, headers: Any) -> Any:
-        """A context in which a page is requested; entered, it gives the view and its arguments.
-
-        :param where: the path, or endpoint and values.
-        """
+    def request_for(self, page: PageRequest) -> AbstractContextManager[Routed]:
+        """A context in which a page is requested; entered, it gives the view and its arguments."""
         ...
 
-    def arequest_for(self, where: Any, query_args: Any, headers: Any) -> Any:
+    def arequest_for(self, page: PageRequest) -> AbstractAsyncContextManager[Routed]:
         """:meth:`request_for` for async code."""
         ...
 
-    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Refresh a function from a thread of our own, as a job would, and wait for it.
+    def call(self, function: Value, args: Args, kwargs: Kwargs) -> None:
+        """Refresh a function from a thread of our own, as a cron job would, and wait for it.
 
         What is async runs on the loop that serves, where there is one.
         """
         ...
 
-    def while_serving(self, begin: Callable[[], Any], end: Callable[[], Any]) -> None:
+    def while_serving(self, begin: Occasion, end: Occasion) -> None:
         """Await ``begin`` before a loop that lives long begins to serve, and ``end`` after it."""
         ...
 
-    def add_template_tag(self, cache: Any) -> None:
+    def add_template_tag(self, cache: object) -> None:
         """Make ``{% cache %}`` known to the app's templates."""
         ...

@@ -4,8 +4,8 @@ Each ``async def`` view runs on an event loop of its own, which ends with the re
 that outlives a request may be bound to that loop: refreshes run in threads, where async functions
 get a loop by the app's own ``async_to_sync``.
 
-Starting that loop costs more than ten times what a plain request costs. :func:`_sync_lane` avoids
-it: an async view that is answered from the cache is answered before a loop exists.
+Starting that loop costs more than ten times what a plain request costs. :func:`_without_loop`
+avoids it: an async view that is answered from the cache is answered before a loop exists.
 """
 
 # No postponed annotations here: those of CachedResponse are read at run time.
@@ -14,25 +14,28 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import io
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import timedelta
-from typing import Any
+from typing import Protocol
 
 import flask
 from flask import Flask, Response
+from flask.ctx import RequestContext
 from werkzeug.wrappers import Response as WsgiResponse
 
 from .._entries.times import seconds
 from .._flow.leader import Leader
-from .._flow.run import arefresh
+from .._flow.run import arefresh, refresh_within
 from .._runtime.loops import running_loop_kind
 from .._runtime.threads import offload
-from .pallets import PalletsFramework, query_of, refused, routed, takes_context
-from .spawning import refreshed, spawn_in_pool, spawn_on_loop, work_of
+from ..typing import Args, Callback, Kwargs, Timeout, Value
+from .base import Occasion, PageRequest, Routed
+from .pallets import PalletsFramework, fill_g, handed_over, preprocess, query_of, refused, routed
+from .spawning import context_without, refreshed, spawn_in_pool, spawn_on_loop, work_of
 
 __all__ = ["CachedResponse", "FlaskFramework", "current_app"]
 
-#: Marks an app whose ``async_to_sync`` has been wrapped, and tells a cached function from others.
+#: Stands on an ``async_to_sync`` that has been wrapped, and on cached functions.
 LOOPLESS_HIT = "_flask_caching_async_lane"
 
 
@@ -45,16 +48,15 @@ class CachedResponse(Response):
 
     timeout: float | None = None
 
-    def __new__(cls, response: Any = None, timeout: Any = None) -> Any:
+    def __new__(cls, response: Value = None, timeout: Timeout | None = None) -> Value:
         """A response of Quart becomes one of Quart."""
         if cls is CachedResponse and not isinstance(response, WsgiResponse | None):
             from .quart import CachedResponse as OfQuart
 
-            of_quart: Any = OfQuart
-            return of_quart(response, timeout)
+            return OfQuart(response, timeout)
         return super().__new__(cls)
 
-    def __init__(self, response: Response, timeout: float | timedelta | None) -> None:
+    def __init__(self, response: Response, timeout: Timeout | None) -> None:
         self.__dict__ = response.__dict__
         self.timeout = seconds(timeout)
 
@@ -64,13 +66,13 @@ def current_app() -> Flask | None:
     return flask.current_app._get_current_object() if flask.has_app_context() else None  # type: ignore[attr-defined]
 
 
-class FlaskFramework(PalletsFramework):
+class FlaskFramework(PalletsFramework[Flask]):
     """One Flask app."""
 
     framework = flask
 
     def spawn(self, leader: Leader, is_async: bool) -> None:
-        """Compute in a thread of the pool, with the app's context and a copy of the request's."""
+        """Compute in a thread of the pool, in contexts of its own."""
         in_app = flask.has_app_context()
         if is_async and not in_app and asyncio._get_running_loop() is not None:
             spawn_on_loop(leader)  # plain asyncio
@@ -79,43 +81,46 @@ class FlaskFramework(PalletsFramework):
         if is_async and running_loop_kind() != "trio":
             # Made in the thread that runs it: asgiref would bind it to the loop that runs here.
             work = functools.partial(_arefresh_in, self.app, leader)
-        if flask.has_request_context():
-            work = flask.copy_current_request_context(work)
-        elif in_app:
-            work = functools.partial(_in_app_context, self.app, work)
-        spawn_in_pool(leader, work)
+        if in_app:
+            contexts = _contexts_like_mine(flask.current_app._get_current_object())  # type: ignore[attr-defined]
+            work = functools.partial(refresh_within, contexts, leader, work)
+        variables: Value = flask.globals
+        own = context_without(variables._cv_app, getattr(variables, "_cv_request", None))
+        own.run(spawn_in_pool, leader, work)
 
     def before_requests(self, check: Callable[[], None]) -> None:
         """Call ``check`` before each request."""
         self.app.before_request_funcs.setdefault(None, []).append(check)
 
     @contextlib.contextmanager
-    def request_for(self, where: Any, query_args: Any, headers: Any) -> Iterator[Any]:
+    def request_for(self, page: PageRequest) -> Iterator[Routed]:
         """Ask for a page, as the test client does, up to the call of its view."""
-        with self._context(where, query_args, headers) as context:
-            refused(self.app, flask.request, self._preprocess(context)())
+        with self._aside(), self._context(page) as context:
+            refused(self.app, flask.request, preprocess(self.app, context)())
             yield routed(self.app, flask.request)
 
     @contextlib.asynccontextmanager
-    async def arequest_for(self, where: Any, query_args: Any, headers: Any) -> AsyncIterator[Any]:
+    async def arequest_for(self, page: PageRequest) -> AsyncIterator[Routed]:
         """:meth:`request_for` for async code: the app's own functions may block, or want a loop."""
-        with self._context(where, query_args, headers) as context:
-            refused(self.app, flask.request, await offload(self._preprocess(context)))
+        with self._aside(), self._context(page) as context:
+            refused(self.app, flask.request, await offload(preprocess(self.app, context)))
             yield routed(self.app, flask.request)
 
-    def _context(self, where: Any, query_args: Any, headers: Any) -> Any:
+    def _aside(self) -> contextlib.AbstractContextManager[object]:
+        """In a request, an app context of its own for another one: Flask would share that."""
+        share = flask.has_request_context() and hasattr(flask.globals, "_cv_request")
+        return self.app.app_context() if share else contextlib.nullcontext()
+
+    def _context(self, page: PageRequest) -> RequestContext:
+        where = page.where
         if not isinstance(where, str):
             endpoint, values = where
             with self.app.test_request_context():
                 where = self.location(endpoint, values)
-        query = query_of(query_args)
-        return self.app.test_request_context(where, query_string=query, headers=headers)
+        query = query_of(page.query_args)
+        return self.app.test_request_context(where, query_string=query, headers=page.headers)
 
-    def _preprocess(self, context: Any) -> Callable[[], Any]:
-        preprocess: Any = self.app.preprocess_request
-        return functools.partial(preprocess, context) if takes_context(preprocess) else preprocess
-
-    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def call(self, function: Value, args: Args, kwargs: Kwargs) -> None:
         """Refresh a function in the app's context, and wait for it."""
         with self.app.app_context():
             if self.loop is None and inspect.iscoroutinefunction(function):
@@ -123,7 +128,7 @@ class FlaskFramework(PalletsFramework):
             else:
                 refreshed(self.loop, function, args, kwargs)
 
-    def while_serving(self, begin: Callable[[], Any], end: Callable[[], Any]) -> None:
+    def while_serving(self, begin: Occasion, end: Occasion) -> None:
         """WSGI has no loop that serves."""
 
     def install(self) -> None:
@@ -132,34 +137,73 @@ class FlaskFramework(PalletsFramework):
             original = self.app.async_to_sync
 
             @functools.wraps(original)
-            def async_to_sync(func: Any) -> Callable[..., Any]:
-                return _sync_lane(func, original)
+            def async_to_sync(func: Callback) -> Callback:
+                return _without_loop(func, original)
 
             setattr(async_to_sync, LOOPLESS_HIT, True)
-            self.app.async_to_sync = async_to_sync
+            self.app.async_to_sync = async_to_sync  # type: ignore[method-assign]
 
 
 def _arefresh_in(app: Flask, leader: Leader) -> None:
     app.async_to_sync(arefresh)(leader)
 
 
-def _in_app_context(app: Flask, work: Callable[[], Any]) -> None:
-    with app.app_context():
-        work()
+def _contexts_like_mine(app: Flask) -> contextlib.AbstractContextManager[None]:
+    """Contexts like those of the caller, for a refresh: of the same request, without its body."""
+    environ = None
+    if flask.has_request_context():
+        environ = {n: v for n, v in flask.request.environ.items() if n not in OF_THE_VISITOR}
+        environ["wsgi.input"] = io.BytesIO()
+    return _contexts(app, environ, handed_over(flask.g))
 
 
-def _sync_lane(func: Any, original: Callable[..., Any]) -> Callable[..., Any]:
+@contextlib.contextmanager
+def _contexts(app: Flask, environ: Kwargs | None, plain: Kwargs) -> Iterator[None]:
+    """Push contexts, and do before the refresh what the app does before a request."""
+    context = app.app_context() if environ is None else app.request_context(environ)
+    with context:
+        fill_g(flask.g, plain)
+        if environ is not None:
+            refused(app, flask.request, preprocess(app, context)())
+        yield
+
+
+#: What of a request's environment belongs to its body, or to the server's own way with it.
+OF_THE_VISITOR = frozenset(
+    {
+        "CONTENT_LENGTH",
+        "HTTP_TRANSFER_ENCODING",
+        "wsgi.input_terminated",
+        "werkzeug.debug.preserve_context",
+        "werkzeug.request",
+    }
+)
+
+
+class LooplessAnswer(Protocol):
+    """What answers a cached async function from sync code; see ``decorators/fast_path.py``."""
+
+    @property
+    def function(self) -> Callback:
+        """The cached function."""
+        ...
+
+    def enter(self, func: Callback, original: Callback, *owner: object) -> Callback:
+        """The sync function that is called for ``func``."""
+        ...
+
+
+def _without_loop(func: Callback, original: Callback) -> Callback:
     """Answer a cached coroutine function without a loop where it can be, else the usual way.
 
     Only for the cached function itself: ``functools.wraps`` copies attributes, so a function that
-    merely carries our mark may be a ``@login_required`` around it, which must not be skipped.
+    merely carries ours may be a ``@login_required`` around it, which must not be skipped.
     """
-    lane = getattr(func, LOOPLESS_HIT, None)
-    if lane is None:
-        return original(func)  # type: ignore[no-any-return]
-    if lane.function is func:
-        return lane.enter(func, original)  # type: ignore[no-any-return]
-    owner = getattr(func, "__self__", None)
-    if owner is not None and lane.function is getattr(func, "__func__", None):
-        return lane.enter(func, original, owner)  # type: ignore[no-any-return]
+    loopless: LooplessAnswer | None = getattr(func, LOOPLESS_HIT, None)
+    if loopless is not None:
+        if loopless.function is func:
+            return loopless.enter(func, original)
+        owner = getattr(func, "__self__", None)
+        if owner is not None and loopless.function is getattr(func, "__func__", None):
+            return loopless.enter(func, original, owner)
     return original(func)  # type: ignore[no-any-return]

@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import contextvars
 import functools
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future
-from datetime import timedelta
+import sys
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import CancelledError, Future
+from contextlib import AbstractContextManager
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -24,12 +25,15 @@ from werkzeug.urls import iri_to_uri
 
 from .._entries.times import seconds
 from .._flow.leader import Leader
-from .._flow.run import arefresh
-from .._runtime.loops import wait_for
+from .._flow.run import arefresh, arefresh_within, refresh
+from .._runtime.loops import result_of, running_loop_kind, start_task, wait_for
+from .._runtime.threads import offload
 from ..exceptions import ColourError
-from .pallets import PalletsFramework, query_of, refused, routed, takes_context
-from .responses import register
-from .spawning import spawn_in_pool, work_of
+from ..typing import Args, Callback, Coro, Kwargs, Timeout, Value
+from .base import Change, Occasion, PageRequest, Routed
+from .pallets import PalletsFramework, fill_g, handed_over, preprocess, query_of, refused, routed
+from .responses import Frozen, Parts, register
+from .spawning import context_without, ended, spawn_in_pool
 
 __all__ = ["CachedResponse", "QuartFramework", "current_app"]
 
@@ -41,7 +45,7 @@ class CachedResponse(Response):
     :param timeout: seconds or a ``timedelta``; ``None`` takes the decorator's, 0 never expires.
     """
 
-    def __init__(self, response: Response, timeout: float | timedelta | None) -> None:
+    def __init__(self, response: Response, timeout: Timeout | None) -> None:
         self.__dict__ = response.__dict__
         # Quart's responses have a timeout already: that of sending them.
         self.cache_timeout = seconds(timeout)
@@ -49,12 +53,10 @@ class CachedResponse(Response):
 
 def current_app() -> Quart | None:
     """The Quart app whose context is active here."""
-    proxy: Any = quart.current_app
-    app: Quart | None = proxy._get_current_object() if quart.has_app_context() else None
-    return app
+    return quart.current_app._get_current_object() if quart.has_app_context() else None  # type: ignore[attr-defined]
 
 
-class QuartFramework(PalletsFramework):
+class QuartFramework(PalletsFramework[Quart]):
     """One Quart app."""
 
     framework = quart
@@ -63,32 +65,49 @@ class QuartFramework(PalletsFramework):
     def spawn(self, leader: Leader, is_async: bool) -> None:
         """Compute in a background task of the app; a sync view's function, in a thread of the pool.
 
-        With the contexts of the caller. The app waits for its background tasks when it stops, for
+        In contexts of its own. The app waits for its background tasks when it stops, for
         ``BACKGROUND_TASK_SHUTDOWN_TIMEOUT`` seconds.
         """
-        if not is_async or asyncio._get_running_loop() is None:
-            # The pool copies the context variables, and they are all there is to Quart's contexts.
-            self._spawn_in_pool(leader, work_of(leader, is_async))
-            return
-        mine = quart.g._get_current_object() if quart.has_app_context() else None
-
-        async def task() -> None:
-            if mine is not None:
-                cast(Any, quart.globals.app_ctx).g = after(mine)
-            await arefresh(leader)
-
-        step: Any = task
+        app, like, plain = current_app() or self.app, None, {}
+        if quart.has_app_context():
+            plain = handed_over(quart.g)
         if quart.has_websocket_context():
-            step = quart.copy_current_websocket_context(task)
+            like = cast(Any, quart.websocket)._get_current_object()
         elif quart.has_request_context():
-            step = quart.copy_current_request_context(task)
-        tasks = self.app.background_tasks
-        before = set(tasks)
-        self.app.add_background_task(step)
-        for new in tasks - before:  # one that its loop never began has landed nothing
-            new.add_done_callback(lambda ended: leader.abandon() if ended.cancelled() else None)
+            like = cast(Any, quart.request)._get_current_object()
+        contexts = _contexts(app, like, plain)
+        names = ("_cv_app", "_cv_request", "_cv_websocket")
+        own = context_without(*[getattr(quart.globals, name, None) for name in names])
+        if is_async and asyncio._get_running_loop() is not None:
+            step = arefresh_within(contexts, leader, functools.partial(arefresh, leader))
+            # Not by add_background_task, whose app context ends as if all had gone well.
+            task = start_task(step, own)
+            self.app.background_tasks.add(task)
+            task.add_done_callback(self.app.background_tasks.discard)
+            task.add_done_callback(functools.partial(ended, leader))
+            return
+        trio = sys.modules["trio"] if running_loop_kind() == "trio" else None
 
-    def _spawn_in_pool(self, leader: Leader, work: Callable[[], Any]) -> None:
+        def work() -> Coro[None]:
+            return arefresh(leader) if is_async else offload(refresh, leader)
+
+        begin = functools.partial(arefresh_within, contexts, leader, work)
+        own.run(self._spawn_in_pool, leader, functools.partial(self._run, begin, leader, trio))
+
+    def _run(self, begin: Callable[[], Coro[None]], leader: Leader, trio: Value) -> None:
+        """In a thread: let the loop that serves refresh, where the app's own functions belong."""
+        loop = self.loop
+        if trio is not None:
+            trio.run(begin)
+        elif loop is None or not loop.is_running():
+            asyncio.run(begin())
+        else:
+            try:
+                result_of(asyncio.run_coroutine_threadsafe(begin(), loop), loop)
+            except CancelledError:  # the app has stopped
+                leader.abandon()
+
+    def _spawn_in_pool(self, leader: Leader, work: Callable[[], Value]) -> None:
         """Compute in a thread, for which the app waits as for its own background tasks."""
         ended: Future[None] = Future()
         ended.set_running_or_notify_cancel()
@@ -114,73 +133,75 @@ class QuartFramework(PalletsFramework):
 
         self.app.before_request_funcs.setdefault(None, []).append(acheck)
 
-    def after_this_request(self, change: Callable[[Any], Any]) -> None:
+    def after_this_request(self, change: Change) -> None:
         """Let ``change`` have the response of the current request; as a coroutine, too."""
 
-        async def achange(response: Any) -> Any:
+        async def achange(response: Value) -> Value:
             return change(response)
 
         super().after_this_request(achange)
 
     def _watch_session(self) -> frozenset[str]:
         """Watch the session object itself: Quart gives it to each template, read or not."""
-        session: Any = self._session()
-        kind: Any = type(session)
-        # Before version 0.23, Quart did not notice who reads it.
-        told = hasattr(session, "accessed") and hasattr(quart.globals._cv_app.get(), "_session")
-        before = session is not None and (not told or session.accessed)
+        session = self._session()
+        kind: Value = type(session)
+        # Before version 0.23, Quart did not notice that it is read.
+        notices = hasattr(session, "accessed") and hasattr(quart.globals._cv_app.get(), "_session")
+        before = session is not None and (not notices or session.accessed)
         with contextlib.suppress(TypeError):  # a class without attributes of its own
             session.__class__ = watched(kind)
         return frozenset({"session"} if before else ())
 
     def _unwatch_session(self, before: frozenset[str]) -> frozenset[str]:
         session = self._session()
-        kind = type(session)
+        kind: Value = type(session)
         if not issubclass(kind, Watched):
             return frozenset()
         session.__class__ = kind.__bases__[0]
-        return frozenset({"session"} if vars(session).pop(READ, False) else ())
+        return frozenset({"session"} if session.__dict__.pop(READ, False) else ())
 
     def install(self) -> None:
         """Nothing: async views are native here."""
 
-    def request_for(self, where: Any, query_args: Any, headers: Any) -> Any:
+    def request_for(self, page: PageRequest) -> AbstractContextManager[Routed]:
         """Requests are async here."""
         raise ColourError(f"requests to {self.app!r} are async: await arefresh() of a sync view")
 
     @contextlib.asynccontextmanager
-    async def arequest_for(self, where: Any, query_args: Any, headers: Any) -> AsyncIterator[Any]:
+    async def arequest_for(self, page: PageRequest) -> AsyncIterator[Routed]:
         """Ask for a page, as the test client does, up to the call of its view."""
+        where = page.where
         if not isinstance(where, str):
             endpoint, values = where
             async with self.app.test_request_context("/"):
                 where = self.location(endpoint, values)
-        parts, query, headers = urlsplit(where), query_of(query_args), Headers(headers)
+        parts, query = urlsplit(where), query_of(page.query_args)
+        headers = Headers(cast("Any", page.headers))
         if parts.netloc:  # the view's own, where the app routes by host
             headers.setdefault("Host", parts.netloc)
         query = parts.query if query is None else query
         path = iri_to_uri(f"{parts.path}?{query}" if query else parts.path)
         context = self.app.test_request_context(path, headers=headers)
-        async with context:
-            preprocess: Any = self.app.preprocess_request
-            given = (context,) if takes_context(preprocess) else ()
-            refused(self.app, quart.request, await preprocess(*given))
+        share = quart.has_request_context() and hasattr(quart.globals, "_cv_request")
+        # In a request, an app context of its own for another one: Quart would share that.
+        async with self.app.app_context() if share else contextlib.nullcontext(), context:
+            refused(self.app, quart.request, await preprocess(self.app, context)())
             yield routed(self.app, quart.request)
 
-    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def call(self, function: Value, args: Args, kwargs: Kwargs) -> None:
         """Refresh a function on the loop that serves, in the app's context, and wait for it."""
         loop = self.loop
         if loop is None or loop.is_closed():
             raise RuntimeError(f"{self.app!r} is not being served")
-        refresh = getattr(function, "arefresh", function.refresh)
+        again = getattr(function, "arefresh", function.refresh)
 
         async def run() -> None:
             async with self.app.app_context():
-                await refresh(*args, **kwargs)
+                await again(*args, **kwargs)
 
-        asyncio.run_coroutine_threadsafe(run(), loop).result()
+        result_of(asyncio.run_coroutine_threadsafe(run(), loop), loop)
 
-    def while_serving(self, begin: Callable[[], Any], end: Callable[[], Any]) -> None:
+    def while_serving(self, begin: Occasion, end: Occasion) -> None:
         """Await ``begin`` before all else that the app does when it starts, and ``end`` after all.
 
         So that its own functions for these occasions find the connections of the loop.
@@ -196,66 +217,83 @@ class QuartFramework(PalletsFramework):
         self.app.before_serving_funcs.insert(0, first)
 
 
-# --- what a refresh finds in ``g`` ----------------------------------------------------------------
+# --- the contexts of a refresh --------------------------------------------------------------------
 
 
-def after(first: Any) -> Any:
-    """A ``g`` for what goes on after a request, which finds what the request has in its own.
+@contextlib.asynccontextmanager
+async def _contexts(app: Quart, like: Value, plain: Kwargs) -> AsyncIterator[None]:
+    """Push contexts, and do before the refresh what the app does before a request.
 
-    What is opened there is put into this one, and torn down with it.
+    :param like: the request, or the websocket, that the refresh stands for, if any.
     """
-    if hasattr(type(first), "_flask_caching_async_first"):  # a refresh in a refresh
-        first = first._flask_caching_async_first
-    kind: Any = type(first)
-    later = _later(kind)()
-    type(later)._flask_caching_async_first.__set__(later, first)
-    return later
+    async with contextlib.AsyncExitStack() as stack:
+        if like is None or hasattr(quart.globals, "_cv_request"):
+            await stack.enter_async_context(cast(Any, app.app_context()))
+        if like is None:
+            fill_g(quart.g, plain)
+            yield
+            return
+        is_websocket = isinstance(like, quart.Websocket)
+        made: Callback = app.websocket_context if is_websocket else app.request_context
+        context = made(_copy(like))
+        await context.push()
+        # Not "async with": that may leave it open, for a debugger or a test client.
+        stack.push_async_exit(lambda kind, error, traceback: context.pop(error))
+        fill_g(quart.g, plain)
+        name = "preprocess_websocket" if is_websocket else "preprocess_request"
+        refused(app, like, await preprocess(app, context, name)())
+        yield
 
 
-@functools.cache
-def _later(kind: type) -> Any:
-    class Later(kind):  # type: ignore[misc]
-        __slots__ = ("_flask_caching_async_first",)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._flask_caching_async_first, name)
-
-        def get(self, name: str, default: Any = None) -> Any:
-            return vars(self).get(name, self._flask_caching_async_first.get(name, default))
-
-        def setdefault(self, name: str, default: Any = None) -> Any:
-            return self.get(name) if name in self else super().setdefault(name, default)
-
-        def __contains__(self, name: str) -> bool:
-            return name in vars(self) or name in self._flask_caching_async_first
-
-        def __iter__(self) -> Iterator[str]:
-            return iter(dict.fromkeys([*self._flask_caching_async_first, *vars(self)]))
-
-    return Later
+def _copy(like: Value) -> Value:
+    """The same request without its body; the same websocket, with no visitor at its end."""
+    headers = Headers([pair for pair in like.headers if pair[0].lower() not in OF_THE_BODY])
+    scope = {name: value for name, value in like.scope.items() if name != PRESERVE}
+    names = ("path", "query_string", "scheme", "root_path", "http_version")
+    parts: Kwargs = {name: getattr(like, name) for name in names}
+    parts |= {"headers": headers, "scope": scope}
+    if isinstance(like, quart.Websocket):
+        ways = ["send", "accept", "close"]
+        if not hasattr(like, "buffer_class"):  # Quart before 0.23
+            ways.append("receive")
+        parts |= dict.fromkeys(ways, _no_visitor)
+        return type(like)(subprotocols=like.requested_subprotocols, **parts)
+    request = type(like)(method=like.method, send_push_promise=_no_visitor, **parts)
+    request.json_module = like.json_module
+    request.body.set_complete()
+    return request
 
 
-# --- who reads the session ------------------------------------------------------------------------
+OF_THE_BODY = frozenset({"content-length", "transfer-encoding"})
+#: What a test client puts into the scope of a request whose contexts it wants to look at.
+PRESERVE = "_quart._preserve_context"
+
+
+async def _no_visitor(*_: object) -> None:
+    raise RuntimeError("a background refresh has no visitor to talk to")
+
+
+# --- is the session read? -------------------------------------------------------------------------
 
 #: The attribute of a watched session that says that it was read.
 READ = "_flask_caching_async_read"
 
 
 class Watched:
-    """Marks the class of a session that is watched."""
+    """A base of the class of a session that is watched."""
 
     __slots__ = ()
 
 
 @functools.cache
-def watched(kind: type) -> type:
+def watched(kind: Value) -> Value:
     """A class of sessions like ``kind`` that notes when one is read."""
     if issubclass(kind, Watched):
         return kind
     names = "__getitem__ __contains__ __iter__ __len__ get items keys values pop setdefault".split()
 
-    def noting(name: str) -> Callable[..., Any]:
-        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def noting(name: str) -> Callback:
+        def method(self: object, *args: Value, **kwargs: Value) -> Value:
             vars(self)[READ] = True
             return getattr(kind, name)(self, *args, **kwargs)
 
@@ -271,18 +309,23 @@ def watched(kind: type) -> type:
 KNOWN = frozenset("headers _status _status_code response timeout cache_timeout".split())
 
 
-def freeze(response: Response) -> tuple[Any, Any] | None:
+def freeze(response: Response) -> Frozen | None:
     """Take a finished response apart: its class, body, status, headers and own timeout."""
     state, body = vars(response), cast(Any, response.response)
-    whole = type(body) is response.data_body_class and (body.begin, body.end) == (0, len(body.data))
-    if not whole or not KNOWN.issuperset(state) or state.get("timeout", ...) is not ...:
+    is_data = type(body) is response.data_body_class
+    if (
+        not is_data
+        or (body.begin, body.end) != (0, len(body.data))
+        or not KNOWN.issuperset(state)
+        or state.get("timeout", ...) is not ...
+    ):
         return None
     headers = tuple(response.headers)
     own = state.get("cache_timeout", ...)
-    return (type(response), body.data, response.status, headers, own), thaw
+    return Parts(type(response), body.data, response.status, headers, own), thaw
 
 
-def thaw(parts: tuple[Any, ...]) -> Response:
+def thaw(parts: Parts) -> Response:
     """Build a new response from what :func:`freeze` kept; for a Flask app, one of its own."""
     kind, body, status, headers, timeout = parts
     if flask.has_app_context() and not quart.has_app_context():  # they share a backend

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import importlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
 
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
@@ -13,18 +13,20 @@ from werkzeug.sansio.response import Response as AnyResponse
 from werkzeug.wrappers import Response
 
 from .._entries.envelope import FORMS, Form, decode, encode
-from .._entries.isolation import FREEZERS
+from .._entries.isolation import FREEZERS, keep
 from .._flow.policy import Fate
+from ..exceptions import SerializationError
+from ..typing import Args, Callback, Kwargs, Value
 
-__all__ = ["fate_of", "register", "for_callbacks"]
+__all__ = ["Frozen", "Parts", "fate_of", "for_callbacks", "register"]
 
 
-def for_callbacks(value: Any) -> Any:
+def for_callbacks(value: Value) -> Value:
     """A view's answer as callbacks see it: an ``abort()`` as the response that it becomes."""
     return value.get_response() if isinstance(value, HTTPException) else value
 
 
-def fate_of(value: Any, store_private: bool = False) -> Fate:
+def fate_of(value: Value, store_private: bool = False) -> Fate:
     """Whether a view's answer may be given to others.
 
     :param store_private: whether cookies and ``Cache-Control: private`` or ``no-store`` are no
@@ -50,7 +52,7 @@ def _private(cache_control: str) -> bool:
     return not directives.isdisjoint({"private", "no-store"})
 
 
-def facts(value: Any) -> tuple[int, list[tuple[str, str]], bool]:
+def facts(value: Value) -> tuple[int, list[tuple[str, str]], bool]:
     """Status, headers, and whether the body is a stream, of anything that a view may return."""
     if isinstance(value, HTTPException):
         if value.response is not None:
@@ -74,7 +76,7 @@ def facts(value: Any) -> tuple[int, list[tuple[str, str]], bool]:
     return 200, [], isinstance(value, (Iterator, AsyncIterator))
 
 
-def _status(value: Any, default: int) -> int:
+def _status(value: Value, default: int) -> int:
     if value is None:
         return default
     try:
@@ -83,10 +85,10 @@ def _status(value: Any, default: int) -> int:
         return default
 
 
-def _headers(value: Any) -> list[tuple[str, str]]:
+def _headers(value: Value) -> list[tuple[str, str]]:
     if value is None:
         return []
-    items: Iterable[Any] = value.items() if hasattr(value, "items") else value
+    items = value.items() if hasattr(value, "items") else value
     pairs = []
     for name, content in items:
         several = content if isinstance(content, (list, tuple)) else (content,)
@@ -96,23 +98,42 @@ def _headers(value: Any) -> list[tuple[str, str]]:
 
 # --- keeping a response ---------------------------------------------------------------------------
 
+
+class Parts(NamedTuple):
+    """What a response is built of.
+
+    :param kind: its class.
+    :param timeout: its own, ``...`` where it has none.
+    """
+
+    kind: Value
+    body: bytes
+    status: str
+    headers: tuple[tuple[str, str], ...]
+    timeout: Value
+
+
+#: Parts, and the function that builds a response of them.
+Frozen: TypeAlias = tuple[Parts, Callable[[Parts], Value]]
+
 #: The state of a response that a frozen one gives back; with more than this, pickle does the work.
 KNOWN = frozenset(
     "headers _status _status_code direct_passthrough _on_close response timeout".split()
 )
 
 
-def freeze(response: Response) -> tuple[Any, Any] | None:
+def freeze(response: Response) -> Frozen | None:
     """Take a finished response apart: its class, body, status, headers and own timeout."""
     state = vars(response)
     if response.is_streamed or response.direct_passthrough or not KNOWN.issuperset(state):
         return None
     body = b"".join(response.iter_encoded())
     headers = tuple(response.headers)
-    return (type(response), body, response.status, headers, state.get("timeout", ...)), thaw
+    parts = Parts(type(response), body, response.status, headers, state.get("timeout", ...))
+    return parts, thaw
 
 
-def thaw(parts: tuple[Any, ...]) -> Response:
+def thaw(parts: Parts) -> Response:
     """Build a new response from what :func:`freeze` kept."""
     kind, body, status, headers, timeout = parts
     response: Response = kind.__new__(kind)
@@ -126,10 +147,15 @@ def thaw(parts: tuple[Any, ...]) -> Response:
     return response
 
 
-def register(base: type, name: str, freezer: Any, thawer: Any) -> None:
+def register(
+    base: type,
+    name: str,
+    freezer: Callable[[Value], Frozen | None],
+    thawer: Callable[[Parts], Value],
+) -> None:
     """Make the responses of a framework known.
 
-    :param name: what they are called on the wire.
+    :param name: what they are called in an envelope.
     :param freezer: like :func:`freeze`.
     :param thawer: like :func:`thaw`.
     """
@@ -141,74 +167,118 @@ def register(base: type, name: str, freezer: Any, thawer: Any) -> None:
     )
 
 
-def _take_apart(freezer: Any, response: Any) -> list[Any] | None:
+def _take_apart(freezer: Callable[[Value], Frozen | None], response: Value) -> list[Value] | None:
     """A response as objects that every serializer takes."""
     frozen = freezer(response)
     if frozen is None:
         return None
-    (kind, body, status, headers, timeout), _ = frozen
+    kind, data, status, headers, timeout = frozen[0]
     name = _name_of(kind)
     if name is None:
         return None
-    try:
-        body = body.decode()
-    except UnicodeDecodeError:
-        pass
+    body: str | bytes = data
+    with contextlib.suppress(UnicodeDecodeError):
+        body = data.decode()
     extras = {} if timeout is ... else {"timeout": timeout}
     return [name, body, status, [list(h) for h in headers], extras]
 
 
-def _build(thawer: Any, parts: list[Any]) -> Any:
+def _build(thawer: Callable[[Parts], Value], parts: list[Value]) -> Value:
     name, body, status, headers, extras = parts
     if isinstance(body, str):
         body = body.encode()
     pairs = tuple((name, content) for name, content in headers)
-    return thawer((_class_called(name), body, status, pairs, extras.get("timeout", ...)))
+    return thawer(Parts(_class_called(name), body, status, pairs, extras.get("timeout", ...)))
 
 
-def _take_error_apart(error: Any) -> list[Any] | None:
-    """An ``HTTPException`` that has no more than Werkzeug's attributes."""
-    error_class: Any = type(error)
-    name, response = _name_of(error_class), getattr(error, "response", None)
-    kind, parts = "", None
-    if response is not None:
-        kind, parts = encode(response)
-    plain = error.args == () and {"description", "response"}.issuperset(vars(error))
-    if name is None or not plain or (response is not None and not kind):
+# An HTTPException is never made by its own __init__, which may want other arguments than it keeps.
+
+
+def freeze_error(error: HTTPException) -> tuple[Value, Callback] | None:
+    """Take an ``HTTPException`` apart: its class, arguments and attributes."""
+    try:
+        state = {name: keep(value) for name, value in vars(error).items()}
+        return (type(error), keep(error.args), state), thaw_error
+    except SerializationError:
         return None
-    return [name, vars(error).get("description"), kind, parts]
 
 
-def _build_error(parts: list[Any]) -> HTTPException:
-    name, description, kind, response = parts
-    error_class = _class_called(name)
-    error: HTTPException = error_class.__new__(error_class)
-    if description is not None:
-        error.description = description
-    error.response = decode(kind, response)
+def thaw_error(parts: Args) -> HTTPException:
+    """Build a new ``HTTPException`` from what :func:`freeze_error` kept."""
+    kind, args, state = parts
+    return _new_error(kind, _copy_of(args), {name: _copy_of(kept) for name, kept in state.items()})
+
+
+def _copy_of(kept: tuple[Value, Callback | None]) -> Value:
+    value, copy = kept
+    return value if copy is None else copy(value)
+
+
+def _new_error(kind: Value, args: Args, state: Kwargs) -> HTTPException:
+    error: HTTPException
+    try:
+        error = BaseException.__new__(kind)
+    except TypeError:  # it is an OSError, too, for example, which has more to it
+        error = kind.__new__(kind)
+    error.args = args
+    vars(error).update(state)
     return error
 
 
+def _take_error_apart(error: HTTPException) -> list[Value] | None:
+    """An ``HTTPException`` as objects that every serializer takes, if its attributes are."""
+    kind: Value = type(error)
+    name, response = _name_of(kind), error.response
+    if name is None or (response is not None and not encode(response)[0]):
+        return None
+    state = [[attribute, *encode(value)] for attribute, value in vars(error).items()]
+    return [name, [list(encode(value)) for value in error.args], state]
+
+
+def _build_error(parts: list[Value]) -> HTTPException:
+    name, args, state = parts
+    args = tuple([decode(form, value) for form, value in args])
+    return _new_error(_class_called(name), args, {n: decode(form, v) for n, form, v in state})
+
+
 @functools.lru_cache(maxsize=256)
-def _name_of(kind: type) -> str | None:
+def _name_of(kind: Value) -> str | None:
     """A name by which :func:`_class_called` finds a class; ``None`` for a local one."""
     name = f"{kind.__module__}:{kind.__qualname__}"
     try:
-        return name if _class_called(name) is kind else None
-    except (ImportError, AttributeError, TypeError):
+        return name if "<locals>" not in name and _class_called(name) is kind else None
+    except LookupError:
         return None
 
 
-@functools.lru_cache(maxsize=256)
-def _class_called(name: str) -> Any:
-    module, _, path = name.partition(":")
-    kind: Any = importlib.import_module(module)
-    for part in path.split("."):
-        kind = getattr(kind, part)
-    if not (isinstance(kind, type) and issubclass(kind, (AnyResponse, HTTPException))):
-        raise TypeError(f"{name} is neither a response class nor an HTTPException")
-    return kind
+def _class_called(name: str) -> Value:
+    """A class of responses or of HTTP errors that this program has; nothing is ever imported.
+
+    What is stored may come from a stranger, and a module may do anything when it is imported.
+
+    :raises LookupError: if there is none of that name, or several.
+    """
+    kinds = _known.get(name)
+    if kinds is None:
+        _known.clear()
+        for kind in _all_below(AnyResponse, HTTPException):
+            _known.setdefault(f"{kind.__module__}:{kind.__qualname__}", []).append(kind)
+        kinds = _known.get(name, [])
+    if len(kinds) != 1:
+        raise LookupError(f"this program has no response class or HTTPException {name!r}")
+    return kinds[0]
+
+
+#: The classes by their names; made anew when one is asked for that is not among them.
+_known: dict[str, list[type]] = {}
+
+
+def _all_below(*bases: type) -> Iterator[type]:
+    for base in bases:
+        yield base
+        yield from _all_below(*base.__subclasses__())
 
 
 register(Response, "response", freeze, thaw)
+FREEZERS[HTTPException] = freeze_error
 FORMS[HTTPException] = Form("error", _take_error_apart, _build_error)

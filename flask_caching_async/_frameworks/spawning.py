@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import inspect
+import logging
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from .._flow.leader import Leader
 from .._flow.run import arefresh, refresh
 from .._runtime import background as _background
-from .._runtime.loops import running_loop_kind, start_task
+from .._runtime.loops import result_of, running_loop_kind, start_task
+from ..typing import Args, Kwargs, Value
+
+log = logging.getLogger("flask_caching_async")
 
 
 def spawn_on_loop(leader: Leader) -> None:
@@ -20,12 +24,18 @@ def spawn_on_loop(leader: Leader) -> None:
 
     The function belongs to that loop, and may use what is bound to it.
     """
-    task = start_task(arefresh(leader))
-    # One that its loop never began has landed nothing.
-    task.add_done_callback(lambda ended: leader.abandon() if ended.cancelled() else None)
+    start_task(arefresh(leader)).add_done_callback(functools.partial(ended, leader))
 
 
-def spawn_in_pool(leader: Leader, work: Callable[[], Any]) -> bool:
+def ended(leader: Leader, task: asyncio.Task[None]) -> None:
+    """A refresh has ended: one that its loop never began has landed nothing."""
+    if task.cancelled():
+        leader.abandon()
+    elif (error := task.exception()) is not None:
+        log.error("background work failed", exc_info=error)
+
+
+def spawn_in_pool(leader: Leader, work: Callable[[], Value]) -> bool:
     """Compute in a thread of the pool; False if it takes no more."""
     accepted = _background.submit(work)
     if not accepted:
@@ -33,24 +43,33 @@ def spawn_in_pool(leader: Leader, work: Callable[[], Any]) -> bool:
     return accepted
 
 
+def context_without(*variables: contextvars.ContextVar[Value] | None) -> contextvars.Context:
+    """A copy of the caller's context variables, but for those that hold a framework's contexts."""
+    own = contextvars.Context()
+    for variable, value in contextvars.copy_context().items():
+        if variable not in variables:
+            own.run(variable.set, value)
+    return own
+
+
 def refreshed(
-    loop: asyncio.AbstractEventLoop | None, function: Any, args: Any, kwargs: Any
+    loop: asyncio.AbstractEventLoop | None, function: Value, args: Args, kwargs: Kwargs
 ) -> None:
     """Refresh a function, and wait for it; an async one on ``loop``, or on one of its own."""
     answer = function.refresh(*args, **kwargs)
     if not inspect.isawaitable(answer):
         return
     if loop is not None and loop.is_running():
-        asyncio.run_coroutine_threadsafe(_finish(answer), loop).result()
+        result_of(asyncio.run_coroutine_threadsafe(_finish(answer), loop), loop)
     else:
         asyncio.run(_finish(answer))
 
 
-async def _finish(answer: Any) -> Any:
+async def _finish(answer: Awaitable[Value]) -> Value:
     return await answer
 
 
-def work_of(leader: Leader, is_async: bool) -> Callable[[], Any]:
+def work_of(leader: Leader, is_async: bool) -> Callable[[], Value]:
     """A refresh as something that a thread can call; there the caller's loop does not count."""
     if not is_async:
         return functools.partial(refresh, leader)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
+from werkzeug.sansio.request import Request
+
 from .._flow.leader import Leader
+from ..typing import Args, Callback, Config, Kwargs, Value
+from .base import Change, Occasion, PageRequest, Routed
 from .spawning import refreshed, spawn_in_pool, spawn_on_loop, work_of
 
 __all__ = ["Standalone", "Program"]
@@ -18,8 +23,8 @@ class Program:
     :param config: ``CACHE_*`` settings.
     """
 
-    def __init__(self, config: dict[str, Any] | None = None) -> None:
-        self.config = dict(config or {})
+    def __init__(self, config: Config | None = None) -> None:
+        self.config: Config = dict(config or {})
         self.extensions: dict[str, Any] = {}
         self.debug = False
 
@@ -29,7 +34,8 @@ class Standalone:
 
     many_hosts = False
     serves = True
-    loop: Any = None
+    loop: asyncio.AbstractEventLoop | None = None
+    session_cookie = ""
 
     def __init__(self, app: Program) -> None:
         self.app = app
@@ -42,30 +48,30 @@ class Standalone:
     def request(self) -> None:
         """There are none."""
 
-    def url_for(self, endpoint: str, values: dict[str, Any]) -> str:
+    def url_for(self, endpoint: str, values: Kwargs) -> str:
         """There are none."""
         raise RuntimeError("a program without an app has no views, and so no paths of views")
 
-    def views(self) -> Iterable[Callable[..., Any]]:
+    def views(self) -> Iterable[Callback]:
         """There are none."""
         return ()
 
     def before_requests(self, check: Callable[[], None]) -> None:
         """There are none."""
 
-    def endpoint_of(self, function: Callable[..., Any]) -> str:
+    def endpoint_of(self, function: Callback) -> str:
         """Its name."""
         return getattr(function, "__name__", "")
 
-    def unread(self, request: Any, before: frozenset[str]) -> list[str]:
+    def unread(self, request: Request, before: frozenset[str]) -> list[str]:
         """Nothing."""
         return []
 
-    def reads(self, request: Any) -> frozenset[str]:
+    def reads(self, request: Request) -> frozenset[str]:
         """Nothing."""
         return frozenset()
 
-    def after_this_request(self, change: Callable[[Any], Any]) -> None:
+    def after_this_request(self, change: Change) -> None:
         """There are none."""
 
     def spawn(self, leader: Leader, is_async: bool) -> None:
@@ -78,18 +84,20 @@ class Standalone:
     def install(self) -> None:
         """Nothing."""
 
-    def request_for(self, where: Any, query_args: Any, headers: Any) -> Any:
+    def request_for(self, page: PageRequest) -> AbstractContextManager[Routed]:
         """There are none."""
         raise RuntimeError("a program without an app has no pages to be refreshed")
 
-    arequest_for = request_for
+    def arequest_for(self, page: PageRequest) -> AbstractAsyncContextManager[Routed]:
+        """There are none."""
+        raise RuntimeError("a program without an app has no pages to be refreshed")
 
-    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def call(self, function: Value, args: Args, kwargs: Kwargs) -> None:
         """Refresh a function, and wait for it."""
         refreshed(self.loop, function, args, kwargs)
 
-    def while_serving(self, begin: Callable[[], Any], end: Callable[[], Any]) -> None:
+    def while_serving(self, begin: Occasion, end: Occasion) -> None:
         """Nothing: ``async with cache:`` does that."""
 
-    def add_template_tag(self, cache: Any) -> None:
+    def add_template_tag(self, cache: object) -> None:
         """There are no templates."""

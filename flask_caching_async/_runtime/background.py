@@ -2,22 +2,27 @@
 
 Not a ``ThreadPoolExecutor``: the end of the program waits for that as long as it takes. Here it
 waits for what has been begun, :data:`SHUTDOWN` seconds at most, and what has not begun is dropped.
+
+It waits twice. When the main thread ends, all executors of the process stop accepting work, and an
+async function that is under way needs them; so :func:`before_executors_end` is the time to wait for
+what is under way then. More may begin after that, where other threads keep the process alive.
 """
 
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401 - whose end is registered before ours
+import contextlib
 import contextvars
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from .fork import forget_in_child
 
-__all__ = ["submit"]
+__all__ = ["Allowance", "before_executors_end", "submit"]
 
 log = logging.getLogger("flask_caching_async")
 
@@ -30,14 +35,40 @@ IDLE = 10.0
 SHUTDOWN = 5.0
 
 
+class Allowance:
+    """Some seconds, to be spent in parts."""
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+
+    @contextlib.contextmanager
+    def spend(self) -> Iterator[float]:
+        """Gives the moment, on the monotonic clock, at which all is spent."""
+        begun = time.monotonic()
+        try:
+            yield begun + self.left
+        finally:
+            self.left = max(self.left - (time.monotonic() - begun), 0)
+
+
+def before_executors_end(hook: Callable[[], object]) -> None:
+    """Call ``hook`` when the main thread ends, while executors still accept work.
+
+    They end by this private function of ``threading``, before those of :mod:`atexit` are called.
+    """
+    getattr(threading, "_register_atexit", atexit.register)(hook)
+
+
 class _Pool:
     def __init__(self) -> None:
+        self.allowance = Allowance(SHUTDOWN)
+        self.under_way: set[object] = set()
         self.change = threading.Condition()
-        self.work: deque[Callable[[], Any]] = deque()
+        self.work: deque[Callable[[], object]] = deque()
         self.threads = self.idle = self.pending = 0
         self.ended = False
 
-    def submit(self, work: Callable[[], Any]) -> bool:
+    def submit(self, work: Callable[[], object]) -> bool:
         with self.change:
             if self.ended:
                 return False
@@ -65,6 +96,7 @@ class _Pool:
                     self.change.notify_all()
                     return
                 work = self.work.popleft()
+                self.under_way.add(work)
             try:
                 work()
             except BaseException:  # SystemExit, say: the next piece of work is not to blame
@@ -72,11 +104,19 @@ class _Pool:
             finally:
                 with self.change:
                     self.pending -= 1
+                    self.under_way.discard(work)
+                    self.change.notify_all()
+
+    def drain(self) -> None:
+        """Wait a bounded time for what is under way now."""
+        with self.allowance.spend() as deadline, self.change:
+            begun = set(self.under_way)
+            while begun & self.under_way and (left := deadline - time.monotonic()) > 0:
+                self.change.wait(left)
 
     def end(self) -> None:
         """Take no more, and wait a bounded time for what is under way."""
-        deadline = time.monotonic() + SHUTDOWN
-        with self.change:
+        with self.allowance.spend() as deadline, self.change:
             self.ended = True
             self.work.clear()
             self.change.notify_all()
@@ -89,7 +129,7 @@ class _Pool:
 _pool = _Pool()
 
 
-def submit(work: Callable[[], Any]) -> bool:
+def submit(work: Callable[[], object]) -> bool:
     """Run ``work`` in the background, with a copy of the caller's context variables.
 
     False if so much is waiting that it was not accepted, or if the program ends.
@@ -104,4 +144,5 @@ def _forget_parent() -> None:
     _pool = _Pool()
 
 
+before_executors_end(lambda: _pool.drain())
 atexit.register(lambda: _pool.end())

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeVar
 
+from ..typing import Callback, Coro, Value
 from .process_loop import on_process_loop
 from .threads import offload
 
@@ -34,11 +35,11 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Half = Callable[..., Any]
-Step = Callable[..., Coroutine[Any, Any, T]]
+Half = Callback
+Step = Callable[..., Coro[T]]
 
 
-def run_now(step: Coroutine[Any, Any, T]) -> T:
+def run_now(step: Coro[T]) -> T:
     """Run a coroutine that never suspends, and return its result.
 
     :param step: a coroutine over :class:`Instant` objects.
@@ -47,7 +48,8 @@ def run_now(step: Coroutine[Any, Any, T]) -> T:
     try:
         step.send(None)
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+        result: T = stop.value
+        return result
     step.close()
     raise RuntimeError(f"{step!r} suspended in sync code; sync ports must return at once")
 
@@ -80,10 +82,10 @@ class Instant:
     def __repr__(self) -> str:
         return type(self._target).__name__
 
-    def __getattr__(self, name: str) -> Step[Any]:
+    def __getattr__(self, name: str) -> Step[Value]:
         method = getattr(self._target, name)
 
-        async def call(*args: Any, **kwargs: Any) -> Any:
+        async def call(*args: object, **kwargs: object) -> Value:
             return method(*args, **kwargs)
 
         return call
@@ -100,8 +102,9 @@ class Awaited:
     def __repr__(self) -> str:
         return type(self._target).__name__
 
-    def __getattr__(self, name: str) -> Step[Any]:
-        return getattr(self._target, "a" + name)  # type: ignore[no-any-return]
+    def __getattr__(self, name: str) -> Step[Value]:
+        step: Step[Value] = getattr(self._target, "a" + name)
+        return step
 
 
 class Moved:
@@ -114,7 +117,7 @@ class Moved:
     __slots__ = ("_move", "_steps")
 
     def __init__(
-        self, steps: object, move: Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]
+        self, steps: object, move: Callable[[Callable[[], Coro[Value]]], Coro[Value]]
     ) -> None:
         self._steps, self._move = steps, move
 
@@ -135,13 +138,14 @@ class Chosen:
         self._native_here, self._native, self._moved = native_here, native, moved
 
     def __getattr__(self, name: str) -> Half:
-        return getattr(self._native if self._native_here() else self._moved, name)  # type: ignore[no-any-return]
+        step: Half = getattr(self._native if self._native_here() else self._moved, name)
+        return step
 
 
 # --- pairs ----------------------------------------------------------------------------------------
 
 
-def halves(step: Step[Any], run: Half, arun: Half) -> tuple[Half, Half]:
+def halves(step: Half, run: Half, arun: Half) -> tuple[Half, Half]:
     """Both halves of an operation: ``get, aget = halves(_get, run, arun)``.
 
     :param step: ``async def _get(self, operand, …)``; its name gives the names of the halves.
@@ -150,11 +154,11 @@ def halves(step: Step[Any], run: Half, arun: Half) -> tuple[Half, Half]:
     """
 
     @functools.wraps(step)
-    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def method(self: object, /, *args: object, **kwargs: object) -> object:
         return run(self, step, args, kwargs)
 
     @functools.wraps(step)
-    async def amethod(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+    async def amethod(self: object, /, *args: object, **kwargs: object) -> object:
         return await arun(self, step, args, kwargs)
 
     name, given = step.__name__.lstrip("_"), inspect.signature(step)
@@ -188,9 +192,13 @@ def complete_pairs(cls: type, names: Iterable[str]) -> None:
             setattr(cls, name, _blocking(written["a" + name], name))
 
 
+class _Coloured(Protocol):
+    blocking: bool
+
+
 def _awaitable(method: Half, name: str) -> Half:
     @functools.wraps(method)
-    async def derived(self: Any, *args: Any, **kwargs: Any) -> Any:
+    async def derived(self: _Coloured, *args: object, **kwargs: object) -> object:
         # Looked up again, so that the sync method of a subclass is the one that is called.
         bound = functools.partial(getattr(self, name), *args, **kwargs)
         return await offload(bound) if self.blocking else bound()
@@ -202,7 +210,7 @@ def _awaitable(method: Half, name: str) -> Half:
 
 def _blocking(method: Half, name: str) -> Half:
     @functools.wraps(method)
-    def derived(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def derived(self: object, *args: object, **kwargs: object) -> object:
         return on_process_loop(functools.partial(getattr(self, "a" + name), *args, **kwargs))
 
     derived.__name__, derived.__qualname__ = name, f"{method.__qualname__} (blocking)"

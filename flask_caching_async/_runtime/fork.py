@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 __all__ = ["begin_in_child", "forget_in_child", "forgets_parent", "held_while_forking"]
 
@@ -18,14 +18,14 @@ __all__ = ["begin_in_child", "forget_in_child", "forgets_parent", "held_while_fo
 class Forgetful(Protocol):
     """An object that a forked child must put in order."""
 
-    def forget_parent(self) -> Any:
+    def forget_parent(self) -> object:
         """Start anew, without the parent's threads, loops and locks."""
         ...
 
 
 _objects: weakref.WeakSet[Forgetful] = weakref.WeakSet()
-_forgetting: list[Callable[[], Any]] = []
-_beginning: list[Callable[[], Any]] = []
+_forgetting: list[Callable[[], object]] = []
+_beginning: list[Callable[[], object]] = []
 
 
 def forgets_parent(thing: Forgetful) -> None:
@@ -33,19 +33,19 @@ def forgets_parent(thing: Forgetful) -> None:
     _objects.add(thing)
 
 
-def forget_in_child(hook: Callable[[], Any]) -> Callable[[], Any]:
+def forget_in_child(hook: Callable[[], object]) -> Callable[[], object]:
     """Call ``hook`` in each forked child, before any of :func:`begin_in_child`; a decorator."""
     _forgetting.append(hook)
     return hook
 
 
-def begin_in_child(hook: Callable[[], Any]) -> Callable[[], Any]:
+def begin_in_child(hook: Callable[[], object]) -> Callable[[], object]:
     """Call ``hook`` in each forked child, once everything has forgotten its parent; a decorator."""
     _beginning.append(hook)
     return hook
 
 
-def held_while_forking(acquire: Callable[[], Any], release: Callable[[], Any]) -> None:
+def held_while_forking(acquire: Callable[[], object], release: Callable[[], object]) -> None:
     """Let no fork happen in the middle of something: ``acquire`` before it, ``release`` after it.
 
     In the child nothing is released: a hook of :func:`forget_in_child` makes a new lock there.

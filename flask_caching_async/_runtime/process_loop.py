@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Generic, TypeVar
 
 from .fork import forget_in_child
 from .loops import wait_for
@@ -55,19 +55,28 @@ def on_process_loop(make: Callable[[], Awaitable[T]]) -> T:
 
 async def bridge(make: Callable[[], Awaitable[T]]) -> T:
     """Run ``make()`` on the process loop without blocking the running one."""
-    future: Future[tuple[bool, Any]] = submit_to_process_loop(lambda: _caught(make))
-    worked, result = await wait_for(future, None)
-    if worked:
-        return result  # type: ignore[no-any-return]
-    raise result
+    done = await wait_for(submit_to_process_loop(lambda: _caught(make)), None)
+    if isinstance(done, _Raised):
+        raise done.error
+    return done.result
 
 
-async def _caught(make: Callable[[], Awaitable[Any]]) -> tuple[bool, Any]:
-    # As a value: an exception that nobody awaits any more would be reported as never retrieved.
+class _Returned(Generic[T]):
+    def __init__(self, result: T) -> None:
+        self.result = result
+
+
+class _Raised:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+async def _caught(make: Callable[[], Awaitable[T]]) -> _Returned[T] | _Raised:
+    # As a value: an exception that is not awaited any more would be reported as never retrieved.
     try:
-        return True, await make()
+        return _Returned(await make())
     except Exception as error:
-        return False, error
+        return _Raised(error)
 
 
 @forget_in_child

@@ -1,45 +1,31 @@
-"""How many processes the server runs this app in, for a warning that memory is not shared.
+"""Whether a server runs this app in several processes, for a warning that memory is not shared.
 
-No server says so by an API that they all have, and none tells its app. uWSGI has a module for it.
-The others leave a trace on the stack: what starts the workers calls, in the end, what imports the
-app. That holds while an app is set up in a request, too, because the main thread still stands
-there.
+No server tells an app how many workers there are, but for uWSGI. So the workers find each other:
+each of them locks a file of their common parent, the server, when it sets up a cache in memory. The
+first one gets the lock and keeps it as long as it lives; a worker that does not get it is not
+alone. An app that the server loads before it forks looks again in each child.
+
+Only a process that is known to be a worker looks: one below gunicorn, which says so in the
+environment, or one that uvicorn or hypercorn has started by ``multiprocessing``. It needs locks on
+files, so there is no warning on Windows.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 import sys
-import threading
-from collections.abc import Iterator
-from types import FrameType
-from typing import Any, NamedTuple
+import tempfile
+from pathlib import Path
 
 from ..exceptions import warn
+from .fork import begin_in_child
 
-__all__ = ["Workers", "server_workers", "warn_of_many_workers"]
+__all__ = ["has_siblings", "warn_of_many_workers"]
 
-
-class Workers(NamedTuple):
-    """The processes that a server runs an app in.
-
-    :param number: how many there are, 1 if that is not known.
-    :param first: whether this is the first of them, or the one that they are forked from.
-    """
-
-    number: int = 1
-    first: bool = True
-
-
-def server_workers() -> Workers:
-    """The processes of gunicorn, uvicorn, hypercorn or uWSGI; one process under anything else."""
-    try:
-        if "uwsgi" in sys.modules:
-            return _of_uwsgi(sys.modules["uwsgi"])
-        if any(name in sys.modules for name in SERVERS):
-            return next(_on_the_stack(), Workers())
-    except Exception:  # a server that is not as we know it; nobody needs this warning so much
-        pass
-    return Workers()
+#: Servers whose workers are processes of ``multiprocessing``.
+SPAWNERS = ("hypercorn", "uvicorn")
 
 
 def warn_of_many_workers(backend: str) -> None:
@@ -47,50 +33,97 @@ def warn_of_many_workers(backend: str) -> None:
 
     :param backend: the name of the class that keeps its values there.
     """
-    workers = server_workers()
-    if workers.number > 1 and workers.first:
+    global _backend
+    _backend = backend
+    if has_siblings():
         warn(
             f"{backend} keeps its values in the memory of one process, and this server runs "
-            f"{workers.number} of them: each computes and keeps its own, and a deletion reaches "
-            "only one. Set CACHE_TYPE to 'FileSystemCache' or 'RedisCache' to share them."
+            "several of them: each computes and keeps its own, and a deletion reaches only one. "
+            "Set CACHE_TYPE to 'FileSystemCache' or 'RedisCache' to share them."
         )
 
 
-def _of_uwsgi(uwsgi: Any) -> Workers:
-    # 0 is the process that they are forked from, which imports the app unless with --lazy-apps.
-    return Workers(int(uwsgi.numproc), uwsgi.worker_id() <= 1)
+def has_siblings() -> bool:
+    """Whether another worker of the same server has a cache in memory, and has not warned yet."""
+    try:
+        uwsgi = sys.modules.get("uwsgi")
+        if uwsgi is not None:
+            # 0 is the process that they are forked from, which imports the app unless with
+            # --lazy-apps.
+            return bool(uwsgi.numproc > 1 and uwsgi.worker_id() <= 1)
+        return _is_worker() and not _first() and _once()
+    except Exception:  # a server or a system that is not as we know it: go without the warning
+        return False
 
 
-def _of_gunicorn(arbiter: FrameType) -> Workers | None:
-    # With --preload there is no worker yet. One that replaces another one has a higher age.
-    worker = arbiter.f_locals.get("worker")
-    number = getattr(arbiter.f_locals.get("self"), "num_workers", None)
-    return Workers(number, worker is None or worker.age == 1) if number else None
+def _is_worker() -> bool:
+    """Whether a server that may have several workers runs this process."""
+    if os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/"):
+        return True
+    if not any(name in sys.modules for name in SPAWNERS):
+        return False
+    from multiprocessing import parent_process  # a spawned process has imported it already
+
+    return parent_process() is not None
 
 
-def _of_a_spawner(started: FrameType) -> Workers | None:
-    from multiprocessing import current_process  # a spawned process has imported it already
-
-    number = getattr(started.f_locals.get("config"), "workers", None)
-    return Workers(number, current_process().name.endswith("-1")) if number else None
-
-
-#: The modules that call into each worker, and how many there are by what one of its frames knows.
-SERVERS = {
-    "gunicorn.arbiter": _of_gunicorn,
-    "uvicorn._subprocess": _of_a_spawner,
-    "hypercorn.asyncio.run": _of_a_spawner,
-    "hypercorn.trio.run": _of_a_spawner,
-}
+#: The file that this process has locked, and its name.
+_locked: tuple[int, Path] | None = None
+#: What keeps its values in the memory of this process, if anything does.
+_backend: str | None = None
 
 
-def _on_the_stack() -> Iterator[Workers]:
-    """What is found from this call upwards, and then on the main thread."""
-    main = sys._current_frames().get(threading.main_thread().ident or 0)
-    for frame in (sys._getframe(), main):
-        while frame is not None:
-            look = SERVERS.get(frame.f_globals.get("__name__", ""))
-            found = look(frame) if look else None
-            if found:
-                yield found
-            frame = frame.f_back
+def _file() -> Path:
+    """The file that the workers of one server have in common."""
+    return Path(tempfile.gettempdir(), f"flask_caching_async-{os.getuid()}-{os.getppid()}.lock")
+
+
+def _first() -> bool:
+    """Whether this process is the first of its siblings, and has the lock."""
+    global _locked
+    import fcntl
+
+    path = _file()
+    if _locked is not None and _locked[1] == path:
+        return True
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return False
+    _mark(path).unlink(missing_ok=True)  # of an older server with the same number
+    _locked = file, path
+    return True
+
+
+def _once() -> bool:
+    """Whether none of the siblings has warned before."""
+    try:
+        _mark(_file()).touch(mode=0o600, exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _mark(path: Path) -> Path:
+    """The file that is there once one of them has warned."""
+    return path.with_suffix(".warned")
+
+
+@atexit.register
+def _clean_up() -> None:
+    if _locked is not None:
+        for path in (_locked[1], _mark(_locked[1])):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+@begin_in_child
+def _look_again() -> None:
+    global _locked
+    if _locked is not None:  # it is the parent's, who keeps the lock
+        os.close(_locked[0])
+        _locked = None
+    if _backend is not None:
+        warn_of_many_workers(_backend)

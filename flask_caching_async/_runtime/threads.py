@@ -8,12 +8,13 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 from .fork import forget_in_child
 
 __all__ = ["in_worker", "offload"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _lock = threading.Lock()
@@ -35,12 +36,12 @@ def _worker_pool() -> ThreadPoolExecutor:
         return _workers
 
 
-async def offload(function: Callable[..., T], *args: Any) -> T:
+async def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a blocking function in a worker thread, with the caller's context variables."""
     context = contextvars.copy_context()
 
     def call() -> T:
-        return context.run(function, *args)
+        return context.run(function, *args, **kwargs)
 
     if asyncio._get_running_loop() is not None:
         pool = _workers or _worker_pool()
@@ -50,9 +51,9 @@ async def offload(function: Callable[..., T], *args: Any) -> T:
     return await anyio.to_thread.run_sync(call)
 
 
-def in_worker(function: Callable[..., Any], *args: Any) -> None:
+def in_worker(function: Callable[[], object]) -> None:
     """Call a function in a worker thread and wait for nothing."""
-    _worker_pool().submit(function, *args)
+    _worker_pool().submit(function)
 
 
 @forget_in_child

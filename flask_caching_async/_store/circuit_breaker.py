@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 __all__ = ["CircuitBreaker"]
 
@@ -31,8 +30,8 @@ class CircuitBreaker:
         self,
         threshold: int,
         reset: float,
-        probe: Callable[[], Any],
-        closed: Callable[[], Any],
+        probe: Callable[[], object],
+        closed: Callable[[], object],
     ) -> None:
         self.threshold, self.reset = threshold, reset
         self._probe, self._closed = probe, closed

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Coroutine
-from typing import Any, cast
+from collections.abc import Callable
+from typing import cast
 
 from .._entries.entry import Lookup
 from .._flow.store_protocol import Store, StoreSteps
@@ -20,13 +20,15 @@ from .._runtime.process_loop import bridge, on_process_loop
 from .._runtime.threads import in_worker, offload
 from ..backends._versioned.contract import NAMESPACE, Lease, Operations
 from ..backends.base import BaseCache
+from ..typing import Coro, Value
 from .failures import Failures, Limits
 from .pending_invalidations import PendingInvalidations
+from .valid_keys import check_text, check_utf8
 from .versioned import Expected, VersionedSteps
 
 __all__ = ["VersionedStore"]
 
-Make = Callable[[], Coroutine[Any, Any, Any]]
+Make = Callable[[], Coro[Value]]
 
 
 class VersionedStore(Store):
@@ -37,6 +39,7 @@ class VersionedStore(Store):
     def __init__(self, backend: BaseCache, raising: Callable[[], bool], limits: Limits) -> None:
         self.backend = backend
         self.failures = Failures(backend, raising, limits, self._probe)
+        self.check = check_text if backend.any_text else check_utf8
         self._arrange(PendingInvalidations())
 
     def _probe(self) -> None:
@@ -51,7 +54,8 @@ class VersionedStore(Store):
         backend = self.backend
 
         def over(ops: object) -> VersionedSteps:
-            return VersionedSteps(backend, cast(Operations, ops), self.failures, pending)
+            face = cast(Operations, ops)
+            return VersionedSteps(backend, face, self.failures, pending, self.check)
 
         steps = over(Awaited(backend) if backend.async_native else Instant(backend))
         self.sync: StoreSteps = steps
@@ -78,7 +82,7 @@ class VersionedStore(Store):
         """Seconds since the epoch."""
         return self.backend.clock()
 
-    def release_in_background(self, lease: Any, shared: bool) -> None:
+    def release_in_background(self, lease: Lease, shared: bool) -> None:
         """Give a lease back away from the caller, who does not wait for it."""
         if self.backend.native_here():
             start_task(self.aio.release_lease(lease, shared))
@@ -96,10 +100,9 @@ class VersionedStore(Store):
         """Whether a look at the key that came after ``expected`` finds all of it unchanged."""
         if lookup.failed or lookup.seen is None:
             return True
-        key_version, versions = expected
-        seen_key_version, seen = lookup.seen
-        return bool(key_version == seen_key_version) and all(
-            seen.get(tag) == version for tag, version in versions.items()
+        key_version, seen = lookup.seen
+        return bool(key_version == expected.key_version) and all(
+            seen.get(tag) == version for tag, version in expected.tag_versions.items()
         )
 
     def lease(self, key: str, expected: Expected, life: float) -> Lease | None:
@@ -107,8 +110,8 @@ class VersionedStore(Store):
 
         After an invalidation it is another one: no caller waits for what was overtaken.
         """
-        key_version, versions = expected
-        state = hashlib.sha256(repr((key_version, sorted(versions.items()))).encode()).hexdigest()
+        standing = (expected.key_version, sorted(expected.tag_versions.items()))
+        state = hashlib.sha256(repr(standing).encode()).hexdigest()
         try:
             return self.backend.lease(f"{key}@{state[:16]}", life)
         except Exception as error:
@@ -116,14 +119,14 @@ class VersionedStore(Store):
             return None
 
 
-async def _on_process_loop(make: Make) -> Any:
+async def _on_process_loop(make: Make) -> Value:
     return on_process_loop(make)
 
 
-async def _beside_process_loop(make: Make) -> Any:
+async def _beside_process_loop(make: Make) -> Value:
     # The running loop may end with this request, and a client must not be bound to it.
     return await bridge(make)
 
 
-async def _in_worker(make: Make) -> Any:
+async def _in_worker(make: Make) -> Value:
     return await offload(lambda: run_now(make()))

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from collections.abc import Callable
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from ..backends._versioned.contract import NAMESPACE, Operations
 from ..backends.base import BaseCache
-from ..exceptions import BackendError, BackendTimeout, CacheError, SerializationError
+from ..exceptions import (
+    BackendError,
+    BackendTimeout,
+    CacheError,
+    InvalidKeyError,
+    SerializationError,
+)
+from ..typing import Coro
 from .circuit_breaker import CircuitBreaker
 from .pending_invalidations import PendingInvalidations
 
@@ -50,7 +57,7 @@ class Failures:
         backend: BaseCache,
         raising: Callable[[], bool],
         limits: Limits,
-        probe: Callable[[], Any],
+        probe: Callable[[], object],
     ) -> None:
         self.raising = raising
         self._backend, self._name = backend, type(backend).__name__
@@ -58,24 +65,23 @@ class Failures:
         self._last = 0.0
         self.breaker = CircuitBreaker(limits.threshold, limits.reset, probe, self._recovered)
         #: Called when the backend answers again.
-        self.on_recovery: list[Callable[[], Any]] = []
+        self.on_recovery: list[Callable[[], object]] = []
 
     def note(self, error: Exception, doing: str) -> None:
         """A backend operation failed.
 
         :raises BackendError: where failures are to be raised.
         """
-        of_the_caller = isinstance(error, (SerializationError, TypeError))
-        if not of_the_caller and not self._backend.is_answer(error):
-            self._last = time.monotonic()
-            if not self.breaker.is_open:
-                self.breaker.failed()
+        self._last = time.monotonic()
+        blamed = not (is_of_the_caller(error) or self._backend.is_answer(error))
+        if blamed and not self.breaker.is_open:
+            self.breaker.failed()
         if self.raising():
             if isinstance(error, CacheError):
                 raise error
             kind = BackendTimeout if self._is_timeout(error) else BackendError
             raise kind(f"{self._name} failed to {doing}: {error!r}") from error
-        if isinstance(error, SerializationError):
+        if isinstance(error, (SerializationError, InvalidKeyError)):
             log.warning("not stored: %s", error)
         elif not self._down:
             self._down = True
@@ -117,6 +123,16 @@ class Failures:
         return False
 
 
+def is_of_the_caller(error: BaseException) -> bool:
+    """Whether an operation can never succeed, whatever the server does: a value or a key is wrong.
+
+    Drivers raise errors of their own, or an ``OSError``, for what a server does.
+    """
+    if isinstance(error, (BackendError, OSError)):
+        return False
+    return isinstance(error, (SerializationError, TypeError, ValueError, ArithmeticError))
+
+
 class Attempts:
     """Before and after an operation of a backend: is it up, is one pending, did it fail?
 
@@ -150,6 +166,8 @@ class Attempts:
             self.pending.replayed(pending)
             return True
         except Exception as error:
+            if is_of_the_caller(error):  # no backend would ever make this one: everything goes
+                self.pending.add_everything()
             self.failures.note(error, "make up for deletions")
             return False
         finally:
@@ -159,18 +177,40 @@ class Attempts:
         self,
         doing: str,
         default: D,
-        step: Callable[P, Coroutine[Any, Any, R]],
+        step: Callable[P, Coro[R]],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R | D:
         """What a step gives, or ``default`` if the backend fails or is not to be used."""
+        try:
+            return await self._write(doing, default, step, *args, **kwargs)
+        except Exception as error:
+            if not is_of_the_caller(error):
+                raise
+            self.failures.note(error, doing)
+            return default
+
+    async def _write(
+        self,
+        doing: str,
+        default: D,
+        step: Callable[P, Coro[R]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R | D:
+        """Like :meth:`_attempt` for a step that is given a value, which may be wrong.
+
+        :raises SerializationError: if the value can never be stored; the server is not to blame.
+        """
         if (self.breaker.is_open or self.pending) and not await self._ready(doing):
             return default
         try:
             result = await step(*args, **kwargs)
-        except SerializationError:
+        except (SerializationError, InvalidKeyError):
             raise
         except Exception as error:
+            if is_of_the_caller(error):
+                raise SerializationError(f"cannot {doing}: {error}") from error
             self.failures.note(error, doing)
             return default
         self.failures.fine()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from .._entries.entry import MISSING, AnyEntry, Entry, Lookup
 from .._entries.times import Times, seconds, times_from
@@ -12,8 +11,9 @@ from .._flow.store_protocol import Store, StoreSteps
 from ..backends._memory.entries import ExpectedVersions
 from ..backends.simplecache import SimpleCache
 from ..exceptions import SerializationError
-from ..typing import Value
+from ..typing import Timeout, Value
 from .failures import Failures, Limits
+from .valid_keys import check_text
 
 __all__ = ["MemoryStore"]
 
@@ -22,6 +22,8 @@ log = logging.getLogger("flask_caching_async")
 
 class MemoryStore(Store, StoreSteps):
     """The store over memory, and its steps for both colours."""
+
+    check = staticmethod(check_text)
 
     def __init__(self, backend: SimpleCache, raising: Callable[[], bool]) -> None:
         self.backend = backend
@@ -53,8 +55,10 @@ class MemoryStore(Store, StoreSteps):
 
     async def load(self, key: str, tags: tuple[str, ...]) -> Lookup:
         """Look at a key."""
-        entry = self._living(key)
-        if entry is None or (value := self._read(entry)) is MISSING:
+        entry = self.memory.peek(key)
+        if entry is None or self.backend.clock() >= entry.usable_until or not entry.answers(tags):
+            return Lookup(None)
+        if (value := self._read(entry)) is MISSING:
             return Lookup(None)
         return Lookup(Entry(value, None, entry.created, entry.fresh_until, entry.usable_until))
 
@@ -70,10 +74,10 @@ class MemoryStore(Store, StoreSteps):
             return MISSING
 
     async def expect(
-        self, key: str, tags: tuple[str, ...], lookup: Lookup, life: float
+        self, key: str, tags: tuple[str, ...], lookup: Lookup, life: float, forced: bool = False
     ) -> ExpectedVersions:
         """What must still stand when the computation ends."""
-        return self.memory.expect(key, tags)
+        return self.memory.expect(key, tags, forced)
 
     async def acquire_lease(
         self, lease: None, key: str, tags: tuple[str, ...]
@@ -111,36 +115,55 @@ class MemoryStore(Store, StoreSteps):
 
     async def get(self, keys: Sequence[str]) -> list[Value]:
         """The values of several keys, ``MISSING`` where there is none."""
-        entries = [self._living(key) for key in keys]
-        return [MISSING if entry is None else self._read(entry) for entry in entries]
+        return [self._value(key) for key in keys]
+
+    def _value(self, key: str) -> Value:
+        try:
+            entry = self.memory.peek(key)
+        except TypeError:  # a dict would not have it
+            entry = None
+        if entry is None or self.backend.clock() >= entry.usable_until:
+            check_text((key,))  # only here: what is found was set under a text
+            return MISSING
+        return self._read(entry)
 
     async def has(self, key: str) -> bool:
         """Whether a living entry exists."""
+        check_text((key,))
         return self.backend.has(key)
 
     async def set_many(
-        self, mapping: Mapping[str, Value], timeout: Any, tags: tuple[str, ...]
+        self, mapping: Mapping[str, Value], timeout: Timeout | None, tags: tuple[str, ...]
     ) -> list[str]:
         """Set values by hand."""
+        check_text(mapping)
         items = [(key, *self.backend.pack(value)) for key, value in mapping.items()]
         self.memory.set_and_supersede(items, self._times(timeout), tags)
         return list(mapping)
 
-    async def add(self, key: str, value: Value, timeout: Any, tags: tuple[str, ...]) -> bool:
+    async def add(
+        self, key: str, value: Value, timeout: Timeout | None, tags: tuple[str, ...]
+    ) -> bool:
         """Set a value by hand unless there is one."""
+        check_text((key,))
         kept, thaw = self.backend.pack(value)
         return self.memory.add(key, kept, thaw, self._times(timeout), tags)
 
-    def _times(self, timeout: Any) -> Times:
+    def _times(self, timeout: Timeout | None) -> Times:
         life = seconds(self.backend.default_timeout if timeout is None else timeout)
         return times_from(self.backend.clock(), life or 0)
 
     async def inc(self, key: str, delta: int) -> int | None:
         """Add to a number."""
-        return self.backend.inc(key, delta)
+        check_text((key,))
+        try:
+            return self.backend.inc(key, delta)
+        except TypeError as error:  # one of the two is no number
+            raise SerializationError(f"cannot count {key!r}: {error}") from error
 
     async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> list[str] | None:
         """Delete keys and drop the versions of tags; the keys that existed."""
+        check_text(keys)
         return self.memory.invalidate(keys, tags, self.backend.clock())
 
     async def clear(self) -> bool:

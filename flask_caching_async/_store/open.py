@@ -25,7 +25,7 @@ def open_store(
 
 
 def _overridden(kind: type) -> bool:
-    """Whether a subclass of SimpleCache has its own idea of get or set, which must be heard."""
+    """Whether a subclass of SimpleCache has its own idea of get or set, which must count."""
     names = (
         "get",
         "set",

@@ -8,45 +8,55 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from .._entries.entry import MISSING, Entry, Lookup
-from .._entries.envelope import is_entry, pack, unpack
-from .._entries.times import NEVER, Times, seconds, times_from
+from .._entries.entry import BY_HAND, Entry, Lookup
+from .._entries.envelope import pack, unpack
+from .._entries.times import Times
 from .._flow.store_protocol import StoreSteps
 from ..backends._versioned.contract import (
     NAMESPACE,
+    KeyVersion,
     Lease,
     Operations,
     VersionedValue,
     key_version_name,
 )
 from ..backends.base import BaseCache
-from ..exceptions import BackendError, SerializationError
+from ..exceptions import InvalidKeyError, SerializationError
 from ..typing import Value
-from .failures import Attempts, Failures
+from .by_hand import StepsByHand, version_life
+from .failures import Failures
 from .pending_invalidations import PendingInvalidations
 
 __all__ = ["Expected", "VersionedSteps"]
 
 log = logging.getLogger("flask_caching_async")
 
-#: The shortest life of a tag version in seconds. One that ends before its entries costs a
-#: recomputation.
-VERSION_LIFE = 30 * 24 * 3600
 #: What is found where the backend fails, or is left alone.
 FAILED = Lookup(None, None, True)
 
-#: What must still stand for a value to be stored: the version of its key, and those of its tags.
-Expected = tuple[Any, dict[str, str]]
+
+class Expected(NamedTuple):
+    """What must still stand for a value to be stored.
+
+    :param by_hand: whether the value answers each call of its key, whatever tags that has.
+    :param forced: whether what began before this computation must not be stored after it.
+    """
+
+    key_version: KeyVersion
+    tag_versions: dict[str, str]
+    by_hand: bool = False
+    forced: bool = False
 
 
-class VersionedSteps(Attempts, StoreSteps):
+class VersionedSteps(StepsByHand, StoreSteps):
     """The steps in one colour; see :class:`.StoreSteps`.
 
     :param ops: the backend's operations in that colour.
     :param pending: invalidations that could not be made yet.
+    :param check: refuses keys that the backend can never have.
     """
 
     def __init__(
@@ -55,9 +65,9 @@ class VersionedSteps(Attempts, StoreSteps):
         ops: Operations,
         failures: Failures,
         pending: PendingInvalidations,
+        check: Callable[[Iterable[str]], None],
     ) -> None:
-        super().__init__(ops, failures, pending)
-        self.backend = backend
+        super().__init__(backend, ops, failures, pending, check)
         self.names_key_version = backend.entries_name_key_version()
 
     # --- for the flow -----------------------------------------------------------------------------
@@ -66,9 +76,8 @@ class VersionedSteps(Attempts, StoreSteps):
         """Look at a key and its tag versions, in one round trip."""
         if (self.breaker.is_open or self.pending) and not await self._ready("read"):
             return FAILED
-        tags = (NAMESPACE, *tags)
         try:
-            lookup = await self._lookup(key, tags, await self.ops.look_up(key, tags))
+            lookup = await self._lookup(key, tags, await self.ops.look_up(key, _asked(tags)))
         except Exception as error:
             self.failures.note(error, f"read {key!r}")
             return FAILED
@@ -77,17 +86,25 @@ class VersionedSteps(Attempts, StoreSteps):
 
     async def _lookup(self, key: str, tags: tuple[str, ...], found: VersionedValue) -> Lookup:
         """What was found, as the flow wants to have it."""
-        seen = dict(zip(tags, found.tag_versions, strict=True))
+        seen = dict(zip(_asked(tags), found.tag_versions, strict=True))
         entry = None
         if found.value is not None:
             known = {**seen, key_version_name(key): found.key_version}
-            entry = await self._entry(key, found.value, known)
+            entry = await self._entry(key, found.value, known, tags)
         return Lookup(entry, (found.key_version, seen), False, found.cas)
 
-    async def _entry(self, key: str, raw: Value, seen: dict[str, str | None]) -> Entry | None:
-        """The living entry in what was read."""
+    async def _entry(
+        self, key: str, raw: Value, seen: dict[str, str | None], tags: tuple[str, ...]
+    ) -> Entry | None:
+        """The living entry in what was read, if it carries all tags that were asked for.
+
+        One that does not is another function's, or another app's, under the same key.
+        """
         entry, versions = unpack(raw)
         if entry is None or entry.usable_until <= self.backend.clock():
+            return None
+        by_hand = versions.pop(BY_HAND, None) is not None or not versions or BY_HAND in tags
+        if not by_hand and not versions.keys() >= set(tags):
             return None
         unseen = [name for name in versions if name not in seen]
         if unseen:
@@ -96,13 +113,13 @@ class VersionedSteps(Attempts, StoreSteps):
         return entry if all(seen[name] == token for name, token in versions.items()) else None
 
     async def expect(
-        self, key: str, tags: tuple[str, ...], lookup: Lookup, life: float
+        self, key: str, tags: tuple[str, ...], lookup: Lookup, life: float, forced: bool = False
     ) -> Expected | None:
         """The versions of the key and its tags; one that is missing is created, not guessed."""
         if lookup.seen is None:
             return None
         key_version, seen = lookup.seen
-        tags = (NAMESPACE, *tags)
+        by_hand, tags = BY_HAND in tags, _asked(tags)
         versions = {tag: version for tag in tags if (version := seen.get(tag)) is not None}
         missing = [tag for tag in tags if tag not in versions]
         if missing:
@@ -111,7 +128,9 @@ class VersionedSteps(Attempts, StoreSteps):
             if created is None:
                 return None
             versions.update(zip(missing, created, strict=True))
-        return None if None in versions.values() else (key_version, versions)
+        if None in versions.values():
+            return None
+        return Expected(key_version, versions, by_hand, forced)
 
     async def acquire_lease(
         self, lease: Lease, key: str, tags: tuple[str, ...]
@@ -120,23 +139,22 @@ class VersionedSteps(Attempts, StoreSteps):
 
         A look that fails is one of a failed backend; then the lease is given back, if it was had.
         """
-        tags = (NAMESPACE, *tags)
-        acquiring = self.ops.acquire_lease
-        found = await self._attempt(f"lease {key!r}", None, acquiring, lease, key, tags)
-        if found is None:
-            return False, FAILED
-        taken, look = found
+        acquiring, asked = self.ops.acquire_lease, _asked(tags)
         try:
+            found = await self._attempt(f"lease {key!r}", None, acquiring, lease, key, asked)
+            if found is None:  # it may have been had before the failure
+                lease.forsake()
+                return False, FAILED
+            taken, look = found
             if taken and lease.abandoned:  # by a cancelled task, while this thread took it
                 await self.release_lease(lease, True)
             if look is None:
-                lookup = await self.load(key, tags[1:]) if taken else None
+                lookup = await self.load(key, tags) if taken else None
             else:
                 doing, looking = f"read {key!r}", self._lookup
                 lookup = await self._attempt(doing, FAILED, looking, key, tags, look)
         except BaseException:
-            if taken:
-                lease.forsake()
+            lease.forsake()
             raise
         if taken and lookup is not None and lookup.failed:
             await self.release_lease(lease, True)
@@ -173,167 +191,31 @@ class VersionedSteps(Attempts, StoreSteps):
 
         ``None`` if it cannot be stored at all; then the lease is still held.
         """
-        key_version, tag_versions = expected
+        key_version, tag_versions, by_hand, forced = expected
         if times.usable_until <= times.created:
             return None
-        named = tag_versions
+        named: dict[str, str | None] = {BY_HAND: ""} if by_hand else {}
+        named |= tag_versions
         if self.names_key_version:
-            named = {**tag_versions, key_version_name(key): key_version}
+            named[key_version_name(key)] = key_version
         entry, life = pack(value, times, named), math.ceil(times.life)
         what = (key, entry, life, key_version, tag_versions, lookup.cas)
         doing = f"store {key!r}"
         try:
-            if lease is None:
-                stored = await self._attempt(doing, None, self.ops.set_if_current, *what)
+            if forced:
+                stored = await self._write(doing, None, self.ops.set_and_overtake, lease, *what)
+            elif lease is None:
+                stored = await self._write(doing, None, self.ops.set_if_current, *what)
             else:
-                stored = await self._attempt(doing, None, self.ops.set_and_release, lease, *what)
-        except SerializationError as error:
+                stored = await self._write(doing, None, self.ops.set_and_release, lease, *what)
+        except (SerializationError, InvalidKeyError) as error:
             self.failures.note(error, doing)
             return None
         if stored is None and lease is not None:
             lease.failed = True
         return None if stored is None else bool(stored)
 
-    # --- by hand ----------------------------------------------------------------------------------
 
-    async def get(self, keys: Sequence[str]) -> list[Value]:
-        """The values of several keys; those with tag versions cost one more trip."""
-        nothing: list[Value] = [MISSING] * len(keys)
-        return await self._attempt(f"read {list(keys)!r}", nothing, self._get, keys)
-
-    async def _get(self, keys: Sequence[str]) -> list[Value]:
-        raws = await self.ops.get_many(*keys)
-        now = self.backend.clock()
-        found = [(None, {}) if raw is None else unpack(raw) for raw in raws]
-        names = list({name for _, versions in found for name in versions})
-        seen: dict[str, str | None] = {}
-        if names:
-            look = await self.ops.look_up(keys[0], names)
-            seen = dict(zip(names, look.tag_versions, strict=True))
-        return [
-            entry.value()
-            if entry is not None
-            and now < entry.usable_until
-            and all(seen[name] == token for name, token in versions.items())
-            else MISSING
-            for entry, versions in found
-        ]
-
-    async def has(self, key: str) -> bool:
-        """Whether a living entry exists, be its value ``None``."""
-        if (await self.get((key,)))[0] is not MISSING:
-            return True
-        return bool(await self._attempt(f"read {key!r}", False, self._has_none, key))
-
-    async def _has_none(self, key: str) -> bool:
-        # A stored None cannot be told from nothing by reading; a dead entry can.
-        found = await self.ops.look_up(key)
-        return found.value is None and bool(await self.ops.has(key))
-
-    async def set_many(
-        self, mapping: Mapping[str, Value], timeout: Any, tags: tuple[str, ...]
-    ) -> list[str]:
-        """Set values by hand: plainly, or as entries where they carry tags."""
-        doing, life = f"store {list(mapping)!r}", seconds(timeout)
-        try:
-            stored = await self._attempt(doing, None, self._set_many, mapping, life, tags)
-        except BackendError:
-            self.pending.add(mapping)
-            raise
-        if stored is None:
-            # Whatever was there is not what was set, so it must not be served any more.
-            self.pending.add(mapping)
-            return []
-        self.pending.forget(stored)
-        return stored
-
-    async def _set_many(
-        self, mapping: Mapping[str, Value], life: float | None, tags: tuple[str, ...]
-    ) -> list[str]:
-        if life is not None and life < 0:  # over before it began
-            await self.ops.invalidate(list(mapping), [])
-            return list(mapping)
-        if tags:
-            mapping = await self._tagged(mapping, life, tags)
-        return await self.ops.set_and_supersede(mapping, life)
-
-    async def _tagged(
-        self, mapping: Mapping[str, Value], life: float | None, tags: tuple[str, ...]
-    ) -> Mapping[str, Value]:
-        """Values as entries that die with their tags."""
-        tags = (NAMESPACE, *tags)
-        whole = seconds(self.backend.default_timeout if life is None else life) or 0
-        versions = await self.ops.ensure_versions(tags, version_life(whole))
-        named = dict(zip(tags, versions, strict=True))
-        times = times_from(self.backend.clock(), whole)
-        return {key: pack(value, times, named) for key, value in mapping.items()}
-
-    async def add(self, key: str, value: Value, timeout: Any, tags: tuple[str, ...]) -> bool:
-        """Set a value by hand unless there is one."""
-        life = seconds(timeout)
-        if life is not None and life < 0:  # over before it began
-            return not await self.has(key)
-        return await self._attempt(f"store {key!r}", False, self._add, key, value, life, tags)
-
-    async def _add(self, key: str, value: Value, life: float | None, tags: tuple[str, ...]) -> bool:
-        raw = (await self.ops.get_many(key))[0]
-        if raw is not None and is_entry(raw) and (await self._get((key,)))[0] is MISSING:
-            await self.ops.invalidate((key,))  # a dead entry is nothing
-        if tags:
-            value = (await self._tagged({key: value}, life, tags))[key]
-        return bool(await self.ops.add(key, value, life))
-
-    async def inc(self, key: str, delta: int) -> int | None:
-        """Add to a number."""
-        return await self._attempt(f"count {key!r}", None, self.ops.inc, key, delta)
-
-    async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> list[str] | None:
-        """Delete keys and drop the versions of tags; the keys that existed.
-
-        ``None`` if it could not be done: then it will be, before anything is read again.
-        """
-        keys, tags = list(keys), list(tags)
-        if self.breaker.is_open:
-            self._defer(keys, tags)
-            self.failures.refuse(f"delete {keys!r}")
-            return None
-        try:
-            existed = await self.ops.invalidate(keys, tags)
-        except BaseException as error:  # cancelled: nobody can tell how far it came
-            self._defer(keys, tags)
-            if not isinstance(error, Exception):
-                raise
-            self.failures.note(error, f"delete {keys!r}")
-            return None
-        self.failures.fine()
-        return existed
-
-    def _defer(self, keys: Sequence[str], tags: Sequence[str]) -> None:
-        if not self.pending:  # one line, however much follows
-            names = [*keys, *tags]
-            log.error("%s could not be deleted; that is made up for before the next read", names)
-        self.pending.add(keys, tags)
-
-    async def clear(self) -> bool:
-        """Invalidate everything, and remove what can be listed."""
-        if self.breaker.is_open:
-            self.pending.add_everything()
-            self.failures.refuse("clear")
-            return False
-        try:
-            return bool(await self._clear())
-        except BaseException as error:
-            self.pending.add_everything()
-            if not isinstance(error, Exception):
-                raise
-            self.failures.note(error, "clear")
-            return False
-
-    async def close(self) -> None:
-        """Release what the backend holds."""
-        await self.ops.close()
-
-
-def version_life(life: float) -> int:
-    """Seconds that a tag version must live for entries that live ``life`` seconds."""
-    return 0 if life in (0, NEVER) else max(VERSION_LIFE, math.ceil(life) * 2)
+def _asked(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """The tags whose versions a call asks for."""
+    return (NAMESPACE, *[tag for tag in tags if tag != BY_HAND])

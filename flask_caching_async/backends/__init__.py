@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .base import BaseCache
 
@@ -44,7 +44,8 @@ NAMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> type[BaseCache]:
     if name in NAMES:
-        return getattr(importlib.import_module(f"{__name__}.{NAMES[name]}"), name)
+        kind: type[BaseCache] = getattr(importlib.import_module(f"{__name__}.{NAMES[name]}"), name)
+        return kind
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -58,6 +58,9 @@ class BaseCache(VersionedOperations, CachelibBaseCache):
     two_coloured: ClassVar[bool] = False
     #: Whether other processes see the same entries.
     shared: ClassVar[bool] = False
+    #: Whether a key may have lone surrogates, which UTF-8 cannot say. Where it may not, such a key
+    #: is an error of its caller, before the backend is asked.
+    any_text: ClassVar[bool] = False
     #: Put in front of every key by the backends that share a server with others.
     key_prefix: Any = ""
     #: Seconds since the epoch, as :func:`time.time`. Replace it in tests.
@@ -73,7 +76,7 @@ class BaseCache(VersionedOperations, CachelibBaseCache):
         self.default_timeout = seconds(default_timeout)  # type: ignore[assignment]
 
     @classmethod
-    def factory(cls, app: Any, config: Config, args: list[Any], kwargs: Config) -> BaseCache:
+    def factory(cls, app: object, config: Config, args: list[Any], kwargs: Config) -> BaseCache:
         """Build the backend from an app's configuration.
 
         :param config: every ``CACHE_*`` setting, defaults filled in.
@@ -83,7 +86,7 @@ class BaseCache(VersionedOperations, CachelibBaseCache):
         """
         return cls()
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         _adopt_mixins(cls)
         written = vars(cls)
@@ -131,10 +134,6 @@ class BaseCache(VersionedOperations, CachelibBaseCache):
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__, key_prefix=prefix)
         return view
-
-    def native_here(self) -> bool:
-        """Whether the running loop owns connections of this backend."""
-        return False
 
     # --- what its errors mean ---------------------------------------------------------------------
 

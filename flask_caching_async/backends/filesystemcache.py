@@ -1,7 +1,7 @@
 """The backend that keeps each value in a file, for all processes that share a directory.
 
-How the files look is told in ``_files/directory.py``; how threads and processes exclude one
-another, in ``_files/locks.py``. Here is why no computation can overtake an invalidation.
+``_files/directory.py`` says how the files look, and ``_files/locks.py`` how threads and processes
+exclude one another. Here is why no computation can overtake an invalidation.
 
 The version of a key is the random id in its file's header, also when the value in it has expired.
 What must never happen is that a computation which started before an invalidation finds its key
@@ -24,18 +24,17 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import math
 import os
-import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cachelib.serializers import BaseSerializer, FileSystemSerializer
 
-from .._entries.times import seconds
+from .._entries.times import life_of, seconds
 from ..exceptions import BackendError, ConfigurationError
 from ..serializers._checked import dumps
+from ..typing import Config, Timeout, Value
 from ._files.directory import (
     ABSENT,
     HEADER_SIZE,
@@ -51,7 +50,7 @@ from ._files.directory import (
 from ._files.lease import FileLease
 from ._files.locks import remove, slurp
 from ._files.sweeper import Sweeper
-from ._versioned.contract import KEY_VERSION_LIFE, Lease, VersionedValue
+from ._versioned.contract import KEY_VERSION_LIFE, KeyVersion, Lease, VersionedValue
 from .base import BaseCache
 
 __all__ = ["FileSystemCache"]
@@ -77,6 +76,7 @@ class FileSystemCache(BaseCache):
 
     blocking = True
     shared = True
+    any_text = True
     #: Turns values into bytes and back: anything with cachelib's ``dumps`` and ``loads``.
     serializer: BaseSerializer
 
@@ -109,7 +109,7 @@ class FileSystemCache(BaseCache):
 
     @classmethod
     def factory(
-        cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]
+        cls, app: object, config: Config, args: list[Any], kwargs: Config
     ) -> FileSystemCache:
         """Build it from ``CACHE_DIR``, ``CACHE_THRESHOLD`` and ``CACHE_FILE_HASH_METHOD``.
 
@@ -123,7 +123,7 @@ class FileSystemCache(BaseCache):
 
     # --- plain operations -------------------------------------------------------------------------
 
-    def get(self, key: str) -> Any:
+    def get(self, key: str) -> Value:
         """The value of ``key``, or ``None``."""
         try:
             data = slurp(self._files.entries[key])
@@ -135,13 +135,13 @@ class FileSystemCache(BaseCache):
         """Whether there is a value (a ``None`` counts), without loading it."""
         return look(self._files.entries[key]).lives(self.clock())
 
-    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
+    def set(self, key: str, value: Value, timeout: Timeout | None = None) -> bool:
         """Store ``value``; a computation that is under way will not overwrite it."""
         payload = self._dumps(value)
         self._replace(key, lambda old: self._entry(payload, self._expiry(timeout)))
         return True
 
-    def add(self, key: str, value: Any, timeout: Any = None) -> bool:
+    def add(self, key: str, value: Value, timeout: Timeout | None = None) -> bool:
         """Store ``value`` unless the key exists; of several callers anywhere, one succeeds."""
         payload = self._dumps(value)
 
@@ -230,16 +230,16 @@ class FileSystemCache(BaseCache):
                     token = self._files.write_tag_version(path, self._expiry(timeout))
         return token
 
-    def set_and_supersede(self, mapping: Mapping[str, Any], timeout: Any = None) -> list[str]:
+    def set_and_supersede(self, mapping: Mapping[str, Value], timeout: Any = None) -> list[str]:
         """Set several values; here, :meth:`set` itself wins over computations under way."""
         return self.set_many(dict(mapping), timeout)
 
     def set_if_current(
         self,
         key: str,
-        value: Any,
+        value: Value,
         timeout: float,
-        key_version: Any,
+        key_version: KeyVersion,
         tag_versions: Mapping[str, str],
         cas: bytes | None = None,
     ) -> bool:
@@ -258,7 +258,9 @@ class FileSystemCache(BaseCache):
 
         return self._replace(key, if_all_stand) is not None
 
-    def _stands(self, old: Record, key_version: Any, tag_versions: Mapping[str, str]) -> bool:
+    def _stands(
+        self, old: Record, key_version: KeyVersion, tag_versions: Mapping[str, str]
+    ) -> bool:
         files, now = self._files, self.clock()
         found = files.version_of_absence() if old is ABSENT else old.key_version
         return bool(found == key_version) and all(
@@ -313,17 +315,14 @@ class FileSystemCache(BaseCache):
         now = self.clock()
         return pack(TOMBSTONE, b"", now + KEY_VERSION_LIFE, now + KEY_VERSION_LIFE, now)
 
-    def _expiry(self, timeout: float | dt.timedelta | None) -> float:
-        """When something stored now expires; 0 for never."""
-        life = seconds(self.default_timeout if timeout is None else timeout)
-        if not life or math.isinf(life):
-            return 0.0
-        return max(self.clock() + life, sys.float_info.min)
+    def _expiry(self, timeout: Timeout | None) -> float:
+        """When something stored now expires."""
+        return self.clock() + life_of(self.default_timeout if timeout is None else timeout)
 
-    def _dumps(self, value: Any) -> bytes:
+    def _dumps(self, value: Value) -> bytes:
         return dumps(self.serializer, value)
 
-    def _value(self, record: Record | None, data: bytes) -> Any:
+    def _value(self, record: Record | None, data: bytes) -> Value:
         """The value in a file, or ``None`` where it is gone, or it cannot be decoded any more."""
         if record is None or not record.lives(self.clock()):
             return None

@@ -1,4 +1,4 @@
-"""Backends that somebody else wrote: a cachelib class, or any object with ``get`` and ``set``."""
+"""Backends that were not written for this package: cachelib's, or any with ``get`` and ``set``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from ..typing import Timeout, Value
 from .base import BaseCache
 
 __all__ = ["ForeignCache"]
@@ -26,16 +27,16 @@ class ForeignCache(BaseCache):
         )
         self.target = target
 
-    def get(self, key: str) -> Any:
+    def get(self, key: str) -> Value:
         """The value of ``key``; what cannot be decoded is missing."""
         return self.get_many(key)[0]
 
-    def get_many(self, *keys: str) -> list[Any]:
+    def get_many(self, *keys: str) -> list[Value]:
         """The values of ``keys``. One that cannot be decoded does not hide the others."""
         try:
             return list(self.target.get_many(*keys))
         except Exception:
-            found: list[Any] = []
+            found: list[Value] = []
             failed = 0
             for key in keys:
                 value = None
@@ -49,7 +50,7 @@ class ForeignCache(BaseCache):
             return found
 
     def _answers(self) -> bool:
-        """Whether the backend works at all: a key that nobody stored is not undecodable."""
+        """Whether the backend works at all: a key that was never stored is not undecodable."""
         with contextlib.suppress(Exception):
             self.target.get("~nothing~")
             return True
@@ -59,16 +60,16 @@ class ForeignCache(BaseCache):
         """Whether the key exists."""
         return bool(self.target.has(key)) if hasattr(self.target, "has") else super().has(key)
 
-    def set(self, key: str, value: Any, timeout: Any = None) -> bool | None:
+    def set(self, key: str, value: Value, timeout: Timeout | None = None) -> bool | None:
         """Store a value."""
         return self.target.set(key, value, timeout=_round_up(timeout))  # type: ignore[no-any-return]
 
-    def set_many(self, mapping: Mapping[str, Any], timeout: Any = None) -> list[Any]:
+    def set_many(self, mapping: Mapping[str, Value], timeout: Timeout | None = None) -> list[str]:
         """Store several values."""
         stored = self.target.set_many(mapping, timeout=_round_up(timeout))
         return list(mapping) if stored is None or stored is True else stored or []
 
-    def add(self, key: str, value: Any, timeout: Any = None) -> bool:
+    def add(self, key: str, value: Value, timeout: Timeout | None = None) -> bool:
         """Store a value unless the key exists."""
         if self.target.add(key, value, timeout=_round_up(timeout)):
             return True
@@ -88,7 +89,7 @@ class ForeignCache(BaseCache):
         """Delete a key."""
         return bool(self.target.delete(key))
 
-    def delete_many(self, *keys: str) -> list[Any]:
+    def delete_many(self, *keys: str) -> list[str]:
         """Delete several keys."""
         return self.target.delete_many(*keys) or []
 
@@ -104,7 +105,7 @@ class ForeignCache(BaseCache):
         """Drop everything, as the backend does it."""
         return bool(self.target.clear())
 
-    def unlink(self, *keys: str) -> list[Any]:
+    def unlink(self, *keys: str) -> list[str]:
         """Delete several keys without waiting for their memory, where the backend can."""
         unlink: Any = getattr(self.target, "unlink", None)
         if not callable(unlink):
@@ -124,7 +125,7 @@ class ForeignCache(BaseCache):
             close()
 
 
-def _round_up(timeout: Any) -> Any:
+def _round_up(timeout: Timeout | None) -> Timeout | None:
     """Foreign backends count whole seconds; 0 would be for ever, so nothing is rounded to it."""
     if not isinstance(timeout, float):
         return timeout

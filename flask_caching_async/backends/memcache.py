@@ -1,29 +1,30 @@
 """Memcached: the cache on one server or several.
 
-How values lie on the servers is told in ``_memcachevalues.py``, and how none is stored that was
-invalidated in ``_memcacheguarded.py``.
+``_memcached/values.py`` says how values lie on the servers, and ``_memcached/versioned.py`` how
+none is stored that was invalidated.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import inspect
-from collections.abc import Callable
-from typing import Any
-
-from cachelib.serializers import RedisSerializer
+from typing import TYPE_CHECKING, Any
 
 from .._entries.entry import MISSING
 from ..exceptions import BackendError, ConfigurationError
-from ..serializers._checked import dumps
-from ._connections.both_colours import over_transport
-from ._connections.both_colours import respect_overrides as respect_overrides
-from ._memcached.clients import ClientCache, shared_client
-from ._memcached.protocol import STORED, TOO_LARGE, add_to, found_in, gets
-from ._memcached.sasl import SASLMemcachedCache, SpreadSASLMemcachedCache
-from ._memcached.values import NAMESPACE, Header, split
-from ._memcached.versioned import TRIES, MemcachedVersioned, replacing, superseding
-from ._versioned.contract import PLAIN
+from ..typing import Config, Timeout, Value
+from ._connections.both_colours import over_transport, respect_overrides
+from ._connections.server import Budget, KeyPrefix, common_settings
+from ._memcached.clients import Client, ClientCache, pooled_client, shared_client
+from ._memcached.entries import Look, replacing, superseding
+from ._memcached.protocol import STORED, TOO_LARGE, MemcachedTransport, add_to, found_in, gets
+from ._memcached.values import Header, split
+from ._memcached.versioned import TRIES, MemcachedVersioned
+from ._versioned.contract import NAMESPACE, PLAIN
+
+if TYPE_CHECKING:
+    from ._memcached.sasl import SASLMemcachedCache, SpreadSASLMemcachedCache
 
 __all__ = ["MemcachedCache", "SASLMemcachedCache", "SpreadSASLMemcachedCache"]
 
@@ -58,80 +59,76 @@ class MemcachedCache(MemcachedVersioned):
         self,
         servers: Any = None,
         default_timeout: float | dt.timedelta = 300,
-        key_prefix: str | Callable[[], str] | None = None,
+        key_prefix: KeyPrefix = None,
         pool_size: int | None = None,
         pool_blocking: bool = True,
         ignore_delete_many_errors: bool = False,
         connect_timeout: float = 1.0,
         operation_timeout: float = 0.5,
     ) -> None:
-        super().__init__(default_timeout, ignore_delete_many_errors)
-        self.key_prefix = key_prefix or ""
-        self.serializer = RedisSerializer()  # whole numbers as digits, anything else as pickles
+        super().__init__(default_timeout, key_prefix, ignore_delete_many_errors)
         self._warned = {}
         self._tokens = {}
         patience = operation_timeout if pool_blocking else 0.0
-        self._link(servers, (connect_timeout, operation_timeout, patience, pool_size or 50))
+        self._link(servers, Budget(connect_timeout, operation_timeout, patience, pool_size or 50))
 
-    def _link(self, servers: Any, budget: tuple[float, float, float, int]) -> None:
+    def _link(self, servers: Any, budget: Budget) -> None:
         """Where the servers are."""
-        from ._memcached import transport as transport
+        from ._memcached import transport
 
         found = transport.servers_of(servers)
         self._ring = transport.Ring(found)
-        self._transports = transport.per_loop(found, transport.Budget(*budget))
+        self._transports = transport.per_loop(found, budget)
 
     @classmethod
     def factory(
-        cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]
+        cls, app: object, config: Config, args: list[Any], kwargs: Config
     ) -> MemcachedCache:
         """Build it with ``CACHE_MEMCACHED_SERVERS``; ``CACHE_OPTIONS`` wins."""
         if not args:
             kwargs.setdefault("servers", config["CACHE_MEMCACHED_SERVERS"])
-        kwargs.setdefault("key_prefix", config.get("CACHE_KEY_PREFIX"))
-        kwargs.setdefault("connect_timeout", float(config["CACHE_CONNECT_TIMEOUT"]))
-        kwargs.setdefault("operation_timeout", float(config["CACHE_OPERATION_TIMEOUT"]))
+        common_settings(config, kwargs)
         return cls(*args, **kwargs)
 
     # --- plain operations -------------------------------------------------------------------------
 
-    async def _get(self, transport: Any, key: str) -> Any:
+    async def _get(self, transport: MemcachedTransport, key: str) -> Value:
         """The value of ``key``, or ``None``."""
         return (await self._get_many(transport, key))[0]
 
     get, aget = over_transport(_get)
 
-    async def _get_many(self, transport: Any, *keys: str) -> list[Any]:
+    async def _get_many(self, transport: MemcachedTransport, *keys: str) -> list[Value]:
         """The values of ``keys``, ``None`` for what is missing."""
         if not keys:
             return []
         prefix = self._prefix()
-        places, space = (
-            [self._place(prefix, key) for key in keys],
-            self._own_place(prefix, NAMESPACE),
-        )
+        places = [self._place(prefix, key) for key in keys]
+        space = self._own_place(prefix, NAMESPACE)
         found = found_in(await transport.batch(gets([*places, space])))
-        stamp = found.get(space[1])
-        token = None if stamp is None else stamp.text
+        version = found.get(space[1])
+        token = None if version is None else version.text
         values = [self._value(found.get(name), token) for _, name in places]
         return [None if value is MISSING else value for value in values]
 
     get_many, aget_many = over_transport(_get_many)
 
-    async def _has(self, transport: Any, key: str) -> bool:
+    async def _has(self, transport: MemcachedTransport, key: str) -> bool:
         """Whether there is a value, be it ``None``."""
         spot = self._spot(self._prefix(), key)
-        look = self._seen(spot, await transport.batch(gets([spot.entry, spot.space])))
+        look = Look.of(spot, await transport.batch(gets([spot.entry, spot.space])))
         return look.item is not None and self._holds(split(look.item.raw)[0], look.token)
 
     has, ahas = over_transport(_has)
 
-    async def _add(self, transport: Any, key: str, value: Any, timeout: Any = None) -> bool:
+    async def _add(
+        self, transport: MemcachedTransport, key: str, value: Value, timeout: Timeout | None = None
+    ) -> bool:
         """Store a value unless there is one; of several callers anywhere, one succeeds."""
         life, spot = self._life(timeout), self._spot(self._prefix(), key)
-        payload = dumps(self.serializer, value)
+        payload = self._dumps(value)
         for _ in range(TRIES):
-            look = self._seen(spot, await transport.batch(gets(spot)))
+            look = Look.of(spot, await transport.batch(gets(spot)))
             if self._value(look.item, look.token) is not MISSING:
                 return False
             if life < 0:  # over before it began
@@ -149,38 +146,38 @@ class MemcachedCache(MemcachedVersioned):
 
     add, aadd = over_transport(_add)
 
-    async def _delete(self, transport: Any, key: str) -> bool:
+    async def _delete(self, transport: MemcachedTransport, key: str) -> bool:
         """Delete a key, so that no computation under way brings it back; whether it existed."""
         return bool(await self._invalidate(transport, (key,)))
 
     delete, adelete = over_transport(_delete)
 
-    async def _delete_many(self, transport: Any, *keys: str) -> list[str]:
+    async def _delete_many(self, transport: MemcachedTransport, *keys: str) -> list[str]:
         """Delete several keys, in one trip; the list of the keys that are gone now."""
         await self._invalidate(transport, keys)
         return list(keys)
 
     delete_many, adelete_many = over_transport(_delete_many)
 
-    async def _unlink(self, transport: Any, *keys: str) -> list[str]:
+    async def _unlink(self, transport: MemcachedTransport, *keys: str) -> list[str]:
         """Delete several keys, in one trip; the list of the keys that are gone now."""
         return await self._delete_many(transport, *keys)
 
     unlink, aunlink = over_transport(_unlink)
 
-    async def _inc(self, transport: Any, key: str, delta: int = 1) -> Any:
+    async def _inc(self, transport: MemcachedTransport, key: str, delta: int = 1) -> Value:
         """Add to the number under ``key``, atomically; the sum. Its time runs on.
 
-        What somebody else has stored as digits is counted by the server: not below 0.
+        What another program has stored as digits is counted by the server: not below 0.
         """
         spot = self._spot(self._prefix(), key)
         looking = gets([spot.entry, spot.space])
         answers = await transport.batch(looking)
         for _ in range(TRIES):
-            item, _mark, token = self._seen(spot, answers)
+            item, _, token = Look.of(spot, answers)
             value = self._value(item, token)
             header = None if item is None else split(item.raw)[0]
-            total: Any = delta
+            total: Value = delta
             if value is MISSING:
                 token = token or await self._space(transport, spot.space)
                 header = Header(token, self.clock() + self._life(None))
@@ -191,10 +188,7 @@ class MemcachedCache(MemcachedVersioned):
             if header is None:
                 change = add_to(spot.entry, delta)
             else:
-                raw, life = (
-                    header.around(dumps(self.serializer, total)),
-                    header.until - self.clock(),
-                )
+                raw, life = header.around(self._dumps(total)), header.until - self.clock()
                 change = replacing(item, spot.entry, raw, life)
             result, *answers = await transport.batch([change, *looking])
             if result == STORED or result.isdigit():
@@ -203,13 +197,13 @@ class MemcachedCache(MemcachedVersioned):
 
     inc, ainc = over_transport(_inc)
 
-    async def _dec(self, transport: Any, key: str, delta: int = 1) -> Any:
+    async def _dec(self, transport: MemcachedTransport, key: str, delta: int = 1) -> Value:
         """Subtract from the number under ``key``, atomically; the difference."""
         return await self._inc(transport, key, -delta)
 
     dec, adec = over_transport(_dec)
 
-    async def _clear(self, transport: Any) -> bool:
+    async def _clear(self, transport: MemcachedTransport) -> bool:
         """Invalidate all that lies under our prefix, and nothing else."""
         await self._invalidate(transport, (), (NAMESPACE,))
         return True
@@ -217,10 +211,10 @@ class MemcachedCache(MemcachedVersioned):
     clear, aclear = over_transport(_clear)
 
 
-class ReadyMemcachedCache(ClientCache, MemcachedCache):
+class ReadyMemcachedCache(ClientCache[Client], MemcachedCache):
     """A :class:`MemcachedCache` over a client that was given."""
 
-    def _link(self, servers: Any, budget: tuple[float, float, float, int]) -> None:
+    def _link(self, servers: Any, budget: Budget) -> None:
         if inspect.iscoroutinefunction(getattr(servers, "get", None)):
             raise ConfigurationError(
                 f"{type(servers).__name__} cannot be used from sync code, which every app has: "
@@ -232,11 +226,21 @@ class ReadyMemcachedCache(ClientCache, MemcachedCache):
                 f"sockets, or a client, not {servers!r}"
             )
         self._client = servers
-        self._run = shared_client(servers, budget[1])
+        pooled = hasattr(servers, "reserve")
+        self._lend = pooled_client(servers) if pooled else shared_client(servers, budget.operation)
 
 
 respect_overrides(ReadyMemcachedCache, list(PLAIN))
 
 
-def _are_servers(servers: Any) -> bool:
+def _are_servers(servers: object) -> bool:
     return servers is None or isinstance(servers, (list, tuple, str))
+
+
+def __getattr__(name: str) -> type[SASLMemcachedCache]:
+    # Where Flask-Caching has them; few apps need them.
+    if name in ("SASLMemcachedCache", "SpreadSASLMemcachedCache"):
+        module = importlib.import_module(f"{__package__}._memcached.sasl")
+        kind: type[SASLMemcachedCache] = getattr(module, name)
+        return kind
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,25 +1,40 @@
 """Redis and Valkey: the cache on one server.
 
-How entries, marks, stamps and leases lie on the server is told in ``_redisguarded.py``.
+``_redis/versioned.py`` says how entries, versions and leases lie on the server.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import importlib
-from collections.abc import Callable
-from typing import Any
-
-from cachelib.serializers import RedisSerializer
+from typing import Any, NamedTuple
 
 from ..exceptions import ConfigurationError, SerializationError, warn
-from ..serializers._checked import dumps
+from ..typing import Config, Timeout, Value
 from ._connections.both_colours import over_transport
 from ._connections.per_loop import PerLoop
+from ._connections.server import KeyPrefix, common_settings
 from ._redis import scripts as lua
+from ._redis.verbs import RedisTransport
 from ._redis.versioned import RedisVersioned
 
 __all__ = ["RedisCache"]
+
+
+class Where(NamedTuple):
+    """What a user says of the server, besides its name.
+
+    :param budget: seconds to open a connection, and for a command.
+    :param limit: how many connections there may be; ``None`` for the usual number.
+    :param options: everything that is for redis-py.
+    """
+
+    port: int
+    password: str | None
+    db: int
+    budget: tuple[float, float]
+    limit: int | None
+    options: Config
 
 
 class RedisCache(RedisVersioned):
@@ -49,33 +64,32 @@ class RedisCache(RedisVersioned):
         password: str | None = None,
         db: int = 0,
         default_timeout: float | dt.timedelta = 300,
-        key_prefix: str | Callable[[], str] | None = None,
+        key_prefix: KeyPrefix = None,
         ignore_delete_many_errors: bool = False,
         connect_timeout: float = 1.0,
         operation_timeout: float = 0.5,
         max_connections: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(default_timeout, ignore_delete_many_errors)
-        self.key_prefix = key_prefix or ""
-        self.serializer = RedisSerializer()
-        self._budget = (
+        super().__init__(default_timeout, key_prefix, ignore_delete_many_errors)
+        budget = (
             float(kwargs.pop("socket_connect_timeout", None) or connect_timeout),
             float(kwargs.pop("socket_timeout", None) or operation_timeout),
         )
         if kwargs.get("decode_responses"):
             raise ConfigurationError("decode_responses is not supported by RedisCache")
-        self._transports = self._link(host, (port, password, db, kwargs), max_connections)
+        where = Where(port, password, db, budget, max_connections, kwargs)
+        self._transports = self._link(host, where)
 
-    def _link(self, host: Any, rest: tuple[Any, ...], limit: int | None) -> PerLoop[Any]:
+    def _link(self, host: Any, where: Where) -> PerLoop[RedisTransport]:
         """Where the server is."""
         from ._redis import connect as clients
 
         if host is None:
             raise ConfigurationError("RedisCache host parameter may not be None")
         if isinstance(host, str):
-            host = clients.client(host, *rest)
-        return clients.per_loop(host, *self._budget, limit)
+            host = clients.client(host, where.port, where.password, where.db, where.options)
+        return clients.per_loop(host, *where.budget, where.limit)
 
     @property
     def _write_client(self) -> Any:
@@ -85,15 +99,13 @@ class RedisCache(RedisVersioned):
     _read_client = _write_client
 
     @classmethod
-    def factory(
-        cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]
-    ) -> RedisCache:
+    def factory(cls, app: object, config: Config, args: list[Any], kwargs: Config) -> RedisCache:
         """Build it from ``CACHE_REDIS_URL`` or ``_HOST`` and ``_PORT``; ``_PASSWORD``, ``_DB``."""
         from ._redis import connect as clients
 
         common(config, kwargs)
         url, password = config.get("CACHE_REDIS_URL"), config.get("CACHE_REDIS_PASSWORD")
-        db = config.get("CACHE_REDIS_DB", kwargs.pop("db", 0))
+        db = config.get("CACHE_REDIS_DB", kwargs.pop("db", 0)) or 0
         if url:
             kwargs["host"] = clients.from_url(url, db, password, kwargs)
         else:
@@ -120,17 +132,18 @@ class RedisCache(RedisVersioned):
 
     # --- plain operations -------------------------------------------------------------------------
 
-    async def _get(self, transport: Any, key: str) -> Any:
+    async def _get(self, transport: RedisTransport, key: str) -> Value:
         """The value of ``key``, or ``None``."""
         return self._loads(await self._raw(transport, self._full(self._prefix(), key)))
 
     get, aget = over_transport(_get)
 
-    async def _raw(self, transport: Any, name: str) -> Any:
+    async def _raw(self, transport: RedisTransport, name: str) -> bytes | None:
         """The bytes under a name; what is no string is nothing."""
-        return (await transport.run("MGET", name))[0]
+        raw: bytes | None = (await transport.run("MGET", name))[0]
+        return raw
 
-    async def _get_many(self, transport: Any, *keys: str) -> list[Any]:
+    async def _get_many(self, transport: RedisTransport, *keys: str) -> list[Value]:
         """The values of ``keys``, ``None`` for what is missing."""
         if not keys:
             return []
@@ -140,13 +153,15 @@ class RedisCache(RedisVersioned):
 
     get_many, aget_many = over_transport(_get_many)
 
-    async def _has(self, transport: Any, key: str) -> bool:
+    async def _has(self, transport: RedisTransport, key: str) -> bool:
         """Whether there is a value, be it ``None``."""
         return self._readable(await self._raw(transport, self._full(self._prefix(), key)))
 
     has, ahas = over_transport(_has)
 
-    async def _add(self, transport: Any, key: str, value: Any, timeout: Any = None) -> bool:
+    async def _add(
+        self, transport: RedisTransport, key: str, value: Value, timeout: Timeout | None = None
+    ) -> bool:
         """Store a value unless there is one; of several callers anywhere, one succeeds."""
         adding = self._putting(self._prefix(), lua.ADD, key, value, timeout)
         if await transport.run(*adding):
@@ -154,18 +169,18 @@ class RedisCache(RedisVersioned):
         raw = await self._raw(transport, name := self._full(self._prefix(), key))
         if raw is None or self._readable(raw):
             return False
-        await transport.run("EVAL", lua.SWAP, 1, name, raw, b"")  # nobody can read it
+        await transport.run("EVAL", lua.SWAP, 1, name, raw, b"")  # it cannot be read
         return bool(await transport.run(*adding))
 
     add, aadd = over_transport(_add)
 
-    async def _delete(self, transport: Any, key: str) -> bool:
+    async def _delete(self, transport: RedisTransport, key: str) -> bool:
         """Delete a key, so that no computation under way brings it back; whether it existed."""
         return bool(await self._invalidate(transport, (key,)))
 
     delete, adelete = over_transport(_delete)
 
-    async def _delete_many(self, transport: Any, *keys: str) -> list[str]:
+    async def _delete_many(self, transport: RedisTransport, *keys: str) -> list[str]:
         """Delete several keys, in one trip; the list of the keys that are gone now."""
         if keys:
             await self._invalidate(transport, keys)
@@ -173,18 +188,18 @@ class RedisCache(RedisVersioned):
 
     delete_many, adelete_many = over_transport(_delete_many)
 
-    async def _unlink(self, transport: Any, *keys: str) -> list[str]:
+    async def _unlink(self, transport: RedisTransport, *keys: str) -> list[str]:
         """Delete several keys; their memory is freed in the background, as with every delete."""
         return await self._delete_many(transport, *keys)
 
     unlink, aunlink = over_transport(_unlink)
 
-    async def _inc(self, transport: Any, key: str, delta: int = 1) -> int:
+    async def _inc(self, transport: RedisTransport, key: str, delta: int = 1) -> int:
         """Add to the number under ``key``, atomically; the sum."""
         from redis.exceptions import ResponseError
 
         name = self._full(self._prefix(), key)
-        if dumps(self.serializer, 10) == b"10":
+        if self._dumps(10) == b"10":
             try:
                 return int(await transport.run("INCRBY", name, delta))
             except ResponseError:
@@ -194,20 +209,20 @@ class RedisCache(RedisVersioned):
             old = self._loads(raw)
             if not isinstance(old, (int, float, type(None))):
                 raise SerializationError(f"what {key!r} has is a {type(old).__name__}, no number")
-            total = (old or 0) + delta
-            swap = (raw or b"", dumps(self.serializer, total))
+            total: Value = (old or 0) + delta
+            swap = (raw or b"", self._dumps(total))
             if await transport.run("EVAL", lua.SWAP, 1, name, *swap):
-                return total  # type: ignore[return-value]
+                return total  # type: ignore[no-any-return]
 
     inc, ainc = over_transport(_inc)
 
-    async def _dec(self, transport: Any, key: str, delta: int = 1) -> int:
+    async def _dec(self, transport: RedisTransport, key: str, delta: int = 1) -> int:
         """Subtract from the number under ``key``, atomically; the difference."""
         return await self._inc(transport, key, -delta)
 
     dec, adec = over_transport(_dec)
 
-    async def _clear(self, transport: Any) -> bool:
+    async def _clear(self, transport: RedisTransport) -> bool:
         """Remove every key with our prefix, in batches."""
         pattern = "".join(f"\\{c}" if c in "*?[]\\^" else c for c in self._prefix()) + "*"
         await transport.sweep(pattern)
@@ -216,18 +231,17 @@ class RedisCache(RedisVersioned):
     clear, aclear = over_transport(_clear)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> type[RedisCache]:
     # Where Flask-Caching has them.
     home = {"RedisClusterCache": "rediscluster", "RedisSentinelCache": "redissentinel"}.get(name)
     if home is not None:
-        return getattr(importlib.import_module(f"{__package__}.{home}"), name)
+        kind: type[RedisCache] = getattr(importlib.import_module(f"{__package__}.{home}"), name)
+        return kind
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def common(config: dict[str, Any], kwargs: dict[str, Any]) -> None:
+def common(config: Config, kwargs: Config) -> None:
     """What all Redis backends take from a configuration."""
-    kwargs.setdefault("key_prefix", config.get("CACHE_KEY_PREFIX"))
+    common_settings(config, kwargs)
     if not kwargs["key_prefix"]:
         warn("CACHE_KEY_PREFIX is empty, so clear() empties the whole Redis database")
-    kwargs.setdefault("connect_timeout", float(config["CACHE_CONNECT_TIMEOUT"]))
-    kwargs.setdefault("operation_timeout", float(config["CACHE_OPERATION_TIMEOUT"]))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ..exceptions import ConfigurationError
+from ..typing import Config
 from ._connections.per_loop import PerLoop
+from ._connections.server import KeyPrefix
+from ._redis.verbs import RedisTransport
 from ._redis.versioned import is_tagged
-from .rediscache import RedisCache, common
+from .rediscache import RedisCache, Where, common
 
 __all__ = ["RedisClusterCache"]
 
@@ -29,7 +31,7 @@ class RedisClusterCache(RedisCache):
         cluster: str = "",
         password: str = "",
         default_timeout: float = 300,
-        key_prefix: str | Callable[[], str] = "",
+        key_prefix: KeyPrefix = "",
         ignore_delete_many_errors: bool = False,
         redis_url: str | None = None,
         **kwargs: Any,
@@ -48,17 +50,17 @@ class RedisClusterCache(RedisCache):
             **kwargs,
         )
 
-    def _link(self, host: Any, rest: tuple[Any, ...], limit: int | None) -> PerLoop[Any]:
+    def _link(self, host: Any, where: Where) -> PerLoop[RedisTransport]:
         from ._redis import connect as clients
 
-        _, password, _, options = rest
+        options = dict(where.options)
         options.pop("skip_full_coverage_check", None)  # redis-py has no such check any more
-        settings = {"password": password, **options}
-        return clients.cluster(host, settings, self._budget, limit)
+        settings = {"password": where.password, **options}
+        return clients.cluster(host, settings, where.budget, where.limit)
 
     @classmethod
     def factory(
-        cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]
+        cls, app: object, config: Config, args: list[Any], kwargs: Config
     ) -> RedisClusterCache:
         """Build it from ``CACHE_REDIS_CLUSTER`` or ``CACHE_REDIS_URL``, and ``_PASSWORD``."""
         common(config, kwargs)

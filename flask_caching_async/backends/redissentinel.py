@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..exceptions import ConfigurationError
+from ..typing import Config
 from ._connections.per_loop import PerLoop
-from .rediscache import RedisCache, common
+from ._connections.server import KeyPrefix
+from ._redis.verbs import RedisTransport
+from .rediscache import RedisCache, Where, common
 
 __all__ = ["RedisSentinelCache"]
 
@@ -33,13 +36,12 @@ class RedisSentinelCache(RedisCache):
         password: str | None = None,
         db: int = 0,
         default_timeout: float = 300,
-        key_prefix: str | Callable[[], str] = "",
+        key_prefix: KeyPrefix = "",
         ignore_delete_many_errors: bool = False,
         **kwargs: Any,
     ) -> None:
-        where = _addresses(sentinels or DEFAULT), master
         super().__init__(
-            host=where,
+            host=(_addresses(sentinels or DEFAULT), master),
             password=password,
             db=db,
             default_timeout=default_timeout,
@@ -48,21 +50,21 @@ class RedisSentinelCache(RedisCache):
             **kwargs,
         )
 
-    def _link(self, host: Any, rest: tuple[Any, ...], limit: int | None) -> PerLoop[Any]:
+    def _link(self, host: Any, where: Where) -> PerLoop[RedisTransport]:
         from ._redis import connect as clients
 
-        _, password, db, options = rest
+        options = where.options
         for_sentinels = {n[9:]: v for n, v in options.items() if n.startswith("sentinel_")}
         settings = {n: v for n, v in options.items() if not n.startswith("sentinel_")}
-        settings.update(password=password, db=db)
+        settings.update(password=where.password, db=where.db)
         try:
-            return clients.sentinel(host, settings, for_sentinels, self._budget, limit)
+            return clients.sentinel(host, settings, for_sentinels, where.budget, where.limit)
         except TypeError as error:
             raise ConfigurationError(f"redis does not take these settings: {error}") from error
 
     @classmethod
     def factory(
-        cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]
+        cls, app: object, config: Config, args: list[Any], kwargs: Config
     ) -> RedisSentinelCache:
         """Build it from ``CACHE_REDIS_SENTINELS``, ``…_SENTINEL_MASTER``, ``…_SENTINEL_PASSWORD``,
         ``CACHE_REDIS_PASSWORD`` and ``CACHE_REDIS_DB``."""

@@ -8,11 +8,13 @@ from typing import Any
 
 from cachelib.serializers import BaseSerializer, SimpleSerializer
 
+from .._entries.entry import Thaw
 from .._entries.envelope import decode, encode
 from .._entries.isolation import keep
-from .._entries.times import seconds, times_from
+from .._entries.times import Times, seconds, times_from
 from .._runtime.fork import forgets_parent
 from ..exceptions import ConfigurationError, SerializationError
+from ..typing import Config, Timeout, Value
 from ._memory.entries import Memory
 from .base import BaseCache
 
@@ -22,8 +24,8 @@ __all__ = ["SimpleCache"]
 class SimpleCache(BaseCache):
     """Keeps objects in the memory of this process. Safe in any mix of threads and event loops.
 
-    Immutable values are kept as they are; others are isolated, so that nobody can mutate what the
-    cache holds. With a serializer of yours, every value goes through it instead.
+    Immutable values are kept as they are; others are isolated, so that no caller can mutate what
+    the cache holds. With a serializer of yours, every value goes through it instead.
 
     :param threshold: the most entries that are kept (0: no bound). What is evicted first is what
         has expired, then what has not been asked for lately; see ``_memory/eviction.py``.
@@ -33,11 +35,12 @@ class SimpleCache(BaseCache):
     """
 
     blocking = False
+    any_text = True
 
     def __init__(
         self,
         threshold: int = 500,
-        default_timeout: Any = 300,
+        default_timeout: Timeout = 300,
         ignore_delete_many_errors: bool = False,
         ignore_errors: bool | None = None,
     ) -> None:
@@ -59,13 +62,11 @@ class SimpleCache(BaseCache):
         forgets_parent(self.memory)
 
     @classmethod
-    def factory(
-        cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]
-    ) -> SimpleCache:
+    def factory(cls, app: object, config: Config, args: list[Any], kwargs: Config) -> SimpleCache:
         """Build it with ``CACHE_THRESHOLD``; ``CACHE_OPTIONS`` wins."""
         return cls(*args, **{"threshold": config["CACHE_THRESHOLD"], **kwargs})
 
-    def pack(self, value: Any) -> tuple[Any, Any]:
+    def pack(self, value: Value) -> tuple[Value, Thaw | None]:
         """What is kept for a value, and how it is read back.
 
         :raises SerializationError: if the value cannot be stored.
@@ -86,11 +87,11 @@ class SimpleCache(BaseCache):
             return data, serializer.loads
         return data, lambda data: decode(kind, serializer.loads(data))
 
-    def _times(self, timeout: Any) -> Any:
+    def _times(self, timeout: Timeout | None) -> Times:
         life = seconds(self.default_timeout if timeout is None else timeout)
         return times_from(self.clock(), life or 0)
 
-    def get(self, key: str) -> Any:
+    def get(self, key: str) -> Value:
         """The value of ``key``, or ``None``."""
         entry = self.memory.peek(key)
         if entry is None or self.clock() >= entry.usable_until:
@@ -105,18 +106,18 @@ class SimpleCache(BaseCache):
         entry = self.memory.peek(key)
         return entry is not None and self.clock() < entry.usable_until
 
-    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
+    def set(self, key: str, value: Value, timeout: Timeout | None = None) -> bool:
         """Store a value; whatever computes the same key right now will not overwrite it."""
         self.memory.set_and_supersede([(key, *self.pack(value))], self._times(timeout))
         return True
 
-    def set_many(self, mapping: Mapping[str, Any], timeout: Any = None) -> list[Any]:
+    def set_many(self, mapping: Mapping[str, Value], timeout: Timeout | None = None) -> list[str]:
         """Store several values; none of them if one cannot be stored."""
         items = [(key, *self.pack(value)) for key, value in mapping.items()]
         self.memory.set_and_supersede(items, self._times(timeout))
         return list(mapping)
 
-    def add(self, key: str, value: Any, timeout: Any = None) -> bool:
+    def add(self, key: str, value: Value, timeout: Timeout | None = None) -> bool:
         """Store a value unless the key has one."""
         return self.memory.add(key, *self.pack(value), self._times(timeout))
 
@@ -124,7 +125,7 @@ class SimpleCache(BaseCache):
         """Delete a key; whether it existed."""
         return bool(self.memory.invalidate((key,), (), self.clock()))
 
-    def delete_many(self, *keys: str) -> list[Any]:
+    def delete_many(self, *keys: str) -> list[str]:
         """Delete several keys; those that never existed count as deleted."""
         self.memory.invalidate(keys, (), self.clock())
         return list(keys)

@@ -12,18 +12,19 @@ import math
 import struct
 import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cachelib.serializers import BaseSerializer
 
-from .._entries.times import seconds
+from .._entries.times import NEVER, life_of
 from ..backends.base import BaseCache, new_token
 from ..serializers import PickleSerializer
 from ..serializers._checked import dumps
+from ..typing import Timeout, Value
 
 __all__ = ["NOTHING", "DatedCache", "Held", "digest", "unwrap"]
 
-#: A mark of ours, and when the value ends, in seconds since the epoch; 0 for never.
+#: Our magic, and when the value ends, in seconds since the epoch; 0 for never.
 HEADER = struct.Struct("<5sd")
 MAGIC = b"\x00fca1"
 
@@ -32,12 +33,12 @@ class Held(NamedTuple):
     """What a store holds under a key.
 
     :param living: whether there is a value that can be read and has not expired.
-    :param expiry: when it ends, in seconds since the epoch; 0 for never.
+    :param expiry: when it ends, in seconds since the epoch.
     :param generation: which write it comes from, where the store counts them; 0 for none.
     """
 
     living: bool
-    value: Any
+    value: Value
     expiry: float
     generation: int = 0
 
@@ -49,13 +50,14 @@ def unwrap(data: bytes) -> tuple[float, bytes] | None:
     """When a value ends, and the value, still serialized; ``None`` if it is not one of ours."""
     if len(data) < HEADER.size or not data.startswith(MAGIC):
         return None
-    return HEADER.unpack_from(data)[1], data[HEADER.size :]
+    return HEADER.unpack_from(data)[1] or NEVER, data[HEADER.size :]
 
 
 class DatedCache(BaseCache):
     """Base of the backends here."""
 
     shared = True
+    any_text = True
     #: Turns values into bytes and back: anything with cachelib's ``dumps`` and ``loads``.
     serializer: BaseSerializer
 
@@ -67,34 +69,32 @@ class DatedCache(BaseCache):
         super().__init__(default_timeout, ignore_delete_many_errors)
         self.serializer = PickleSerializer()
 
-    def _expiry(self, timeout: float | dt.timedelta | None) -> float:
-        """When something stored now ends; 0 for never."""
-        life = seconds(self.default_timeout if timeout is None else timeout)
-        if not life or math.isinf(life):
-            return 0.0
-        return max(self.clock() + life, sys.float_info.min)
+    def _expiry(self, timeout: Timeout | None) -> float:
+        """When something stored now ends."""
+        return self.clock() + life_of(self.default_timeout if timeout is None else timeout)
 
     def _lives(self, expiry: float) -> bool:
-        return not expiry or self.clock() < expiry
+        return self.clock() < expiry
 
-    def _wrap(self, value: Any, expiry: float) -> bytes:
+    def _wrap(self, value: Value, expiry: float) -> bytes:
         """The bytes of a value.
 
         :raises SerializationError: if it cannot be stored.
         """
-        return HEADER.pack(MAGIC, expiry) + dumps(self.serializer, value)
+        stored = 0.0 if expiry == NEVER else max(expiry, sys.float_info.min)
+        return HEADER.pack(MAGIC, stored) + dumps(self.serializer, value)
 
     def _held(self, expiry: float, payload: bytes, generation: int = 0) -> Held:
         """What is held in bytes; what has expired or cannot be decoded is as good as nothing."""
         if self._lives(expiry):
             try:
                 return Held(True, self.serializer.loads(payload), expiry, generation)
-            except Exception:  # whatever it was, nobody can read it now: a miss, to be overwritten
+            except Exception:  # whatever it was, it is not readable now: a miss, to be overwritten
                 pass
         return Held(False, None, 0.0, generation)
 
     def ensure_versions(self, tags: Sequence[str], timeout: float) -> list[str | None]:
-        """The tokens of ``stamps``; one that was just created is not looked up again."""
+        """The versions of ``tags``; one that was just created is not looked up again."""
         tokens: list[str | None] = self.get_many(*tags)
         return [
             self._created(name, timeout) if token is None else token
@@ -102,7 +102,7 @@ class DatedCache(BaseCache):
         ]
 
     def _created(self, name: str, timeout: float) -> str | None:
-        for _ in range(3):  # somebody else may create it, and somebody may drop it
+        for _ in range(3):  # another process may create it, and another one drop it
             token = new_token()
             if self.add(name, token, math.ceil(timeout)):
                 return token

@@ -14,7 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, TypeVar
 
+from .._entries.times import NEVER
+from ..backends._versioned.contract import KeyVersion
 from ..exceptions import BackendError, ConfigurationError
+from ..typing import Config, Timeout, Value
 from ._dated import NOTHING, DatedCache, Held, digest, unwrap
 
 __all__ = ["GoogleCloudStorageCache", "TooManyWrites"]
@@ -28,7 +31,7 @@ LONGEST_NAME = 1024
 THREADS, BATCH = 8, 100
 #: Seconds for one request while everything is removed.
 CLEARING = 60.0
-#: How often a number is tried to be counted up before somebody else is always faster.
+#: How often a number is tried to be counted up: another writer may always be faster.
 ATTEMPTS = 10
 #: The last Custom-Time there may be: in the year 9999.
 LATEST = 253_400_000_000.0
@@ -82,12 +85,12 @@ class GoogleCloudStorageCache(DatedCache):
         self.delete_expired_objects_on_read = delete_expired_objects_on_read
         self._bucket_name = bucket
         self._connect, self._errors = _client_maker(anonymous, options)
-        self._once: dict[str, Any] = {"timeout": timeout, "retry": None}
+        self._once: Config = {"timeout": timeout, "retry": None}
         self._made, self._pid = self._connect(), os.getpid()
 
     @classmethod
     def factory(
-        cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]
+        cls, app: object, config: Config, args: list[Any], kwargs: Config
     ) -> GoogleCloudStorageCache:
         """Build it from ``CACHE_GCS_BUCKET`` and ``CACHE_KEY_PREFIX``; ``CACHE_OPTIONS`` wins."""
         if "bucket" not in kwargs:
@@ -109,7 +112,7 @@ class GoogleCloudStorageCache(DatedCache):
 
     # --- plain operations -------------------------------------------------------------------------
 
-    def get(self, key: str) -> Any:
+    def get(self, key: str) -> Value:
         """The value of ``key``, or ``None``."""
         name = self._name(key)
         try:
@@ -122,7 +125,7 @@ class GoogleCloudStorageCache(DatedCache):
             self._sweep(name)
         return held.value
 
-    def get_many(self, *keys: str) -> list[Any]:
+    def get_many(self, *keys: str) -> list[Value]:
         """The values of several keys; their objects are read at the same time."""
         return _each(self.get, keys)
 
@@ -131,7 +134,7 @@ class GoogleCloudStorageCache(DatedCache):
         blob = self.bucket.get_blob(self._name(key), **self._once)
         return blob is not None and self._lives(_end(blob))
 
-    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
+    def set(self, key: str, value: Value, timeout: Timeout | None = None) -> bool:
         """Store a value.
 
         :raises TooManyWrites: if the key was set too often.
@@ -139,12 +142,12 @@ class GoogleCloudStorageCache(DatedCache):
         expiry = self._expiry(timeout)
         return self._upload(self._name(key), self._wrap(value, expiry), expiry)
 
-    def set_many(self, mapping: Mapping[str, Any], timeout: Any = None) -> list[Any]:
+    def set_many(self, mapping: Mapping[str, Value], timeout: Timeout | None = None) -> list[str]:
         """Store several values, at the same time."""
         stored = _each(lambda key: self.set(key, mapping[key], timeout), list(mapping))
         return [key for key, done in zip(mapping, stored, strict=True) if done]
 
-    def add(self, key: str, value: Any, timeout: Any = None) -> bool:
+    def add(self, key: str, value: Value, timeout: Timeout | None = None) -> bool:
         """Store a value unless the key has one; of several callers anywhere, one succeeds."""
         name, expiry = self._name(key), self._expiry(timeout)
         data = self._wrap(value, expiry)
@@ -159,7 +162,7 @@ class GoogleCloudStorageCache(DatedCache):
         """Delete a key; whether it existed."""
         return self._delete(self._name(key))
 
-    def delete_many(self, *keys: str) -> list[Any]:
+    def delete_many(self, *keys: str) -> list[str]:
         """Delete several keys; the list of the keys that are gone now.
 
         :raises RuntimeError: if one could not be deleted, unless ``ignore_delete_many_errors``.
@@ -216,13 +219,13 @@ class GoogleCloudStorageCache(DatedCache):
     def set_if_current(
         self,
         key: str,
-        value: Any,
+        value: Value,
         timeout: float,
-        key_version: Any,
+        key_version: KeyVersion,
         tags: Mapping[str, str],
-        cas: Any = None,
+        cas: bytes | None = None,
     ) -> bool:
-        """Store ``value`` if it still stands, and if nobody has stored one this very second."""
+        """Store ``value`` if it still stands, and if none was stored this very second."""
         try:
             return super().set_if_current(key, value, timeout, key_version, tags, cas)
         except TooManyWrites:  # no failure: the bucket is up, and there is a value already
@@ -236,16 +239,16 @@ class GoogleCloudStorageCache(DatedCache):
     def _name(self, key: str) -> str:
         """What a key's object is called."""
         prefix = self._prefix()
-        whole = f"{prefix}{key}"
-        encoded = whole.encode("utf-8", "surrogatepass")
-        if len(encoded) <= LONGEST_NAME and not set(whole) & {"\r", "\n"}:
+        full = f"{prefix}{key}"
+        encoded = full.encode("utf-8", "surrogatepass")
+        if len(encoded) <= LONGEST_NAME and not set(full) & {"\r", "\n"}:
             with contextlib.suppress(UnicodeError):
                 encoded.decode()
-                return whole
+                return full
         return f"{prefix}{digest(encoded)}"
 
     def _examine(self, name: str) -> Held | None:
-        """What an object holds, whoever wrote it; ``None`` if it is changing right now."""
+        """What an object holds; ``None`` if it is changing right now."""
         blob = self.bucket.get_blob(name, **self._once)
         if blob is None:
             return NOTHING
@@ -271,7 +274,7 @@ class GoogleCloudStorageCache(DatedCache):
     def _upload(self, name: str, data: bytes, expiry: float, generation: int | None = None) -> bool:
         """Write an object; False if ``generation`` is given, and it is another one."""
         blob = self.bucket.blob(name)
-        if expiry:
+        if expiry != NEVER:
             blob.custom_time = dt.datetime.fromtimestamp(min(expiry, LATEST), dt.UTC)
         kind = "application/octet-stream"
         try:
@@ -296,7 +299,7 @@ class GoogleCloudStorageCache(DatedCache):
                 for name in names:
                     bucket.delete_blob(name, timeout=CLEARING, retry=None)
         except self._errors.GoogleAPICallError:
-            # It tells one error of all; most often, somebody else has deleted an object just now.
+            # It gives one error of all; most often, another process has deleted an object just now.
             _each(self._delete, names)
 
     def _sweep(self, name: str) -> None:
@@ -308,8 +311,9 @@ class GoogleCloudStorageCache(DatedCache):
 
 
 def _end(blob: Any) -> float:
-    """When an object expires, in seconds since the epoch; 0 for never."""
-    return blob.custom_time.timestamp() if blob.custom_time else 0.0
+    """When an object expires, in seconds since the epoch."""
+    ends: dt.datetime | None = blob.custom_time
+    return NEVER if ends is None else ends.timestamp()
 
 
 def _each(do: Callable[[T], U], items: Sequence[T]) -> list[U]:
@@ -320,7 +324,7 @@ def _each(do: Callable[[T], U], items: Sequence[T]) -> list[U]:
         return list(pool.map(do, items))
 
 
-def _client_maker(anonymous: bool, options: dict[str, Any]) -> tuple[Callable[[], Any], Any]:
+def _client_maker(anonymous: bool, options: Config) -> tuple[Callable[[], Any], Any]:
     """What makes a client, and the module of its exceptions."""
     try:
         storage = importlib.import_module("google.cloud.storage")

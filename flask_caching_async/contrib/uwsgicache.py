@@ -10,17 +10,19 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from .._entries.times import NEVER
 from ..backends.base import new_token
 from ..exceptions import ConfigurationError
+from ..typing import Config, Timeout, Value
 from ._dated import NOTHING, DatedCache, Held, digest, unwrap
 
 __all__ = ["UWSGICache"]
 
 #: Bytes of the longest key that is used as it is. uWSGI takes 2048 where its ``keysize`` is not
-#: set, does not tell what it is set to, stores nothing under a longer key without saying so, and
+#: set, does not say what it is set to, stores nothing under a longer key without saying so, and
 #: looks up only the end of one that is longer than 65535.
 LONGEST_KEY = 128
-#: Seconds after which the death of whoever was about to change a key is taken for granted.
+#: Seconds after which the death of a process that was about to change a key is taken for granted.
 PATIENCE = 1.0
 #: Seconds after which uWSGI may remove what such a one left behind.
 LOCK_LIFE = 60
@@ -57,27 +59,25 @@ class UWSGICache(DatedCache):
         self.blocking = "@" in cache  # type: ignore[misc]
 
     @classmethod
-    def factory(
-        cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]
-    ) -> UWSGICache:
+    def factory(cls, app: object, config: Config, args: list[Any], kwargs: Config) -> UWSGICache:
         """Build it from ``CACHE_UWSGI_NAME``; ``CACHE_OPTIONS`` wins."""
         return cls(*args, **{"cache": config.get("CACHE_UWSGI_NAME") or "", **kwargs})
 
-    def get(self, key: str) -> Any:
+    def get(self, key: str) -> Value:
         """The value of ``key``, or ``None``."""
         return self._look(_name(key)).value
 
     def has(self, key: str) -> bool:
         """Whether there is a value (a ``None`` counts), without decoding it."""
         data = self._uwsgi.cache_get(_name(key), self.cache)
-        return data is not None and self._lives((unwrap(data) or (0.0,))[0])
+        return data is not None and self._lives((unwrap(data) or (NEVER,))[0])
 
-    def set(self, key: str, value: Any, timeout: Any = None) -> bool:
+    def set(self, key: str, value: Value, timeout: Timeout | None = None) -> bool:
         """Store a value; False if uWSGI has no room for it, and then there is none."""
         expiry = self._expiry(timeout)
         return self._store(_name(key), self._wrap(value, expiry), expiry)
 
-    def add(self, key: str, value: Any, timeout: Any = None) -> bool:
+    def add(self, key: str, value: Value, timeout: Timeout | None = None) -> bool:
         """Store a value unless the key has one; of several callers in all workers, one succeeds."""
         name, expiry = _name(key), self._expiry(timeout)
         data = self._wrap(value, expiry)
@@ -107,7 +107,7 @@ class UWSGICache(DatedCache):
             return total if self._store(name, self._wrap(total, expiry), expiry) else None
 
     def clear(self) -> bool:
-        """Empty this cache of the server, whoever has put something into it."""
+        """Empty this cache of the server, also of what other programs have put into it."""
         return bool(self._uwsgi.cache_clear(self.cache))
 
     def _look(self, name: bytes) -> Held:
@@ -115,7 +115,7 @@ class UWSGICache(DatedCache):
         if data is None:
             return NOTHING
         # What cachelib's class has stored has no header: uWSGI keeps its time.
-        return self._held(*(unwrap(data) or (0.0, data)))
+        return self._held(*(unwrap(data) or (NEVER, data)))
 
     def _store(self, name: bytes, data: bytes, expiry: float) -> bool:
         if self._uwsgi.cache_update(name, data, self._life(expiry), self.cache):
@@ -125,14 +125,14 @@ class UWSGICache(DatedCache):
 
     def _life(self, expiry: float) -> int:
         """Whole seconds after which uWSGI may remove something, and not earlier; 0 for never."""
-        return max(1, math.ceil(expiry - self.clock()) + 1) if expiry else 0
+        return 0 if expiry == NEVER else max(1, math.ceil(expiry - self.clock()) + 1)
 
     @contextlib.contextmanager
     def _alone(self, key: str) -> Iterator[None]:
         """Do something while no other thread or worker does so with the same key.
 
-        Whoever is killed in here is overruled after :data:`PATIENCE`. A cache that is full takes no
-        lock; then it goes without.
+        One that is killed in here is overruled after :data:`PATIENCE`. A cache that is full takes
+        no lock; then it goes without.
         """
         name, token = _name(f"~alone~{key}"), new_token().encode()
         holder, since = None, time.monotonic()

@@ -9,24 +9,26 @@ The key of a page grows in levels, and each level can be deleted with all that i
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import inspect
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from werkzeug.exceptions import HTTPException
+from werkzeug.sansio.request import Request
 
-from .._flow.callbacks import acall_callback, call_callback_now
+from .._entries.entry import BY_HAND
+from .._flow.callbacks import CallCallback, acall_callback, call_callback_now
 from .._flow.policy import Call, Fate
 from .._frameworks.responses import fate_of, for_callbacks
 from .._runtime.colour import run_now
-from ..exceptions import CacheWarning, ColourError, ConfigurationError, NotInitializedError
-from ..keys import canonical, digest, query_key, query_pairs, signature_of
+from ..config import Settings
+from ..exceptions import ColourError, ConfigurationError, NotInitializedError
+from ..keys import canonical, digest, made_key, query_key, query_pairs, signature_of
 from ..signals import cache_view_hit, cache_view_miss, tell
-from .plan import Options, Plan, State
+from ..typing import Args, Callback, Kwargs, QueryArgs, Value, Vary
+from .methods import Decorated
+from .options import Options
+from .plan import KeyAndTags, OwningCache, Plan, State
 
 __all__ = ["ViewPlan"]
 
@@ -34,18 +36,19 @@ __all__ = ["ViewPlan"]
 class ViewPlan(Plan):
     """A cached view, or another function under a key of its own."""
 
+    kind = "v"
     answers = (HTTPException,)
 
     def __init__(
         self,
-        cache: Any,
-        function: Callable[..., Any],
+        cache: OwningCache,
+        function: Callback,
         options: Options,
-        key_prefix: str | Callable[[], Any],
+        key_prefix: str | Callable[[], Value],
         query_string: bool,
-        make_cache_key: Callable[..., Any] | None,
+        make_cache_key: Callback | None,
         response_hit_indication: bool | None,
-        vary_on: str | Callable[[], Any] | Iterable[Any],
+        vary_on: Vary,
     ) -> None:
         if make_cache_key is not None and not callable(make_cache_key):
             raise TypeError(f"make_cache_key must be callable, not {make_cache_key!r}")
@@ -53,34 +56,25 @@ class ViewPlan(Plan):
         self.query_string = query_string
         self.own_make_cache_key = make_cache_key
         self.indicate = bool(response_hit_indication)
-        self.vary_on = tuple(
-            [vary_on] if isinstance(vary_on, str) or callable(vary_on) else vary_on
-        )
-        for vary in self.vary_on:
-            if not (callable(vary) or isinstance(vary, str)):
-                raise ConfigurationError(
-                    f"vary_on takes header names, 'cookie:NAME' and callables, not {vary!r}"
-                )
+        self.vary_on = _checked(vary_on)
         #: Whether the key is the user's own word, so that any method may be cached with it.
         self.own_key = bool(
             make_cache_key
             or callable(key_prefix)
             or (isinstance(key_prefix, str) and "%s" not in key_prefix)
         )
+        self.shares = self.own_key
         self.fast = not (
             make_cache_key or callable(key_prefix) or query_string or self.indicate or self.vary_on
         )
         super().__init__(cache, function, options)
-        self.tag = f"v:{self.name}"
         self.default_make_cache_key = self.default_key
-        self._warned: set[str] = set()
-        self._names = [
-            p.name
-            for p in signature_of(function).parameters.values()
-            if p.kind is p.POSITIONAL_OR_KEYWORD
-        ]
+        #: What the view was seen to read without having it in its key; see ``debug_checks.py``.
+        self.warned_of: set[str] = set()
+        parameters = signature_of(function).parameters.values()
+        self._names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
 
-    def callbacks(self) -> dict[str, Callable[..., Any]]:
+    def callbacks(self) -> dict[str, Callback]:
         """Everything that is called, by the name of its argument."""
         found = super().callbacks()
         if self.own_make_cache_key:
@@ -92,33 +86,31 @@ class ViewPlan(Plan):
         )
         return found
 
-    def signal(self, hit: bool, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def signal(self, hit: bool, key: str, args: Args, kwargs: Kwargs) -> None:
         """Tell the listeners of a hit or a miss."""
         which = cache_view_hit if hit else cache_view_miss
         tell(which, cache=self.cache, cache_key=key, args=args, kwargs=kwargs)
 
-    def attach_api(self, wrapper: Any) -> None:
+    def attach_api(self, wrapper: Decorated) -> None:
         """Give the decorated function its attributes."""
 
-        async def amake_cache_key(*args: Any, **kwargs: Any) -> str:
+        async def amake_cache_key(*args: Value, **kwargs: Value) -> str:
             return await self.key_for(args, kwargs, acall_callback)
 
-        wrapper.make_cache_key, wrapper.amake_cache_key = (
-            self.default_make_cache_key,
-            amake_cache_key,
-        )
+        wrapper.make_cache_key = self.default_make_cache_key
+        wrapper.amake_cache_key = amake_cache_key
 
     # --- the values -------------------------------------------------------------------------------
 
-    def fate(self, value: Any, call: Call) -> Fate:
+    def fate(self, value: Value, call: Call) -> Fate:
         """Whether the answer may be given to others."""
         return fate_of(value, call.context.binding.settings.store_private)
 
-    def for_callbacks(self, value: Any) -> Any:
+    def for_callbacks(self, value: Value) -> Value:
         """What callbacks are given: an ``abort()`` as the response that it becomes."""
         return for_callbacks(value)
 
-    def lifetime(self, value: Any) -> Any:
+    def lifetime(self, value: Value) -> Value:
         """A ``CachedResponse`` has a timeout of its own."""
         own = None
         if hasattr(value, "status_code"):
@@ -127,19 +119,19 @@ class ViewPlan(Plan):
             own = getattr(value, name, None)
         return self.wrapper.cache_timeout if own is None else own
 
-    def named(self, args: tuple[Any, ...]) -> dict[str, Any]:
+    def named(self, args: Args) -> Kwargs:
         """Positional arguments of the view by their names."""
         return dict(zip(self._names, args, strict=False))
 
     # --- the key ----------------------------------------------------------------------------------
 
-    def replaced_key(self) -> Callable[..., Any] | None:
+    def replaced_key(self) -> Callback | None:
         """The function that a user put in the place of ``make_cache_key``, if any."""
         current = self.wrapper.make_cache_key
         return None if current is self.default_make_cache_key else current
 
-    def quick_key(self, state: State, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-        """The key of a view about which nobody need be asked; ``None`` for the careful way."""
+    def quick_key(self, state: State, args: Args, kwargs: Kwargs) -> str | None:
+        """The key of a view for which no callback is called; ``None`` for the careful way."""
         if self.wrapper.make_cache_key is not self.default_make_cache_key:
             return None
         framework = state.binding.framework
@@ -151,31 +143,29 @@ class ViewPlan(Plan):
             return None
         if self.options.source_check or state.binding.settings.source_check:
             return None
-        return self.key_prefix % request.path  # type: ignore[no-any-return]
+        return str(self.key_prefix) % request.path
 
-    def key_callbacks(
-        self, state: State, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> list[Callable[[], Any]]:
+    def key_callbacks(self, state: State, args: Args, kwargs: Kwargs) -> list[Callable[[], Value]]:
         """The key or its prefix, what it varies on, and the tags."""
-        asked: list[Callable[[], Any]] = []
+        called: list[Callable[[], Value]] = []
         replaced = self.replaced_key()
         if self.own_make_cache_key:
-            asked.append(functools.partial(self.own_make_cache_key, *args, **kwargs))
+            called.append(functools.partial(self.own_make_cache_key, *args, **kwargs))
         elif replaced:
-            asked.append(functools.partial(replaced, *args, **{"use_request": True, **kwargs}))
+            called.append(functools.partial(replaced, *args, **{"use_request": True, **kwargs}))
         elif callable(self.key_prefix):
-            asked.append(self.key_prefix)
-        asked += [vary for vary in self.vary_on if callable(vary)]
-        return [*asked, *super().key_callbacks(state, args, kwargs)]
+            called.append(self.key_prefix)
+        called += [vary for vary in self.vary_on if callable(vary)]
+        return [*called, *super().key_callbacks(state, args, kwargs)]
 
     def make_key(
-        self, state: State, args: tuple[Any, ...], kwargs: dict[str, Any], answers: Sequence[Any]
-    ) -> tuple[str, tuple[str, ...]] | None:
-        """The key and the stamps of this request's page."""
+        self, state: State, args: Args, kwargs: Kwargs, answers: Sequence[Value]
+    ) -> KeyAndTags | None:
+        """The key and the tags of this request's page."""
         given, request = list(answers), state.binding.framework.request()
         tags = self.user_tags(given)
         if self.own_make_cache_key or self.replaced_key():
-            levels = [str(given.pop(0))]
+            levels = [made_key(given.pop(0))]
         else:
             prefix = given.pop(0) if callable(self.key_prefix) else self.key_prefix
             if not self.own_key and request is not None and request.method not in ("GET", "HEAD"):
@@ -184,9 +174,10 @@ class ViewPlan(Plan):
         if self.vary_on:
             levels.append(f"{levels[-1]}|{self._variant(request, given)}")
         below = [f"b:{level}" for level in dict.fromkeys(levels[:-1]) if level != levels[-1]]
-        return levels[-1], (self.tag, *below, *tags)
+        own = (BY_HAND, self.tag) if self.shares else (self.tag,)
+        return levels[-1], (*own, *below, *tags)
 
-    def request_levels(self, state: State, prefix: Any) -> list[str]:
+    def request_levels(self, state: State, prefix: Value) -> list[str]:
         """The levels of the current request's key, but for what it varies on."""
         framework, pairs, path = state.binding.framework, None, ""
         if self.query_string:
@@ -199,10 +190,10 @@ class ViewPlan(Plan):
         return levels
 
     def levels(
-        self, settings: Any, prefix: Any, path: str, pairs: list[tuple[str, str]] | None
+        self, settings: Settings, prefix: Value, path: str, pairs: list[tuple[str, str]] | None
     ) -> list[str]:
         """The base key of a path, and the key that its query string and source make of it."""
-        base = str(prefix)
+        base = made_key(prefix)
         if not callable(self.key_prefix) and "%s" in base:
             base = base % path
         source, hash_method = self.source(settings), self.hash_method(settings)
@@ -210,7 +201,7 @@ class ViewPlan(Plan):
             return [base, query_key(base, pairs, hash_method, source)]
         return [base, base + str(hash_method(source).hexdigest())] if source else [base]
 
-    def _need(self, request: Any) -> Any:
+    def _need(self, request: Request | None) -> Request:
         if request is None:
             raise NotInitializedError(
                 f"the key of {self.name} is made of the current request, and there is none; call "
@@ -218,7 +209,7 @@ class ViewPlan(Plan):
             )
         return request
 
-    def _variant(self, request: Any, given: list[Any]) -> str:
+    def _variant(self, request: Request | None, given: list[Value]) -> str:
         """A hash of what the page varies on."""
         parts = []
         for vary in self.vary_on:
@@ -230,7 +221,7 @@ class ViewPlan(Plan):
                 parts.append(self._need(request).headers.get(vary))
         return digest(hashlib.sha256, canonical(parts).encode(errors="surrogatepass"))
 
-    def default_key(self, *args: Any, **kwargs: Any) -> str:
+    def default_key(self, *args: Value, **kwargs: Value) -> str:
         """The key of a page, in its request or outside: see :meth:`.Cache.delete_cached`.
 
         Positional arguments are the view's own. ``path`` and ``query_args`` say which page is
@@ -246,13 +237,11 @@ class ViewPlan(Plan):
                 )
         return run_now(self.key_for(args, kwargs, call_callback_now))
 
-    async def key_for(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], call_callback: Any
-    ) -> str:
+    async def key_for(self, args: Args, kwargs: Kwargs, call_callback: CallCallback) -> str:
         """See :meth:`default_key`."""
         in_request = kwargs.pop("use_request", False)
         if self.own_make_cache_key:
-            return str(await call_callback(self.own_make_cache_key, *args, **kwargs))
+            return made_key(await call_callback(self.own_make_cache_key, *args, **kwargs))
         path = None if in_request else kwargs.pop("path", None)
         query_args = None if in_request else kwargs.pop("query_args", None)
         prefix = (
@@ -264,7 +253,7 @@ class ViewPlan(Plan):
         return self.page_levels(prefix, path, query_args, kwargs)[-1]
 
     def page_levels(
-        self, prefix: Any, path: str | None, query_args: Any, view_args: dict[str, Any]
+        self, prefix: Value, path: str | None, query_args: QueryArgs | None, view_args: Kwargs
     ) -> list[str]:
         """The levels of a page's key, base first; see :meth:`default_key`."""
         binding = self.state().binding
@@ -273,7 +262,7 @@ class ViewPlan(Plan):
         if self.query_string and query_args is None:
             pairs = list(self._need(framework.request()).args.items(multi=True))
         elif self.query_string:
-            pairs = query_pairs(query_args)
+            pairs = query_pairs(query_args or ())
         if path is None and not self.own_key:
             if self.query_string and not view_args and (request := framework.request()) is not None:
                 path = request.path
@@ -281,69 +270,13 @@ class ViewPlan(Plan):
                 path = framework.url_for(framework.endpoint_of(self.wrapper), view_args)
         return self.levels(binding.settings, prefix, path or "", pairs)
 
-    # --- in debug mode ----------------------------------------------------------------------------
 
-    def watched(self, state: State) -> Callable[..., Any]:
-        """The view, watched for what it reads of the request without having it in its key."""
-        framework, function = state.binding.framework, self.function
-        request = framework.request()
-        own_word = callable(self.key_prefix) or self.own_make_cache_key or self.replaced_key()
-        if request is None or own_word or any(callable(vary) for vary in self.vary_on):
-            return function
-
-        @contextlib.contextmanager
-        def watching() -> Iterator[None]:
-            before, answered = framework.reads(request), False
-            try:
-                yield
-                answered = True
-            except self.answers:
-                answered = True
-                raise
-            finally:
-                found = set(framework.unread(request, before))
-                if answered:
-                    # What unless may have asked about was thought of.
-                    self._tell(found - before if self.options.unless else found, framework.app)
-
-        if self.is_async:
-
-            async def awatched(*args: Any, **kwargs: Any) -> Any:
-                with watching():
-                    value = function(*args, **kwargs)
-                    return await value if inspect.isawaitable(value) else value
-
-            return awatched
-
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            with watching():
-                return function(*args, **kwargs)
-
-        return watched
-
-    def _tell(self, found: set[str], app: Any) -> None:
-        """Warn once of each part of the request that was read, and is not in the key."""
-        if self.query_string:
-            found.discard("args")
-        varied = {vary.lower() for vary in self.vary_on}
-        if any(vary.startswith("cookie") for vary in varied):
-            found.discard("cookies")
-        if varied & {"cookie", f"cookie:{app.config.get('SESSION_COOKIE_NAME')}".lower()}:
-            found.discard("session")
-        if "authorization" in varied:
-            found.discard("authorization")
-        for name in sorted(found - self._warned):
-            self._warned.add(name)
-            warnings.warn(READS[name].format(self.name), CacheWarning, stacklevel=2)
-
-
-READS = {
-    "args": "{} reads request.args, which is not in its key: every query string gets the same "
-    "page. Use query_string=True, or vary_on.",
-    "cookies": "{} reads a cookie that is not in its key: every visitor gets the same page. "
-    "Use vary_on='cookie:NAME', or unless.",
-    "session": "{} reads the session, which is not in its key: every visitor gets the same page. "
-    "Use vary_on=lambda: session.get('user_id'), or unless.",
-    "authorization": "{} reads Authorization, which is not in its key: every visitor gets the same "
-    "page. Use vary_on='Authorization', or unless.",
-}
+def _checked(vary_on: Vary) -> tuple[str | Callable[[], Value], ...]:
+    """What a page varies on, as a tuple."""
+    several = (vary_on,) if isinstance(vary_on, str) or callable(vary_on) else tuple(vary_on)
+    for vary in several:
+        if not (callable(vary) or isinstance(vary, str)):
+            raise ConfigurationError(
+                f"vary_on takes header names, 'cookie:NAME' and callables, not {vary!r}"
+            )
+    return several

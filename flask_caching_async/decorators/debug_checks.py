@@ -1,20 +1,28 @@
-"""In debug mode: is ``@cache.cached`` below ``@app.route``, where requests reach it?"""
+"""In debug mode: do requests reach the cache, and is all that a view reads in its key?"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
 import warnings
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from ..binding import Binding
 from ..exceptions import CacheWarning
+from ..typing import Callback, Value
 from .cached import ViewPlan
+from .plan import Plan, State
 
-__all__ = ["watch_order"]
+__all__ = ["watch_order", "watched"]
 
-_told: set[str] = set()
-_watched: weakref.WeakSet[Binding] = weakref.WeakSet()
+
+# --- is @cache.cached below @app.route? -----------------------------------------------------------
+
+#: The names of the functions of which it was warned.
+_warned: set[str] = set()
+_watching: weakref.WeakSet[Binding] = weakref.WeakSet()
 
 
 def watch_order(binding: Binding | None, plans: Collection[ViewPlan]) -> None:
@@ -25,19 +33,98 @@ def watch_order(binding: Binding | None, plans: Collection[ViewPlan]) -> None:
     if binding is None or not binding.framework.debug:
         return
     _look(binding, plans)
-    if binding not in _watched:
-        _watched.add(binding)
+    if binding not in _watching:
+        _watching.add(binding)
         binding.framework.before_requests(functools.partial(_look, binding, plans))
 
 
 def _look(binding: Binding, plans: Collection[ViewPlan]) -> None:
     registered = {id(view) for view in binding.framework.views()}
     for plan in list(plans):
-        if id(plan.function) in registered and plan.name not in _told:
-            _told.add(plan.name)
+        if id(plan.function) in registered and plan.name not in _warned:
+            _warned.add(plan.name)
             warnings.warn(
                 f"{plan.name} was registered as a view before it was cached, so requests never "
                 "reach the cache: put @cache.cached below @app.route",
                 CacheWarning,
                 stacklevel=4,
             )
+
+
+# --- what does a view read that is not in its key? ------------------------------------------------
+
+READS = {
+    "args": "{} reads request.args, which is not in its key: every query string gets the same "
+    "page. Use query_string=True, or vary_on.",
+    "cookies": "{} reads a cookie that is not in its key: every visitor gets the same page. "
+    "Use vary_on='cookie:NAME', or unless.",
+    "session": "{} reads the session, which is not in its key: every visitor gets the same page. "
+    "Use vary_on=lambda: session.get('user_id'), or unless.",
+    "authorization": "{} reads Authorization, which is not in its key: every visitor gets the same "
+    "page. Use vary_on='Authorization', or unless.",
+}
+
+
+def watched(plan: Plan, state: State) -> Callback:
+    """The function to call in debug mode: a view is watched for what it reads of the request."""
+    function, request = plan.function, state.binding.framework.request()
+    if not isinstance(plan, ViewPlan) or request is None or _has_own_word(plan):
+        return function
+    watch = functools.partial(_watching_reads, plan, state)
+    if plan.is_async:
+
+        async def awatched(*args: Value, **kwargs: Value) -> Value:
+            with watch():
+                value = function(*args, **kwargs)
+                return await value if inspect.isawaitable(value) else value
+
+        return awatched
+
+    def watched(*args: Value, **kwargs: Value) -> Value:
+        with watch():
+            return function(*args, **kwargs)
+
+    return watched
+
+
+def _has_own_word(plan: ViewPlan) -> bool:
+    """Whether a callback of the user's makes the key, of which it is not known what it reads."""
+    makes_key = callable(plan.key_prefix) or plan.own_make_cache_key or plan.replaced_key()
+    return bool(makes_key) or any(callable(vary) for vary in plan.vary_on)
+
+
+@contextlib.contextmanager
+def _watching_reads(plan: ViewPlan, state: State) -> Iterator[None]:
+    framework = state.binding.framework
+    request = framework.request()  # in the background, it is another one
+    if request is None:
+        yield
+        return
+    before, answered = framework.reads(request), False
+    try:
+        yield
+        answered = True
+    except plan.answers:
+        answered = True
+        raise
+    finally:
+        found = set(framework.unread(request, before))
+        if answered:
+            # What was read before the view, by ``unless``, its author has thought of.
+            _tell(plan, found - before if plan.options.unless else found, framework.session_cookie)
+
+
+def _tell(plan: ViewPlan, found: set[str], session_cookie: str) -> None:
+    """Warn once of each part of the request that was read, and is not in the key."""
+    if plan.query_string:
+        found.discard("args")
+    varied = {vary.lower() for vary in plan.vary_on if isinstance(vary, str)}
+    if any(vary.startswith("cookie") for vary in varied):
+        found.discard("cookies")
+    if varied & {"cookie", f"cookie:{session_cookie}".lower()}:
+        found.discard("session")
+    if "authorization" in varied:
+        found.discard("authorization")
+    for name in sorted(found - plan.warned_of):
+        plan.warned_of.add(name)
+        warnings.warn(READS[name].format(plan.name), CacheWarning, stacklevel=2)

@@ -1,35 +1,43 @@
-"""What a deletion is meant to hit: keys, and stamps. A deletion that can match nothing says so."""
+"""What a deletion is meant to hit: keys, and tags. A deletion that can match nothing says so."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, TypeVar
 
+from .._flow.callbacks import CallCallback
 from ..exceptions import ColourError
-from ..keys import signature_of
+from ..keys import made_key, signature_of
+from ..typing import Args, Kwargs, QueryArgs, Value
 from .cached import ViewPlan
 from .memoize import CallPlan
 from .methods import owner_of
-from .plan import Plan
+from .plan import OwningCache, Plan
 from .wrappers import PLAN, plan_of
 
 __all__ = ["Invalidation", "pages_to_delete", "calls_to_delete", "of_keys"]
 
 
+AnyPlan = TypeVar("AnyPlan", bound=Plan)
+
+
 class Invalidation(NamedTuple):
-    """Keys to delete, and stamps to drop."""
+    """Keys to delete, and tags to drop."""
 
     keys: list[str]
     tags: list[str]
 
 
-def of_keys(keys: Any) -> Invalidation:
+def of_keys(keys: Iterable[str]) -> Invalidation:
     """Keys, with all variants of the pages whose base they are."""
-    return Invalidation(list(keys), [f"b:{key}" for key in keys])
+    keys = list(keys)
+    return Invalidation(keys, [f"b:{key}" for key in keys])
 
 
-def _plan(cache: Any, function: Any, kind: type[Plan], method: str, decorator: str) -> Any:
+def _plan(
+    cache: OwningCache, function: Value, kind: type[AnyPlan], method: str, decorator: str
+) -> AnyPlan:
     """The plan of a function that is to be deleted from this cache."""
     if not callable(function):
         raise TypeError(f"{method} takes the decorated function itself, not {function!r}")
@@ -48,17 +56,17 @@ def _plan(cache: Any, function: Any, kind: type[Plan], method: str, decorator: s
 
 
 async def calls_to_delete(
-    cache: Any,
-    f: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    call_callback: Callable[..., Any],
+    cache: OwningCache,
+    f: Value,
+    args: Args,
+    kwargs: Kwargs,
+    call_callback: CallCallback,
 ) -> Invalidation:
     """What ``delete_memoized(f, *args, **kwargs)`` means.
 
     :raises ValueError: if it could not match any call.
     """
-    plan: CallPlan = _plan(cache, f, CallPlan, "delete_memoized", "memoize")
+    plan = _plan(cache, f, CallPlan, "delete_memoized", "memoize")
     owner = owner_of(f)
     if not args and not kwargs:
         one = owner is not None and not inspect.isclass(owner) and plan.per_owner
@@ -88,9 +96,7 @@ async def calls_to_delete(
         raise ColourError(
             f"a callback of {plan.name} is async: await adelete_memoized() instead"
         ) from None
-    made = plan.make_key(state, args, kwargs, answers)
-    assert made is not None
-    return of_keys([made[0]])
+    return of_keys([plan.make_key(state, args, kwargs, answers)[0]])
 
 
 def owner_is_all(plan: CallPlan) -> bool:
@@ -98,7 +104,7 @@ def owner_is_all(plan: CallPlan) -> bool:
     return plan.owner == "cls" or len(signature_of(plan.function).parameters) > 1
 
 
-def _check_instance(plan: CallPlan, args: tuple[Any, ...]) -> None:
+def _check_instance(plan: CallPlan, args: Args) -> None:
     """The first argument of a method reached through its class must be an instance."""
     short = plan.function.__name__
     if not args:
@@ -115,18 +121,18 @@ def _check_instance(plan: CallPlan, args: tuple[Any, ...]) -> None:
 
 
 async def pages_to_delete(
-    cache: Any,
-    f: Any,
+    cache: OwningCache,
+    f: Value,
     path: str | None,
-    query_args: Any,
-    view_args: dict[str, Any],
-    call_callback: Callable[..., Any],
+    query_args: QueryArgs | None,
+    view_args: Kwargs,
+    call_callback: CallCallback,
 ) -> Invalidation:
     """What ``delete_cached(f, path, query_args, **view_args)`` means.
 
     :raises ValueError: if it could not match any page.
     """
-    plan: ViewPlan = _plan(cache, f, ViewPlan, "delete_cached", "cached")
+    plan = _plan(cache, f, ViewPlan, "delete_cached", "cached")
     if path is None and query_args is None and not view_args:
         return Invalidation([], [plan.tag])
     try:
@@ -140,22 +146,22 @@ async def pages_to_delete(
 async def _pages(
     plan: ViewPlan,
     path: str | None,
-    query_args: Any,
-    view_args: dict[str, Any],
-    call_callback: Callable[..., Any],
+    query_args: QueryArgs | None,
+    view_args: Kwargs,
+    call_callback: CallCallback,
 ) -> Invalidation:
     """The keys of some pages of a view."""
     replaced = plan.replaced_key()
     if replaced is not None:
         key = await call_callback(replaced, path=path, query_args=query_args, **view_args)
-        return of_keys([str(key)])
+        return of_keys([made_key(key)])
     if plan.own_make_cache_key is not None:
         if path is not None or query_args is not None:
             raise ValueError(
                 f"the keys of {plan.name} come from its make_cache_key, not from a path: call "
                 "delete_cached with the view alone, or cache.delete with the key"
             )
-        return of_keys([str(await call_callback(plan.own_make_cache_key, **view_args))])
+        return of_keys([made_key(await call_callback(plan.own_make_cache_key, **view_args))])
     prefix = await call_callback(plan.key_prefix) if callable(plan.key_prefix) else plan.key_prefix
     if plan.query_string and query_args is None:
         base = plan.page_levels(prefix, path, (), view_args)[0]

@@ -1,33 +1,55 @@
-"""A hit without asking anybody: from memory, and for an async view before there is a loop."""
+"""A hit for which no callback is called: from memory, and for an async view without a loop."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Awaitable, Callable
 
-from .._entries.entry import MISSING
+from .._entries.entry import BY_HAND, MISSING
 from .._flow.run import aread_through
 from .._runtime.colour import run_now
-from .lookup import BYPASS, Hit, Pending, look
+from ..typing import Args, Callback, Kwargs, Value
+from .lookup import Bypass, Pending, look
+from .methods import Decorated
+from .plan import Plan
 
 __all__ = ["LooplessHit", "fast_hit", "resume"]
 
 
-def fast_hit(plan: Any) -> Callable[[Any, Any], Any]:
-    """What answers a fresh hit in memory about which nobody need be asked; else ``MISSING``."""
-    cache, cache_none, quick_key = plan.cache, plan.options.cache_none, plan.quick_key
-    unwrap = plan.unwrap if plan.answers else None
+def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
+    """What answers a fresh hit in memory for which no callback is called; else ``MISSING``."""
+    cache, cache_none = plan.cache, plan.options.cache_none
+    text_of, key_of, quick_key = plan.text, plan.key_of, plan.quick_key
+    unwrap, tag = plan.unwrap if plan.answers else None, plan.tag
+    user_tags, shares = plan.fixed_user_tags(), plan.shares
 
-    def answer(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def answer(args: Args, kwargs: Kwargs) -> Value:
         state = plan.last
         if state is None or state.binding is not cache._only:
             state = plan.state()
-        if not state.fast:
+        peek = state.peek
+        if peek is None:
             return MISSING
-        entry = state.peek(quick_key(state, args, kwargs))
+        if text_of is None:
+            key = quick_key(state, args, kwargs)
+        else:
+            try:
+                text = text_of(*args, **kwargs)
+            except Warning:
+                raise
+            except Exception:  # arguments that the function does not take, or without a text
+                key = quick_key(state, args, kwargs)
+            else:
+                key = state.memo.get(text) or key_of(state, text)
+        entry = None if key is None else peek(key)
         if entry is None or state.clock() >= entry.fresh_until:
+            return MISSING
+        # The function's own tag is the first; one of another function under this key is no answer.
+        owner = entry.owner
+        if owner is not tag and owner != tag and owner != BY_HAND and not shares:
+            return MISSING
+        if user_tags and not entry.answers(user_tags):
             return MISSING
         try:
             value = entry.kept if entry.thaw is None else entry.thaw(entry.kept)
@@ -42,18 +64,18 @@ def fast_hit(plan: Any) -> Callable[[Any, Any], Any]:
 
 
 class LooplessHit:
-    """Answers an async view from sync code where it can; see ``_hosts/flask.py``.
+    """Answers an async view from sync code where it can; see ``_frameworks/flask.py``.
 
-    :param function: the shell that Flask must have been given for this to apply.
+    :param function: the decorated function that Flask must have been given for this to apply.
     """
 
-    def __init__(self, plan: Any, function: Callable[..., Any]) -> None:
+    def __init__(self, plan: Plan, function: Decorated) -> None:
         self.plan = plan
         self.function = function
         #: The ``async_to_sync`` that asked last, and the sync function for it.
-        self._made: tuple[Any, Any] = (None, None)
+        self._made: tuple[Callback | None, Callback | None] = (None, None)
 
-    def enter(self, func: Callable[..., Any], original: Any, *owner: Any) -> Callable[..., Any]:
+    def enter(self, func: Callback, original: Callback, *owner: object) -> Callback:
         """The sync function that Flask calls for ``func``.
 
         :param original: the app's own ``async_to_sync``, for all that needs a loop.
@@ -62,19 +84,19 @@ class LooplessHit:
         if self.plan.async_callbacks:
             return original(func)  # type: ignore[no-any-return]
         made_for, answer = self._made
-        if made_for is not original:
+        if answer is None or made_for is not original:
             answer = self._make(original)
             self._made = (original, answer)
         return functools.partial(answer, *owner) if owner else answer
 
-    def _make(self, original: Any) -> Callable[..., Any]:
+    def _make(self, original: Callback) -> Callback:
         plan, hit = self.plan, fast_hit(self.plan)
 
-        async def call_callback(callback: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        async def call_callback(callback: Callback, /, *args: Value, **kwargs: Value) -> Value:
             answer = callback(*args, **kwargs)
             return original(_awaited)(answer) if inspect.isawaitable(answer) else answer
 
-        def answer(*args: Any, **kwargs: Any) -> Any:
+        def answer(*args: Value, **kwargs: Value) -> Value:
             value = hit(args, kwargs)
             if value is not MISSING:
                 return value
@@ -82,20 +104,20 @@ class LooplessHit:
             found = run_now(
                 look(plan, state, args, kwargs, call_callback, state.binding.engine.sync)
             )
-            if found is BYPASS:
-                return original(plan.bypass)(*args, **kwargs)
-            if type(found) is Pending:
+            if isinstance(found, Pending):
                 return original(resume)(plan, found)
-            return plan.unwrap(cast(Hit, found).value)
+            if isinstance(found, Bypass):
+                return original(plan.bypass)(*args, **kwargs)
+            return plan.unwrap(found.value)
 
         return answer
 
 
-async def _awaited(answer: Any) -> Any:
+async def _awaited(answer: Awaitable[Value]) -> Value:
     return await answer
 
 
-async def resume(plan: Any, found: Pending) -> Any:
+async def resume(plan: Plan, found: Pending) -> Value:
     """Go on, on a loop, with a call that was looked up without one."""
     engine = found.state.binding.engine
     return plan.unwrap(await aread_through(engine, found.call, found.lookup, found.landed_before))

@@ -1,23 +1,25 @@
-"""The way of a call that no shell could answer by itself: callbacks, key, look, and then the flow.
+"""The way of a call that is no fast hit: callbacks, key, a look into the store, and then the flow.
 
-Sync pieces stand next to their async twins; what is the same in both is written once.
+Sync pieces stand next to their async ones; what is the same in both is written once.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from .._entries.entry import Lookup, Verdict
-from .._flow.callbacks import acall_callback, call_callback_now
+from .._flow.callbacks import CallCallback, acall_callback, call_callback_now
 from .._flow.policy import Call
 from .._flow.run import aread_through, read_through
+from .._flow.store_protocol import FlowSteps
 from .._runtime.colour import run_now
-from ..exceptions import CacheError
-from .plan import State
+from ..exceptions import CacheError, InvalidKeyError
+from ..typing import Args, Kwargs, Value
+from .debug_checks import watched
+from .plan import Plan, State
 
-__all__ = ["BYPASS", "Hit", "Pending", "acall_through_cache", "call_through_cache", "look"]
+__all__ = ["Bypass", "Hit", "Pending", "acall_through_cache", "call_through_cache", "look"]
 
 log = logging.getLogger("flask_caching_async")
 
@@ -25,7 +27,7 @@ log = logging.getLogger("flask_caching_async")
 class Hit(NamedTuple):
     """The answer was stored."""
 
-    value: Any
+    value: Value
 
 
 class Pending(NamedTuple):
@@ -37,19 +39,14 @@ class Pending(NamedTuple):
     landed_before: int
 
 
-#: The call is none of the cache's business.
-BYPASS = Hit(None)
+class Bypass(NamedTuple):
+    """The call is none of the cache's business."""
 
 
 async def find_key(
-    plan: Any,
-    state: State,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    call_callback: Any,
-    refresh: bool,
+    plan: Plan, state: State, args: Args, kwargs: Kwargs, call_callback: CallCallback, refresh: bool
 ) -> tuple[str, tuple[str, ...], bool] | None:
-    """The key and stamps of a call, and whether it must be computed whatever is stored.
+    """The key and tags of a call, and whether it must be computed whatever is stored.
 
     ``None`` if the cache is to be bypassed. A callback that fails has the same effect, and is
     logged: a page without its cache is better than no page. What ``unless`` raises is raised, as in
@@ -57,8 +54,8 @@ async def find_key(
     """
     options = plan.options
     if options.unless and not refresh:
-        # Not in the try: whoever may not see the cached page must not get it because this failed.
-        more, named = plan.extra("unless", (plan.function, *args), kwargs)
+        # Not in the try: a visitor who may not see the cached page must not get it by a failure.
+        more, named = plan.arguments_for("unless", (plan.function, *args), kwargs)
         if await call_callback(options.unless, *more, **named):
             return None
     try:
@@ -70,12 +67,13 @@ async def find_key(
             return None
         forced = refresh
         if options.forced_update and not refresh:
-            more, named = plan.extra("forced_update", args, kwargs)
+            more, named = plan.arguments_for("forced_update", args, kwargs)
             forced = bool(await call_callback(options.forced_update, *more, **named))
+        state.binding.engine.store.check((made[0], *made[1]))
         return *made, forced
-    except CacheError:
-        raise
     except Exception as error:
+        if isinstance(error, CacheError) and not isinstance(error, InvalidKeyError):
+            raise
         plan.explain(error, args, kwargs)
         if state.binding.raising:
             raise
@@ -84,10 +82,10 @@ async def find_key(
 
 
 async def is_outdated(
-    plan: Any, state: State, value: Any, args: Any, kwargs: Any, call_callback: Callable[..., Any]
+    plan: Plan, state: State, value: Value, args: Args, kwargs: Kwargs, call_callback: CallCallback
 ) -> bool | None:
     """What ``is_stale`` says of a stored value; ``None``, as in :func:`find_key`, if it fails."""
-    more, named = plan.extra("is_stale", args, kwargs)
+    more, named = plan.arguments_for("is_stale", args, kwargs)
     try:
         return bool(
             await call_callback(plan.options.is_stale, plan.for_callbacks(value), *more, **named)
@@ -102,27 +100,27 @@ async def is_outdated(
 
 
 async def look(
-    plan: Any,
+    plan: Plan,
     state: State,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    call_callback: Callable[..., Any],
-    steps: Any,
+    args: Args,
+    kwargs: Kwargs,
+    call_callback: CallCallback,
+    steps: FlowSteps,
     refresh: bool = False,
-) -> Hit | Pending:
-    """Ask the callbacks, find the key, look into the store: everything up to the verdict.
+) -> Hit | Pending | Bypass:
+    """Call the callbacks, find the key, look into the store: everything up to the verdict.
 
-    Written once: sync code gives it an ``asking`` and ``steps`` that return at once.
+    Written once: sync code gives it a ``call_callback`` and ``steps`` that return at once.
 
     :param refresh: whether to compute whatever is there, as ``refresh()`` does.
     """
     options, binding = plan.options, state.binding
     found = await find_key(plan, state, args, kwargs, call_callback, refresh)
     if found is None:
-        return BYPASS
+        return Bypass()
     key, tags, forced = found
     called, landed_before = state.clock(), binding.engine.flights.landed
-    lookup: Lookup = await steps.load(key, tags)
+    lookup = await steps.load(key, tags)
     verdict = Verdict.GONE if forced else state.policy.judge(lookup.entry, called)
     value = None
     if verdict is Verdict.FRESH or (options.is_stale and verdict is Verdict.STALE):
@@ -133,23 +131,30 @@ async def look(
         elif options.is_stale:
             outdated = await is_outdated(plan, state, value, args, kwargs, call_callback)
             if outdated is None:
-                return BYPASS
+                return Bypass()
             if outdated:
                 verdict, forced = Verdict.GONE, True
-    served = verdict is Verdict.FRESH or verdict is Verdict.STALE
+    _tell(plan, state, verdict is Verdict.FRESH or verdict is Verdict.STALE, key, args, kwargs)
+    if verdict is Verdict.FRESH:
+        state.counters.hits += 1
+        return Hit(value)
+    function = watched(plan, state) if binding.framework.debug else plan.function
+    call = Call(
+        key, tags, state.policy, plan, function, args, kwargs, forced, called, state, lookup
+    )
+    return Pending(state, call, lookup, landed_before)
+
+
+def _tell(plan: Plan, state: State, served: bool, key: str, args: Args, kwargs: Kwargs) -> None:
+    """Say whether the answer was stored: to listeners, and in the header of its response."""
+    binding = state.binding
     if binding.settings.signals:
         plan.signal(served, key, args, kwargs)
     if served and plan.indicate:
         binding.framework.after_this_request(_indicate)
-    if verdict is Verdict.FRESH:
-        state.counters.hits += 1
-        return Hit(value)
-    function = plan.watched(state) if binding.framework.debug else plan.function
-    call = Call(key, tags, state.policy, plan, function, args, kwargs, forced, called, state)
-    return Pending(state, call, lookup, landed_before)
 
 
-def _indicate(response: Any) -> Any:
+def _indicate(response: Value) -> Value:
     response.headers["hit_cache"] = "True"
     return response
 
@@ -158,28 +163,28 @@ def _indicate(response: Any) -> Any:
 
 
 def call_through_cache(
-    plan: Any, state: State, args: Any, kwargs: Any, refresh: bool = False
-) -> Any:
-    """A call that the shell could not answer by itself."""
+    plan: Plan, state: State, args: Args, kwargs: Kwargs, refresh: bool = False
+) -> Value:
+    """A call that its wrapper could not answer by itself."""
     engine = state.binding.engine
     found = run_now(look(plan, state, args, kwargs, call_callback_now, engine.sync, refresh))
-    if found is BYPASS:
-        return plan.function(*args, **kwargs)
-    if type(found) is Pending:
+    if isinstance(found, Pending):
         return plan.unwrap(read_through(engine, found.call, found.lookup, found.landed_before))
-    return plan.unwrap(cast(Hit, found).value)
+    if isinstance(found, Bypass):
+        return plan.function(*args, **kwargs)
+    return plan.unwrap(found.value)
 
 
 async def acall_through_cache(
-    plan: Any, state: State, args: Any, kwargs: Any, refresh: bool = False
-) -> Any:
-    """A call that the shell could not answer by itself."""
+    plan: Plan, state: State, args: Args, kwargs: Kwargs, refresh: bool = False
+) -> Value:
+    """A call that its wrapper could not answer by itself."""
     engine = state.binding.engine
     found = await look(plan, state, args, kwargs, acall_callback, engine.aio, refresh)
-    if found is BYPASS:
-        return await plan.bypass(*args, **kwargs)
-    if type(found) is Pending:
+    if isinstance(found, Pending):
         return plan.unwrap(
             await aread_through(engine, found.call, found.lookup, found.landed_before)
         )
-    return plan.unwrap(cast(Hit, found).value)
+    if isinstance(found, Bypass):
+        return await plan.bypass(*args, **kwargs)
+    return plan.unwrap(found.value)

@@ -1,96 +1,56 @@
-"""What a decorator was told, and what follows from it for one call: key, stamps, policy.
+"""What a decorator was given, and what follows from it for one call: key, tags, policy.
 
 A :class:`Plan` belongs to one decorated function, a :class:`State` to one such function on one app.
-``calls.py`` (``memoize``) and ``views.py`` (``cached``) differ in how they make a key, and in what
-they may store.
+``memoize.py`` and ``cached.py`` differ in how they make a key, and in what they may store.
 """
 
 from __future__ import annotations
 
+import abc
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Protocol, TypeAlias
 
 from .._entries.times import seconds
 from .._flow.callbacks import ajoin_generated
 from .._flow.policy import CallHooks, Policy
 from .._runtime.colour import is_coroutine_function
 from ..binding import Binding
-from ..exceptions import ColourError, ConfigurationError
+from ..config import Settings
+from ..exceptions import ColourError
 from ..keys import function_name, signature_of, source_of
+from ..typing import Args, Callback, Kwargs, Value
+from .methods import Decorated
+from .options import Options
 
-__all__ = ["Options", "Plan", "State", "user_tags"]
+__all__ = ["KeyAndTags", "OwningCache", "Plan", "State", "user_tags"]
 
-
-class Options:
-    """The arguments that both decorators take."""
-
-    def __init__(
-        self,
-        *,
-        timeout: Any,
-        unless: Callable[..., Any] | None,
-        forced_update: Callable[..., Any] | None,
-        is_stale: Callable[..., Any] | None,
-        response_filter: Callable[..., Any] | None,
-        hash_method: Callable[..., Any] | None,
-        cache_none: bool,
-        source_check: bool | None,
-        lock: bool | None,
-        lock_timeout: Any,
-        stale_while_revalidate: Any,
-        stale_if_error: Any,
-        jitter: float | None,
-        tags: Any,
-        soft_timeout: Any = None,
-    ) -> None:
-        self.timeout = timeout if callable(timeout) else seconds(timeout)
-        self.unless, self.forced_update = unless, forced_update
-        self.is_stale, self.response_filter = is_stale, response_filter
-        self.hash_method, self.source_check = hash_method, source_check
-        self.cache_none = cache_none
-        self.lock = lock
-        self.lock_timeout = _seconds("lock_timeout", lock_timeout)
-        self.stale_while_revalidate = (
-            _seconds("stale_while_revalidate", stale_while_revalidate) or 0
-        )
-        self.stale_if_error = _seconds("stale_if_error", stale_if_error) or 0
-        if jitter is not None and not 0 <= jitter <= 1:
-            raise ConfigurationError(
-                f"jitter is the share of a timeout, 0.0 to 1.0, not {jitter!r}"
-            )
-        self.jitter = jitter
-        self.soft_timeout = _seconds("soft_timeout", soft_timeout)
-        if self.soft_timeout is not None and not self.stale_if_error:
-            raise ConfigurationError(
-                "soft_timeout serves the old value instead of waiting for a new one, and "
-                "stale_if_error says for how long there is one: set that, too"
-            )
-        if isinstance(tags, str):
-            tags = (tags,)
-        self.tags: Any = tags if callable(tags) else tuple(tags)
-        for name in ("unless", "forced_update", "is_stale", "response_filter"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise TypeError(f"{name} must be callable, not {getattr(self, name)!r}")
+#: Under which key a value is stored, and which tags drop it.
+KeyAndTags: TypeAlias = tuple[str, tuple[str, ...]]
 
 
-def _seconds(name: str, value: Any) -> float | None:
-    number = seconds(value, name)
-    if number is not None and number < 0:
-        raise ConfigurationError(f"{name} must be 0 seconds or more, not {value!r}")
-    return number
+class OwningCache(Protocol):
+    """What a plan needs of its :class:`.Cache`."""
+
+    #: The binding, where there is only one app; looked at by every call.
+    _only: Binding | None
+
+    def _binding(self) -> Binding: ...
+    def delete_memoized(self, f: Value, *args: Value, **kwargs: Value) -> bool: ...
+    async def adelete_memoized(self, f: Value, *args: Value, **kwargs: Value) -> bool: ...
 
 
 class State:
     """One decorated function on one app.
 
-    :param lean: whether a hit needs nothing but a look into memory.
+    :param peek: looks up an entry, where a hit needs nothing but a look into memory.
     """
 
-    __slots__ = ("binding", "policy", "memo", "peek", "clock", "counters", "fast")
+    __slots__ = ("binding", "policy", "memo", "peek", "clock", "counters")
 
     def __init__(self, plan: Plan, binding: Binding) -> None:
         options, settings = plan.options, binding.settings
+        own_patience = options.lock_timeout
         self.binding = binding
         self.policy = Policy(
             timeout=settings.default_timeout,
@@ -98,36 +58,44 @@ class State:
             stale_if_error=options.stale_if_error,
             jitter=settings.jitter if options.jitter is None else options.jitter,
             lock=(settings.lock if options.lock is None else options.lock) and not binding.null,
-            lock_timeout=settings.lock_timeout
-            if options.lock_timeout is None
-            else options.lock_timeout,
+            lock_timeout=settings.lock_timeout if own_patience is None else own_patience,
             cache_none=options.cache_none,
             soft_timeout=options.soft_timeout,
         )
+        #: The keys of calls by their texts.
         self.memo: dict[str, str] = {}
-        self.peek = binding.peek
+        self.peek = binding.peek if plan.fast and not settings.signals else None
         self.clock = binding.clock
         self.counters = binding.counters
-        self.fast = binding.peek is not None and plan.fast and not settings.signals
 
 
-class Plan(CallHooks):
+class Plan(CallHooks, abc.ABC):
     """What is known of a decorated function when it is decorated."""
 
     #: Whether hits carry a header that says so.
     indicate = False
     #: Whether a hit needs no callback and no request.
     fast = True
+    #: Gives the text of a call, where :meth:`key_of` makes its key of nothing else.
+    text: Callable[..., str] | None = None
+    #: What the user holds; its ``cache_timeout`` may be written.
+    wrapper: Decorated
 
-    def __init__(self, cache: Any, function: Callable[..., Any], options: Options) -> None:
+    #: What its tag begins with.
+    kind = ""
+    #: Whether the user named the key: then functions that are given one key share their entries.
+    shares = False
+
+    def __init__(self, cache: OwningCache, function: Callback, options: Options) -> None:
         self.cache = cache
         self.function = function
         self.options = options
         self.response_filter = options.response_filter
         self.name = function_name(function)
+        #: The tag of all entries of this function.
+        self.tag = f"{self.kind}:{self.name}"
         self.is_async = is_coroutine_function(function) or inspect.isasyncgenfunction(function)
-        #: What the user holds; its ``cache_timeout`` may be written.
-        self.wrapper: Any = None
+        #: The state that was used last.
         self.last: State | None = None
         self._source: bytes | None = None
         callbacks = self.callbacks()
@@ -139,13 +107,56 @@ class Plan(CallHooks):
                 "`async def`, or the callback `def`"
             )
         self.fast = self.fast and not (options.unless or options.forced_update or options.is_stale)
-        self.gives_call = {n: _takes(c, 2 if n == "is_stale" else 1) for n, c in callbacks.items()}
+        self._gives_call = {n: _takes(c, 2 if n == "is_stale" else 1) for n, c in callbacks.items()}
 
-    def callbacks(self) -> dict[str, Callable[..., Any]]:
+    # --- what each decorator does in its own way --------------------------------------------------
+
+    @abc.abstractmethod
+    def quick_key(self, state: State, args: Args, kwargs: Kwargs) -> str | None:
+        """The key of a call for which no callback is called; ``None`` for the careful way."""
+
+    @abc.abstractmethod
+    def make_key(
+        self, state: State, args: Args, kwargs: Kwargs, answers: Sequence[Value]
+    ) -> KeyAndTags | None:
+        """The key and the tags of a call; ``None`` if it is not to be cached.
+
+        :param answers: what :meth:`key_callbacks` returned.
+        """
+
+    @abc.abstractmethod
+    def signal(self, hit: bool, key: str, args: Args, kwargs: Kwargs) -> None:
+        """Tell the listeners of a hit or a miss."""
+
+    @abc.abstractmethod
+    def attach_api(self, wrapper: Decorated) -> None:
+        """Give the decorated function its attributes."""
+
+    def key_of(self, state: State, text: str) -> str:
+        """The key of a call that has this text."""
+        raise NotImplementedError
+
+    # --- what may be extended ---------------------------------------------------------------------
+
+    def callbacks(self) -> dict[str, Callback]:
         """Everything that is called, by the name of its argument."""
         names = ("timeout", "unless", "forced_update", "is_stale", "response_filter", "tags")
         given = {name: getattr(self.options, name) for name in names}
         return {name: callback for name, callback in given.items() if callable(callback)}
+
+    def key_callbacks(self, state: State, args: Args, kwargs: Kwargs) -> list[Callable[[], Value]]:
+        """What must be called before the key is known, in order."""
+        tags = self.options.tags
+        return [lambda: tags(*args, **kwargs)] if callable(tags) else []
+
+    def explain(self, error: Exception, args: Args, kwargs: Kwargs) -> None:
+        """Raise something better than ``error``, where there is something better."""
+
+    async def bypass(self, /, *args: Value, **kwargs: Value) -> Value:
+        """Call an async function past the cache; what it yields is joined all the same."""
+        return await ajoin_generated(self.function(*args, **kwargs))
+
+    # --- what is the same for both ----------------------------------------------------------------
 
     def state(self) -> State:
         """This function on the app of the current context, or the last that was set up."""
@@ -156,7 +167,7 @@ class Plan(CallHooks):
         self.last = state
         return state
 
-    def source(self, settings: Any) -> bytes:
+    def source(self, settings: Settings) -> bytes:
         """The function's source, if it is part of its keys."""
         wanted = self.options.source_check
         if not (settings.source_check if wanted is None else wanted):
@@ -165,7 +176,7 @@ class Plan(CallHooks):
             self._source = source_of(self.function)
         return self._source
 
-    def hash_method(self, settings: Any) -> Callable[..., Any]:
+    def hash_method(self, settings: Settings) -> Callback:
         """The decorator's hash method, else the app's."""
         return self.options.hash_method or settings.hash_method
 
@@ -174,64 +185,33 @@ class Plan(CallHooks):
         timeout = self.wrapper.cache_timeout
         return None if callable(timeout) else seconds(timeout)
 
-    def lifetime(self, value: Any) -> Any:
+    def lifetime(self, value: Value) -> Value:
         """The function's timeout, which may have been written since it was decorated."""
         return self.wrapper.cache_timeout
 
-    def extra(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The call's arguments, if a callback wants them."""
-        return (args, kwargs) if self.gives_call[name] else ((), {})
+    def arguments_for(self, name: str, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
+        """The call's arguments, if the callback of this name takes them."""
+        return (args, kwargs) if self._gives_call[name] else ((), {})
 
-    def unwrap(self, value: Any) -> Any:
+    def unwrap(self, value: Value) -> Value:
         """Hand an answer to the caller; an answer that is an exception is raised."""
         if isinstance(value, self.answers):
             raise value
         return value
 
-    async def bypass(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Call an async function past the cache; what it yields is joined all the same."""
-        return await ajoin_generated(self.function(*args, **kwargs))
-
-    def watched(self, state: State) -> Callable[..., Any]:
-        """The function to call in debug mode."""
-        return self.function
-
-    def explain(self, error: Exception, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Raise something better than ``error``, where there is something better."""
-
-    def signal(self, hit: bool, key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Tell the listeners of a hit or a miss."""
-        raise NotImplementedError
-
-    def attach_api(self, wrapper: Any) -> None:
-        """Give the decorated function its attributes."""
-        raise NotImplementedError
-
-    # --- the key of a call, in two halves: what the user is asked, and what is made of the answers
-
-    def key_callbacks(
-        self, state: State, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> list[Callable[[], Any]]:
-        """What must be asked before the key is known, in order."""
+    def user_tags(self, answers: list[Value]) -> tuple[str, ...]:
+        """The user's tags as they are stored; takes the last answer if they are a callback's."""
         tags = self.options.tags
-        return [lambda: tags(*args, **kwargs)] if callable(tags) else []
+        return user_tags(answers.pop() if callable(tags) else tags)
 
-    def make_key(
-        self, state: State, args: tuple[Any, ...], kwargs: dict[str, Any], answers: Sequence[Any]
-    ) -> tuple[str, tuple[str, ...]] | None:
-        """The key and the stamps of a call; ``None`` if it is not to be cached."""
-        raise NotImplementedError
-
-    def user_tags(self, answers: list[Any]) -> tuple[str, ...]:
-        """The stamps of the user's tags; takes the last answer if they were asked for."""
+    def fixed_user_tags(self) -> tuple[str, ...]:
+        """The user's tags, as far as they do not depend on the call."""
         tags = self.options.tags
-        if callable(tags):
-            tags = answers.pop()
-        return user_tags(tags)
+        return () if callable(tags) else user_tags(tags)
 
 
-def _takes(callback: Callable[..., Any], count: int) -> bool:
-    """Whether a callback wants at least ``count`` positional arguments."""
+def _takes(callback: Callback, count: int) -> bool:
+    """Whether a callback takes at least ``count`` positional arguments."""
     try:
         parameters = signature_of(callback).parameters.values()
     except (TypeError, ValueError):  # some builtins have no signature
@@ -240,7 +220,7 @@ def _takes(callback: Callable[..., Any], count: int) -> bool:
 
 
 def user_tags(tags: str | Iterable[str] | None) -> tuple[str, ...]:
-    """The stamps under which entries with these tags are kept."""
+    """The user's tags as they are stored, apart from those that this package adds."""
     if not tags:
         return ()
     names = (tags,) if isinstance(tags, str) else tags

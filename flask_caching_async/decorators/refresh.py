@@ -1,4 +1,4 @@
-"""``refresh()``: compute now, store, return. What a job calls, also for a page outside a request.
+"""``refresh()``: compute now, store, return. For a cron job, or a page outside a request.
 
 A page's function finds a request as if its URL had been asked for: routed to the same view, with
 the view's arguments, after the app's ``before_request`` functions.
@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import TypeAlias
 
+from .._frameworks.base import Framework, PageRequest, Routed, Where
 from .._frameworks.pallets import is_method, leads_to
 from .._runtime.threads import offload
+from ..typing import Args, Kwargs, Value
 from .cached import ViewPlan
 from .lookup import acall_through_cache, call_through_cache
+from .memoize import CallPlan
+from .methods import Decorated
+from .plan import Plan
 
-__all__ = ["refreshers"]
+__all__ = ["attach_refresh"]
 
 DOC = """Compute now, whatever is stored; store it, and return it.
 
@@ -24,12 +30,15 @@ For a view, ``path`` (with ``query_args`` and ``headers``) says which page is me
 request and without a path, the view's arguments say it.
 """
 
+#: The arguments with which a function is called.
+Arguments: TypeAlias = tuple[Args, Kwargs]
 
-def refreshers(plan: Any, wrapper: Any) -> None:
+
+def attach_refresh(plan: Plan, wrapper: Decorated) -> None:
     """Give a decorated function its ``refresh``; a sync one also its awaitable ``arefresh``."""
     if plan.is_async:
 
-        async def refresh(*args: Any, **kwargs: Any) -> Any:
+        async def refresh(*args: Value, **kwargs: Value) -> Value:
             page = page_of(plan, args, kwargs)
             if page is None:
                 return await acall_through_cache(plan, plan.state(), args, kwargs, refresh=True)
@@ -39,14 +48,14 @@ def refreshers(plan: Any, wrapper: Any) -> None:
         wrapper.refresh = wrapper.arefresh = refresh
     else:
 
-        def refresh_now(*args: Any, **kwargs: Any) -> Any:
+        def refresh_now(*args: Value, **kwargs: Value) -> Value:
             page = page_of(plan, args, kwargs)
             if page is None:
-                return call_through_cache(plan, plan.state(), args, kwargs, refresh=True)
+                return _call(plan, args, kwargs)
             with page.request() as (args, kwargs):
-                return call_through_cache(plan, plan.state(), args, kwargs, refresh=True)
+                return _call(plan, args, kwargs)
 
-        async def arefresh(*args: Any, **kwargs: Any) -> Any:
+        async def arefresh(*args: Value, **kwargs: Value) -> Value:
             page = page_of(plan, args, kwargs)
             if page is None:
                 return await offload(_call, plan, args, kwargs)
@@ -58,55 +67,74 @@ def refreshers(plan: Any, wrapper: Any) -> None:
     wrapper.refresh.__doc__ = DOC
 
 
-def _call(plan: Any, args: Any, kwargs: Any) -> Any:
+def _call(plan: Plan, args: Args, kwargs: Kwargs) -> Value:
     return call_through_cache(plan, plan.state(), args, kwargs, refresh=True)
 
 
 class Page:
     """A request for one page of a view; in it, the arguments with which the view is called."""
 
-    def __init__(self, framework: Any, request: tuple[Any, ...], found: Callable[..., Any]) -> None:
-        self._host, self._request, self._found = framework, request, found
+    def __init__(
+        self, framework: Framework, request: PageRequest, found: Callable[[Routed], Arguments]
+    ) -> None:
+        self._framework, self._request, self._found = framework, request, found
 
     @contextlib.contextmanager
-    def request(self) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    def request(self) -> Iterator[Arguments]:
         """The request, for sync code."""
-        with self._host.request_for(*self._request) as routed:
+        with self._framework.request_for(self._request) as routed:
             yield self._found(routed)
 
     @contextlib.asynccontextmanager
-    async def arequest(self) -> AsyncIterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    async def arequest(self) -> AsyncIterator[Arguments]:
         """The request, for async code."""
-        async with self._host.arequest_for(*self._request) as routed:
+        async with self._framework.arequest_for(self._request) as routed:
             yield self._found(routed)
 
 
-def page_of(plan: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Page | None:
+def page_of(plan: Plan, args: Args, kwargs: Kwargs) -> Page | None:
     """The request that a refresh needs; ``None`` if it needs none, or runs in one.
 
     ``path``, ``query_args`` and ``headers`` are taken out of ``kwargs``.
     """
     if not isinstance(plan, ViewPlan):
+        _check_class(plan, args, kwargs)
         return None
     framework = plan.state().binding.framework
-    path, query_args, headers = (kwargs.pop(n, None) for n in ("path", "query_args", "headers"))
+    names = ("path", "query_args", "headers")
+    path, query_args, headers = [kwargs.pop(name, None) for name in names]
     if path is None and (plan.own_key or framework.request() is not None):
         return None
-    where: Any = path
     if path is None:
-        where = (framework.endpoint_of(plan.wrapper), {**plan.named(args), **kwargs})
-    return Page(framework, (where, query_args, headers), functools.partial(_arguments, plan, args))
+        values = {**plan.named(args), **kwargs}
+        where: Where = (framework.endpoint_of(plan.wrapper), values)
+    else:
+        where = path
+    found = functools.partial(_arguments, plan, args)
+    return Page(framework, PageRequest(where, query_args, headers), found)
 
 
-def _arguments(
-    plan: ViewPlan, args: tuple[Any, ...], routed: tuple[Any, dict[str, Any]]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _check_class(plan: Plan, args: Args, kwargs: Kwargs) -> None:
+    """A classmethod that another decorator has bound does not know its class; see ``methods.py``.
+
+    :raises TypeError: where its first argument would be taken for the class.
+    """
+    if not isinstance(plan, CallPlan) or plan.owner != "cls":
+        return
+    if not inspect.isclass(plan.owner_of(args, kwargs)):
+        raise TypeError(
+            f"the class that {plan.name} is refreshed for is not known below @classmethod: put "
+            "@cache.memoize() above it, or pass the class as the first argument"
+        )
+
+
+def _arguments(plan: ViewPlan, args: Args, routed: Routed) -> Arguments:
     """The arguments of the view for a request that was routed."""
     view, kwargs = routed
     if leads_to(view, plan.wrapper):
         return (), kwargs
-    kind: Any = getattr(view, "view_class", None)
+    kind = getattr(view, "view_class", None)
     methods = getattr(kind, "methods", None) or () if plan.own_key else ("GET", "HEAD")
     if is_method(kind, methods, plan.wrapper):
-        return (kind(),), kwargs
+        return (kind(),), kwargs  # type: ignore[misc]
     raise ValueError(f"that path does not lead to {plan.name}, but to {view!r}")

@@ -1,4 +1,4 @@
-"""Periodic renewal: chosen functions and pages are computed anew before anybody misses them.
+"""Periodic renewal: chosen functions and pages are computed anew before they expire.
 
 Of all processes that share a backend, one renews: the one that holds a lease. If it dies, the lease
 ends, and another one goes on. Where nothing is shared (``SimpleCache``), each renews its own.
@@ -15,15 +15,17 @@ import time
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
-from datetime import timedelta
-from typing import Any
+from types import MethodType
 
 from .._entries.times import seconds
+from .._runtime.background import Allowance, before_executors_end
 from .._runtime.colour import run_now
 from .._runtime.fork import begin_in_child
 from .._runtime.threads import offload
+from ..backends._versioned.contract import Lease
 from ..binding import Binding
 from ..exceptions import ColourError
+from ..typing import Args, Kwargs, Timeout, Value
 from .wrappers import plan_of
 
 __all__ = ["Renewal", "Renewals"]
@@ -42,9 +44,7 @@ class Renewal:
     :param every: seconds.
     """
 
-    def __init__(
-        self, every: float, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
+    def __init__(self, every: float, function: Value, args: Args, kwargs: Kwargs) -> None:
         self.every, self.function, self.args, self.kwargs = every, function, args, kwargs
         self.stopped = False
         self._rounds: list[_Rounds] = []
@@ -72,7 +72,9 @@ class Renewal:
     def name(self) -> str:
         """The function and its arguments."""
         given = [*map(repr, self.args), *(f"{n}={v!r}" for n, v in self.kwargs.items())]
-        return f"{plan_of(self.function).name}({', '.join(given)})"
+        plan = plan_of(self.function)
+        assert plan is not None
+        return f"{plan.name}({', '.join(given)})"
 
     def attach(self, binding: Binding) -> _Rounds:
         """Make rounds for one more app."""
@@ -94,7 +96,7 @@ class _Rounds:
         """In a forked child: the lease and the thread are the parent's."""
         self._wake = threading.Event()
         self._making = threading.Lock()
-        self._lease: Any = None
+        self._lease: Lease | None = None
         self._thread: threading.Thread | None = None
 
     def begin(self, delay: float = 0) -> None:
@@ -186,7 +188,7 @@ class Renewals:
     _bound: Callable[[], list[Binding]]
 
     def refresh_every(
-        self, every: float | timedelta, function: Any, /, *args: Any, **kwargs: Any
+        self, every: Timeout, function: Value, /, *args: Value, **kwargs: Value
     ) -> Renewal:
         """Renew a memoized function or a cached view periodically, in one process of all.
 
@@ -207,6 +209,8 @@ class Renewals:
             raise TypeError(f"every must be more than 0 seconds, not {every!r}")
         if plan_of(function) is None:
             raise TypeError(f"{function!r} is neither memoized nor cached")
+        if isinstance(function, MethodType):  # bound by a decorator that is not ours
+            function, args = function.__func__, (function.__self__, *args)
         renewal = Renewal(interval, function, args, kwargs)
         self._renewals.append(renewal)
         for binding in self._bound():
@@ -223,9 +227,12 @@ class Renewals:
 _all: weakref.WeakSet[_Rounds] = weakref.WeakSet()
 
 
+_allowance = Allowance(SHUTDOWN)
+
+
 def _end(several: Iterable[_Rounds]) -> None:
     """End them together, within one limit."""
-    deadline, several = time.monotonic() + SHUTDOWN, list(several)
+    deadline, several = time.monotonic() + _allowance.left, list(several)
     for rounds in several:
         rounds._wake.set()
     for rounds in several:
@@ -244,4 +251,13 @@ def _begin_anew() -> None:
             rounds.begin(AFTER_FORK)
 
 
+def _drain() -> None:
+    """Wait a bounded time for the rounds that are under way, as long as they can go on."""
+    with _allowance.spend() as deadline:
+        for rounds in list(_all):
+            if rounds._making.acquire(timeout=max(deadline - time.monotonic(), 0)):
+                rounds._making.release()
+
+
+before_executors_end(_drain)
 atexit.register(lambda: _end(_all))

@@ -1,23 +1,21 @@
-"""From a plan to what the user holds: the shells around a function, in both colours.
+"""From a plan to what the user holds: the wrappers of a function, in both colours.
 
-A *shell* is what replaces the decorated function. It answers a fresh hit in memory by itself, in a
-few lines, because most calls end there. All else goes to ``calling.py``. The sync shell and its
-async twin stand next to each other.
+A *wrapper* is called in the place of the decorated function. It answers a fresh hit in memory by
+itself, in a few lines, because most calls end there. All else goes to ``lookup.py``.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import Any
 
 from .._entries.entry import MISSING
 from .._frameworks.flask import LOOPLESS_HIT
+from ..typing import Callback, Value
 from .fast_path import LooplessHit, fast_hit
 from .lookup import acall_through_cache, call_through_cache
-from .methods import CachedClassMethod, CachedMethod
+from .methods import Decorated, DecoratedClassMethod
 from .plan import Plan
-from .refresh import refreshers
+from .refresh import attach_refresh
 
 __all__ = ["PLAN", "decorate", "plan_of"]
 
@@ -25,15 +23,11 @@ __all__ = ["PLAN", "decorate", "plan_of"]
 PLAN = "_flask_caching_async_plan"
 
 
-# --- the shells -----------------------------------------------------------------------------------
-
-
-def sync_wrapper(plan: Any) -> Callable[..., Any]:
-    """What replaces a ``def`` function."""
+def sync_wrapper(plan: Plan) -> Callback:
+    """What is called in the place of a ``def`` function."""
     hit = fast_hit(plan)
 
-    @functools.wraps(plan.function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Value, **kwargs: Value) -> Value:
         value = hit(args, kwargs)
         return (
             value if value is not MISSING else call_through_cache(plan, plan.state(), args, kwargs)
@@ -42,12 +36,11 @@ def sync_wrapper(plan: Any) -> Callable[..., Any]:
     return wrapper
 
 
-def async_wrapper(plan: Any) -> Callable[..., Any]:
-    """What replaces an ``async def`` function."""
+def async_wrapper(plan: Plan) -> Callback:
+    """What is called in the place of an ``async def`` function."""
     hit = fast_hit(plan)
 
-    @functools.wraps(plan.function)
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+    async def wrapper(*args: Value, **kwargs: Value) -> Value:
         value = hit(args, kwargs)
         return (
             value
@@ -58,46 +51,36 @@ def async_wrapper(plan: Any) -> Callable[..., Any]:
     return wrapper
 
 
-# --- before there is a loop -----------------------------------------------------------------------
-
-
 # --- decorating -----------------------------------------------------------------------------------
 
 
-def decorate(cache: Any, function: Any, make_plan: Callable[[Any], Plan]) -> Any:
+def decorate(function: Value, make_plan: Callable[[Callback], Plan]) -> Value:
     """Replace a function, method, classmethod or staticmethod by its cached self."""
     if isinstance(function, staticmethod):
         return staticmethod(_decorated(function.__func__, make_plan))
     if isinstance(function, classmethod):
-        return CachedClassMethod(_decorated(function.__func__, make_plan))
+        return DecoratedClassMethod(_decorated(function.__func__, make_plan))
     if not callable(function):
         raise TypeError(
             f"a function is decorated, not {function!r}; write the parentheses: @cache.memoize()"
         )
-    wrapper = _decorated(function, make_plan)
-    return CachedMethod(wrapper) if _in_class_body(function) else wrapper
+    return _decorated(function, make_plan)
 
 
-def _in_class_body(function: Callable[..., Any]) -> bool:
-    """Whether the function is being defined in the body of a class."""
-    outer = getattr(function, "__qualname__", "").rpartition(".")[0]
-    return bool(outer) and not outer.endswith("<locals>")
-
-
-def _decorated(function: Callable[..., Any], make_plan: Callable[[Any], Plan]) -> Any:
-    plan: Any = make_plan(function)
-    wrapper: Any = async_wrapper(plan) if plan.is_async else sync_wrapper(plan)
-    plan.wrapper = wrapper
-    wrapper.uncached = function
-    wrapper.cache_timeout = plan.options.timeout
-    plan.attach_api(wrapper)
-    refreshers(plan, wrapper)
+def _decorated(function: Callback, make_plan: Callable[[Callback], Plan]) -> Decorated:
+    plan = make_plan(function)
+    decorated = Decorated(function, (async_wrapper if plan.is_async else sync_wrapper)(plan))
+    plan.wrapper = decorated
+    decorated.uncached = function
+    decorated.cache_timeout = plan.options.timeout
+    plan.attach_api(decorated)
+    attach_refresh(plan, decorated)
     if plan.is_async:
-        setattr(wrapper, LOOPLESS_HIT, LooplessHit(plan, wrapper))
-    setattr(wrapper, PLAN, plan)
-    return wrapper
+        setattr(decorated, LOOPLESS_HIT, LooplessHit(plan, decorated))
+    setattr(decorated, PLAN, plan)
+    return decorated
 
 
-def plan_of(function: Any) -> Any:
+def plan_of(function: object) -> Plan | None:
     """The plan of a decorated function, however it was reached; ``None`` if it is not decorated."""
     return getattr(function, PLAN, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .json import JSONSerializer
 from .pickle import PickleSerializer
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["JSONSerializer", "MsgpackSerializer", "PickleSerializer"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> type[MsgpackSerializer]:
     if name == "MsgpackSerializer":
         from .msgpack import MsgpackSerializer
 

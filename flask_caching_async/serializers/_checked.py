@@ -1,22 +1,29 @@
-"""Values as bytes, by whatever serializer a backend was given."""
+"""Values as bytes, by the serializer that a backend was given."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 from ..exceptions import SerializationError
+from ..typing import Value
 
 __all__ = ["dumps"]
 
 
-def dumps(serializer: Any, value: Any) -> bytes:
+class Dumps(Protocol):
+    """The half of a serializer that makes bytes."""
+
+    def dumps(self, value: Value, /) -> object: ...
+
+
+def dumps(serializer: Dumps, value: Value) -> bytes:
     """The bytes of a value.
 
     :param serializer: anything with cachelib's ``dumps``.
     :raises SerializationError: if it has none.
     """
     try:
-        payload: Any = serializer.dumps(value)
+        payload = serializer.dumps(value)
     except Exception as error:
         raise SerializationError(f"cannot serialize a {type(value).__name__}: {error}") from error
     # cachelib's own serializers log some errors, and give None.

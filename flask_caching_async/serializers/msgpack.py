@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from cachelib.serializers import BaseSerializer
 
 from ..exceptions import ConfigurationError
+from ..typing import Value
 
 try:
     import msgpack
@@ -21,13 +20,13 @@ __all__ = ["MsgpackSerializer"]
 class MsgpackSerializer(BaseSerializer):
     """MessagePack with keys of any type."""
 
-    def dumps(self, value: Any, protocol: int = 0) -> bytes:
+    def dumps(self, value: Value, protocol: int = 0) -> bytes:
         """The value as bytes.
 
         :raises TypeError: if it is more than MessagePack can say.
         """
         return msgpack.packb(value)  # type: ignore[no-any-return]
 
-    def loads(self, bvalue: bytes) -> Any:
+    def loads(self, bvalue: bytes) -> Value:
         """The value again."""
         return msgpack.unpackb(bvalue, strict_map_key=False)

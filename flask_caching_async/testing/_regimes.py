@@ -63,7 +63,7 @@ class Hands:
     def __init__(self, backend: BaseCache, how: type[Any], mine: str) -> None:
         self.backend, self.how, self._mine = backend, how, mine
         self.store = store = open_store(backend, lambda: True)
-        #: What the decorators use, in this regime: ``load``, ``guard``, ``save`` …
+        #: What the decorators use, in this regime: ``load``, ``expect``, ``save`` …
         self.steps: Any = store.sync if how is Instant else store.aio
         self._face = how(backend)
         if how is Alone:
@@ -135,7 +135,7 @@ class Computation:
 
     async def end(self, value: Any, life: float = 60.0, lease: Lease | None = None) -> Any:
         """Try to store the value, and give the lease back; whether it was stored."""
-        if self.expect is None:  # a stamp was dropped just when it was to be created
+        if self.expect is None:  # a tag version was dropped just when it was to be created
             return None
         now = self.cache.store.clock()
         times = Times(now, now + life, now + life)

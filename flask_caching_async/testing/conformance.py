@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ._checks.crowds import Crowds
-from ._checks.guarded import VersionedOperations
 from ._checks.leases import Leases
 from ._checks.plain import PlainOperations
 from ._checks.values import ValuesAndKeys
+from ._checks.versions import VersionedOperations
 from ._regimes import REGIMES
 
 __all__ = ["BackendConformance"]

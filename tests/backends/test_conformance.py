@@ -8,6 +8,7 @@ from __future__ import annotations
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cachelib
 import pytest
@@ -28,6 +29,9 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "custom_backend.py"
 
 #: No backend here has a threshold that a check could reach.
 PLENTY = 10_000
+
+#: A busy machine is no dead server.
+PATIENT: dict[str, Any] = {"connect_timeout": 20, "operation_timeout": 20}
 
 
 # --- embedded -------------------------------------------------------------------------------------
@@ -60,7 +64,9 @@ class TestFileSystemCache(BackendConformance):
 
     @pytest.fixture
     def backend(self, tmp_path: Path) -> BaseCache:
-        return FileSystemCache(tmp_path, threshold=PLENTY)
+        made = FileSystemCache(tmp_path, threshold=PLENTY)
+        made._files.patience = 60.0  # for whoever is inside of a section
+        return made
 
 
 # --- foreign --------------------------------------------------------------------------------------
@@ -155,7 +161,8 @@ class TestRedisCache(OnRedis):
 
     @pytest.fixture
     def backend(self, redis_server: RedisServer) -> BaseCache:
-        return RedisCache("127.0.0.1", redis_server.port, key_prefix="conformance*[a]:")
+        where = {"host": "127.0.0.1", "port": redis_server.port}
+        return RedisCache(**where, key_prefix="conformance*[a]:", **PATIENT)
 
 
 class TestRedisSentinelCache(OnRedis):
@@ -163,8 +170,8 @@ class TestRedisSentinelCache(OnRedis):
 
     @pytest.fixture
     def backend(self, replica_set: RedisReplicaSet) -> BaseCache:
-        sentinel = replica_set.sentinel
-        return RedisSentinelCache([("127.0.0.1", sentinel.port)], sentinel.name, key_prefix="s:")
+        where = {"sentinels": [("127.0.0.1", replica_set.sentinel.port)]}
+        return RedisSentinelCache(**where, key_prefix="s:", **PATIENT)
 
 
 class TestRedisClusterCache(OnRedis):
@@ -173,7 +180,7 @@ class TestRedisClusterCache(OnRedis):
     @pytest.fixture
     def backend(self, redis_cluster: RedisCluster) -> BaseCache:
         nodes = ",".join(f"127.0.0.1:{node.port}" for node in redis_cluster.nodes)
-        return RedisClusterCache(nodes, key_prefix="c:")
+        return RedisClusterCache(nodes, key_prefix="c:", **PATIENT)
 
 
 # --- Memcached ------------------------------------------------------------------------------------
@@ -186,8 +193,8 @@ class TestMemcachedCache(BackendConformance):
 
     @pytest.fixture
     def backend(self, two_memcached: tuple[MemcachedServer, MemcachedServer]) -> BaseCache:
-        ports = [server.port for server in two_memcached]
-        return MemcachedCache([f"127.0.0.1:{port}" for port in ports], key_prefix="m:")
+        where = [f"127.0.0.1:{server.port}" for server in two_memcached]
+        return MemcachedCache(where, key_prefix="m:", **PATIENT)
 
 
 class TestMemcachedCacheOverAClient(BackendConformance):
@@ -198,5 +205,5 @@ class TestMemcachedCacheOverAClient(BackendConformance):
         from pymemcache.client.base import Client
 
         client = Client(("127.0.0.1", memcached_server.port))
-        yield MemcachedCache(client, key_prefix="client:")
+        yield MemcachedCache(client, key_prefix="client:", **PATIENT)
         client.close()

@@ -113,25 +113,25 @@ class TwoStores(Good):
 
 
 class Deaf(Good):
-    """A deletion changes no mark."""
+    """A deletion changes no key version."""
 
-    def invalidate(self, keys: Any, stamps: Any = ()) -> list[str]:
-        for name in stamps:
+    def invalidate(self, keys: Any, tags: Any = ()) -> list[str]:
+        for name in tags:
             self.delete(name)
         return [key for key in keys if self.delete(key)]
 
 
 class Overwritten(Good):
-    """A value that is set by hand changes no mark."""
+    """A value that is set by hand changes no key version."""
 
     def set_and_supersede(self, mapping: Any, timeout: Any = None) -> list[str]:
         return [str(key) for key in self.set_many(mapping, timeout)]
 
 
 class Stubborn(Good):
-    """A stamp cannot be dropped."""
+    """A tag version cannot be dropped."""
 
-    def invalidate(self, keys: Any, stamps: Any = ()) -> list[str]:
+    def invalidate(self, keys: Any, tags: Any = ()) -> list[str]:
         return super().invalidate(keys)
 
 
@@ -256,7 +256,7 @@ FAULTS = {
     TwoStores: "test_what_one_regime_stores_all_others_see",
     Deaf: "test_a_delete_beats_a_computation_that_began_before_it",
     Overwritten: "test_what_was_set_by_hand_is_not_overwritten",
-    Stubborn: "test_a_dropped_stamp_ends_all_its_entries",
+    Stubborn: "test_a_dropped_tag_version_ends_all_its_entries",
     Racing: "test_no_count_is_lost",
     Careless: "test_one_of_many_adds",
     Lowercase: "test_no_two_keys_are_the_same",

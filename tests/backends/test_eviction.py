@@ -140,7 +140,7 @@ class Engine(RuleBasedStateMachine):
         assert len(ghosts) <= max(0, self.capacity - max(1, self.capacity // 10))
 
 
-Engine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+Engine.TestCase.settings = settings(max_examples=80, stateful_step_count=50)
 
 
 #: Whatever an engine does: bounded, expired first, no node lost or returned twice.

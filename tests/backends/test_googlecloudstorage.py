@@ -242,8 +242,8 @@ def test_storage_that_refuses_a_write_is_not_taken_to_have_stored(
     backend = make(extra_headers={"x-retry-test-id": told.json()["id"]})
     with pytest.raises(BackendError, match="too often"):
         backend.set("k", 1)
-    assert backend.fill("k", 2, 60, None, {}) is False
-    assert [backend.fill("k", 3, 60, None, {}), backend.get("k")] == [True, 3]
+    assert backend.set_if_current("k", 2, 60, None, {}) is False
+    assert [backend.set_if_current("k", 3, 60, None, {}), backend.get("k")] == [True, 3]
 
 
 def test_storage_opens_again_after_close(backend: GoogleCloudStorageCache) -> None:

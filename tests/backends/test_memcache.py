@@ -35,7 +35,12 @@ from flask_caching_async.backends._memcached import protocol, values
 from flask_caching_async.backends._memcached.transport import Ring
 from flask_caching_async.backends._versioned import contract
 from flask_caching_async.backends.memcache import MemcachedCache
-from flask_caching_async.exceptions import BackendError, BackendTimeout, ConfigurationError
+from flask_caching_async.exceptions import (
+    BackendError,
+    BackendTimeout,
+    ConfigurationError,
+    SerializationError,
+)
 from flask_caching_async.serializers import JSONSerializer
 from flask_caching_async.testing import FakeClock
 from support.faces import Face
@@ -152,14 +157,14 @@ async def aget_natively(cache: Cache, key: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["{}", "unix:{}"])
-def test_a_unix_socket_is_asked_in_worker_threads(make: Make, form: str) -> None:
-    """aiomcache knows none, so that no loop has connections of its own."""
+def test_a_unix_socket_serves_both_colours(make: Make, form: str) -> None:
+    """A loop has connections of its own to it, too."""
     with MemcachedServer(unixsocket=True) as server:
         cache = make(CACHE_MEMCACHED_SERVERS=[form.format(server.socket)])
 
         async def main() -> None:
             async with cache:
-                assert not cache.cache.native_here()
+                assert cache.cache.native_here()
                 await everything(Face(cache, "async"))
 
         asyncio.run(main())
@@ -227,37 +232,34 @@ def test_the_key_prefix_may_be_asked_on_each_call(make: Make, server: MemcachedS
     assert raw(server, "one:a") and raw(server, "two:a")
 
 
-@pytest.mark.parametrize("missing", ["pymemcache", "aiomcache"])
-def test_packages_may_be_missing(server: MemcachedServer, missing: str) -> None:
-    """Without pymemcache there is a hint; without aiomcache everything is done in threads."""
+def test_a_missing_package_is_named_with_how_to_install_it(server: MemcachedServer) -> None:
+    """pymemcache, which chooses the server of a key."""
     script = f"""
-        import asyncio, sys
-        sys.modules["{missing}"] = None
+        import sys
+        sys.modules["pymemcache"] = None
         from flask import Flask
         from flask_caching_async import Cache
 
         where = {{"CACHE_MEMCACHED_SERVERS": ["{HOST}:{server.port}"]}}
-        cache = Cache(Flask("site"), config={{"CACHE_TYPE": "MemcachedCache", **where}})
-
-        async def main():
-            async with cache:
-                assert not cache.cache.native_here()
-                assert await cache.aset("a", 1) and await cache.aget("a") == 1
-        asyncio.run(main())
+        Cache(Flask("site"), config={{"CACHE_TYPE": "MemcachedCache", **where}})
     """
     done = run_script(script)
-    if missing == "pymemcache":
-        assert "ConfigurationError: MemcachedCache needs a package" in done.stderr
-        assert "pip install pymemcache" in done.stderr
-    else:
-        assert (done.returncode, done.stderr) == (0, "")
+    assert "ConfigurationError: MemcachedCache needs a package" in done.stderr
+    assert "pip install pymemcache" in done.stderr
 
 
-def run_script(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+#: asyncio complains, where it debugs, of steps that took long: a busy machine is no failure.
+UNHURRIED = """
+    import logging
+    logging.getLogger("asyncio").addFilter(lambda record: not record.msg.startswith("Executing"))
+"""
+
+
+def run_script(script: str) -> subprocess.CompletedProcess[str]:
     """Run a script in a process of its own, where each warning is an error."""
+    code = textwrap.dedent(UNHURRIED) + textwrap.dedent(script)
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(script)],
-        env={**os.environ, **environment},
+        [sys.executable, "-X", "dev", "-W", "error", "-c", code],
         capture_output=True,
         text=True,
         timeout=50,
@@ -266,7 +268,7 @@ def run_script(script: str, **environment: str) -> subprocess.CompletedProcess[s
 
 # --- names ----------------------------------------------------------------------------------------
 
-quick = settings(max_examples=150, deadline=None)
+quick = settings(max_examples=80)
 
 TEXTS = (
     st.text()
@@ -286,7 +288,7 @@ def test_every_key_has_a_name_that_memcached_takes(prefix: str, key: str) -> Non
 @quick
 @given(prefix=TEXTS, keys=st.sets(TEXTS, min_size=2, max_size=2))
 def test_no_two_keys_have_the_same_name(prefix: str, keys: set[str]) -> None:
-    """Neither as they are, nor one as the digest, the mark or a stamp of the other."""
+    """Neither as they are, nor one as the digest, the key version or a tag version of the other."""
     one, two = (values.name_of(prefix, key) for key in keys)
     marks = {values.own_name(prefix, f"~mark~{key}") for key in keys}
     pieces = {values.piece_name(name, number) for name in (one, two) for number in (0, 1)}
@@ -498,7 +500,7 @@ def test_what_is_no_number_is_not_counted(make: Make) -> None:
     """Nor is it changed."""
     cache = make()
     cache.set("a", "text")
-    with pytest.raises(BackendError, match="'a' holds a str, not a number"):
+    with pytest.raises(SerializationError, match="'a' holds a str, not a number"):
         cache.inc("a")
     assert cache.get("a") == "text"
 
@@ -726,8 +728,10 @@ def test_a_lease_is_renewed_and_given_back(make: Make, server: MemcachedServer) 
     assert whole / 2 < (life(server, name) or 0) <= whole + 1
     server.ask(f"touch {name} {whole / 2:.0f}")
     assert (life(server, name) or 0) <= whole / 2
-    assert backend._renew(lease) and whole / 2 < (life(server, name) or 0) <= whole + 1
-    assert not backend._renew(other)
+    lease.renew()
+    assert lease.held and whole / 2 < (life(server, name) or 0) <= whole + 1
+    other.renew()
+    assert not other.held
     backend.release_lease(other)
     assert raw(server, name)
     backend.release_lease(lease, shared=False)
@@ -812,7 +816,7 @@ async def test_whoever_is_cancelled_leaves_no_answer_to_others(
     memcached_proxy.delay(0.001)
     async with cache:
         found = 0
-        for _ in range(300):
+        for _ in range(150):
             asked = dice.sample(list(keys), 4)
             tasks = [asyncio.ensure_future(cache.aget(key)) for key in asked]
             tasks += [asyncio.ensure_future(f(dice.randrange(5)))]
@@ -823,7 +827,7 @@ async def test_whoever_is_cancelled_leaves_no_answer_to_others(
             for key, answer in zip(asked, answers, strict=False):
                 assert isinstance(answer, asyncio.CancelledError) or answer == keys[key]
                 found += answer == keys[key]
-        assert found > 100
+        assert found > 50
         memcached_proxy.heal()
         assert await cache.aget_dict(*keys) == keys
 
@@ -834,17 +838,17 @@ async def acomputed(x: int) -> int:
 
 @pytest.mark.asyncio
 async def test_an_answer_that_comes_too_late_is_nobodys(
-    memcached_proxy: FaultProxy, make: Make, enter: Enter
+    memcached_proxy: FaultProxy, server: MemcachedServer, make: Make, enter: Enter
 ) -> None:
     """After a timeout, the connection is closed, and the next call has its own answer."""
     little = {"CACHE_OPERATION_TIMEOUT": 0.2, "CACHE_BREAKER_THRESHOLD": 0}
     face = await enter(make(memcached_proxy, **little))
     assert await insist(lambda: face.set_many({"a": "of a", "b": "of b"})) == ["a", "b"]
-    memcached_proxy.delay(0.4)
+    server.pause()
     for _ in range(3):
         with pytest.raises(BackendTimeout):
             await face.get("a")
-    memcached_proxy.heal()
+    server.resume()  # now it answers all that was asked
     accepted = memcached_proxy.accepted
     assert await insist(lambda: face.get("b")) == "of b"
     assert memcached_proxy.accepted > accepted

@@ -271,7 +271,7 @@ async def test_operations_on_many_keys_send_what_they_must_and_no_more(
     for operation, expected in (
         (lambda: face.set_many(pairs), {"eval": 20}),
         (lambda: face.delete_many(*pairs), {"unlink": 40, "set": 20}),
-        (lambda: face.call(f, 0), {"mget": 6}),  # the entry with its mark, and five stamps
+        (lambda: face.call(f, 0), {"mget": 6}),  # the entry with its version, and five of tags
     ):
         commands(clean_cluster)
         await operation()
@@ -283,7 +283,7 @@ async def test_operations_on_many_keys_send_what_they_must_and_no_more(
 
 @pytest.mark.asyncio
 async def test_each_of_several_tags_drops_an_entry(face: Face) -> None:
-    """Wherever its stamp lies; and dropping them costs the same for any number of entries."""
+    """Wherever its version lies; and dropping them costs the same for any number of entries."""
     tags = [f"tag {n}" for n in range(8)]
     f = face.memoize(tags=tags)(lambda n: [n])
     for tag in tags:

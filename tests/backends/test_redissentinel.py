@@ -13,6 +13,7 @@ from redis.exceptions import ReadOnlyError, ResponseError
 
 from flask_caching_async import Cache
 from flask_caching_async._runtime.colour import run_now
+from flask_caching_async.backends._connections.server import Budget
 from flask_caching_async.backends._redis import scripts as lua
 from flask_caching_async.backends._redis.transport import (
     AsyncTransport,
@@ -251,7 +252,7 @@ def roles(clean_redis: RedisServer) -> Iterator[tuple[RedisServer, RedisServer]]
 
 def endpoint_of(servers: list[RedisServer]) -> Endpoint:
     """Where connections go: to the first of the servers at the time when they are opened."""
-    endpoint = Endpoint(Connection, {}, 10, 10, 5)
+    endpoint = Endpoint(Connection, {}, Budget(10, 10, 10, 5))
     endpoint.master = lambda: (HOST, servers[0].port)
 
     async def amaster() -> tuple[str, int]:

@@ -36,7 +36,7 @@ values = st.recursive(
 
 
 @pytest.mark.parametrize("kind", OURS, ids=lambda kind: kind.__name__)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(value=values)
 def test_plain_values_come_back_as_they_were(kind: Any, value: Any) -> None:
     """Bytes included, wherever they are."""

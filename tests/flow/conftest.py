@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from flask_caching_async import Cache
-from flask_caching_async.testing import FakeClock
 from support.stages import Stage
 
 
@@ -19,11 +18,3 @@ def stage(cache: Cache, colour: str) -> Stage:
 def any_stage(any_cache: Cache, colour: str) -> Stage:
     """A cache on each kind of backend, in both colours."""
     return Stage(any_cache, colour)
-
-
-@pytest.fixture
-def any_clock(any_cache: Cache) -> FakeClock:
-    """The clock of ``any_cache``."""
-    clock = FakeClock()
-    clock.install(any_cache)
-    return clock

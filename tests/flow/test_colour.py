@@ -19,6 +19,7 @@ from flask_caching_async._runtime.colour import Awaited, Instant, is_coroutine_f
 from flask_caching_async._runtime.loops import pause, running_loop_kind, wait_for, whoami
 from flask_caching_async._runtime.process_loop import bridge, on_process_loop
 from flask_caching_async._runtime.threads import offload
+from support.waiting import PATIENCE, until
 
 #: Runs an async function on each kind of loop.
 RUNNERS: list[Any] = [lambda make: asyncio.run(make()), trio.run]
@@ -140,7 +141,7 @@ def test_wait_for_returns_what_another_thread_sets(run: Any) -> None:
         with pytest.raises(TimeoutError):
             await wait_for(future, 0.005)
         threading.Timer(0.01, future.set_result, ["value"]).start()
-        assert await wait_for(future, 10) == "value"
+        assert await wait_for(future, PATIENCE) == "value"
         assert await wait_for(future, None) == "value"
 
     run(main)
@@ -151,7 +152,7 @@ def test_a_cancelled_waiter_cancels_only_itself() -> None:
 
     async def main() -> None:
         future = pending()
-        tasks = [asyncio.create_task(wait_for(future, 10)) for _ in range(3)]
+        tasks = [asyncio.create_task(wait_for(future, PATIENCE)) for _ in range(3)]
         await asyncio.sleep(0.005)
         tasks[0].cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -171,7 +172,7 @@ def test_a_cancelled_trio_waiter_cancels_only_itself() -> None:
         results = []
 
         async def wait() -> None:
-            results.append(await wait_for(future, 10))
+            results.append(await wait_for(future, PATIENCE))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait)
@@ -194,7 +195,7 @@ def test_a_future_may_end_after_the_loops_that_waited_for_it(run: Any, caplog: A
             await wait_for(future, 0.001)
 
     async def cancelled() -> None:
-        task = asyncio.create_task(wait_for(future, 10))
+        task = asyncio.create_task(wait_for(future, PATIENCE))
         await asyncio.sleep(0.002)
         task.cancel()
 
@@ -223,7 +224,7 @@ def test_bridge_runs_on_the_process_loop_without_blocking_this_one(run: Any) -> 
             await bridge(fail)
 
     run(main)
-    assert ended.wait(5)
+    assert ended.wait(PATIENCE)
     assert on_process_loop(work) != threading.get_ident()
 
 
@@ -239,33 +240,31 @@ def test_blocking_on_the_process_loop_from_itself_is_refused() -> None:
 
 def test_work_in_the_background_is_bounded(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     """More than so many waiting refreshes are dropped, and it is logged."""
-    from flask_caching_async._runtime import background
+    from flask_caching_async._runtime import background as _background
 
     go = threading.Event()
     done: list[int] = []
-    monkeypatch.setattr(background, "WAITING", 6)
-    monkeypatch.setattr(background, "_pool", background._Pool())
+    monkeypatch.setattr(_background, "WAITING", 6)
+    monkeypatch.setattr(_background, "_pool", _background._Pool())
     accepted = [
-        background.submit(lambda n=n: (go.wait(10), done.append(n)))  # type: ignore[misc]
+        _background.submit(lambda n=n: (go.wait(PATIENCE), done.append(n)))  # type: ignore[misc]
         for n in range(8)
     ]
     assert accepted == [True] * 6 + [False] * 2
     assert "2" not in caplog.text.split("one more")[0] and "dropped" in caplog.text
     go.set()
-    deadline = time.monotonic() + 10
-    while len(done) < 6 and time.monotonic() < deadline:
-        time.sleep(0.001)
+    until(lambda: len(done) == 6)
     assert sorted(done) == list(range(6))
 
 
 def test_work_in_the_background_has_the_context_of_its_caller() -> None:
     """A copy of it."""
-    from flask_caching_async._runtime import background
+    from flask_caching_async._runtime import background as _background
 
     seen: Future[str] = Future()
     current.set("caller")
-    assert background.submit(lambda: seen.set_result(current.get()))
-    assert seen.result(5) == "caller"
+    assert _background.submit(lambda: seen.set_result(current.get()))
+    assert seen.result(PATIENCE) == "caller"
     current.set("none")
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from flask_caching_async import Cache
 from support.backends import config_for
+from support.waiting import PATIENCE
 
 READS = ("call", "acall", "get", "get_or_set", "refresh")
 WRITES = ("delete", "delete_many", "clear", "delete_memoized", "delete_call", "delete_tags", "set")
@@ -121,7 +122,7 @@ def run(model: Model, threads: list[Any], tasks: list[Any]) -> None:
     barrier = threading.Barrier(len(threads) + 1)
 
     def actor(steps: Any) -> None:
-        barrier.wait(10)
+        barrier.wait(PATIENCE)
         for what, pause in steps:
             time.sleep(pause / 1000)
             model.do(what)
@@ -132,7 +133,7 @@ def run(model: Model, threads: list[Any], tasks: list[Any]) -> None:
             await model.ado(what)
 
     async def loop() -> None:
-        barrier.wait(10)
+        barrier.wait(PATIENCE)
         async with asyncio.TaskGroup() as group:
             for steps in tasks:
                 group.create_task(atask(steps))
@@ -150,7 +151,7 @@ def run(model: Model, threads: list[Any], tasks: list[Any]) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(30)
+        worker.join(PATIENCE)
         assert not worker.is_alive()
     assert not errors, errors
 

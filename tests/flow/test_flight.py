@@ -169,6 +169,34 @@ class Picky(Exception):
         self.why = why
 
 
+class Demanding(Exception):
+    """Cannot be made without what it does not keep, not even by its ``__new__``."""
+
+    def __new__(cls, *, why: str) -> Demanding:
+        one = super().__new__(cls)
+        one.args = (1, 2)
+        return one
+
+    def __init__(self, *, why: str) -> None:
+        self.why = why
+
+
+class Slotted(Exception):
+    """Has state where no copy finds it."""
+
+    __slots__ = ("code",)
+
+    def __init__(self, code: int) -> None:
+        super().__init__("slotted")
+        self.code = code
+
+
+@pytest.mark.parametrize("error", [Demanding(why="so"), Slotted(7)])
+def test_a_follower_gets_the_same_error_where_there_can_be_no_copy(error: Exception) -> None:
+    """Rather than one about the copy."""
+    assert Failed(error).copy() is error
+
+
 class Changing(Exception):
     """Keeps something else than it is given."""
 

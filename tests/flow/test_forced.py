@@ -13,6 +13,7 @@ from flask_caching_async._entries.envelope import is_entry
 from flask_caching_async.testing import FakeClock
 from support.backends import SyncOnly
 from support.stages import Body, Stage, stage_of, story
+from support.waiting import PATIENCE
 
 
 @story
@@ -29,16 +30,16 @@ async def test_refresh_computes_stores_and_returns(any_stage: Stage, any_clock: 
 
 
 @story
-async def test_forced_update_computes_each_time_it_is_true(any_stage: Stage) -> None:
+async def test_forced_update_computes_each_time_it_is_true(stage: Stage) -> None:
     """Truthiness counts; what it computed is stored for the others."""
     forced: list[int] = []
-    body = Body(any_stage)
-    f = any_stage.memoize(forced_update=lambda: forced)(body.function())
-    assert [await any_stage.call(f) for _ in range(2)] == [1, 1]
+    body = Body(stage)
+    f = stage.memoize(forced_update=lambda: forced)(body.function())
+    assert [await stage.call(f) for _ in range(2)] == [1, 1]
     forced.append(1)
-    assert [await any_stage.call(f) for _ in range(2)] == [2, 3]
+    assert [await stage.call(f) for _ in range(2)] == [2, 3]
     forced.clear()
-    assert await any_stage.call(f) == 3
+    assert await stage.call(f) == 3
 
 
 @pytest.mark.parametrize("stored", [False, True])
@@ -96,7 +97,7 @@ def test_a_forced_caller_takes_no_value_that_is_only_being_stored(app: Flask, co
         def set(self, key: str, value: Any, timeout: Any = None) -> bool:
             if is_entry(value) and not storing.is_set():
                 storing.set()
-                assert go.wait(20)
+                assert go.wait(PATIENCE)
             return super().set(key, value, timeout)
 
     async def play(stage: Stage) -> None:

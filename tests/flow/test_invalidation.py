@@ -11,6 +11,8 @@ from flask import Flask
 from flask_caching_async import Cache
 from flask_caching_async._runtime.colour import run_now
 from flask_caching_async.backends import BaseCache
+from support.faces import COLOURS
+from support.params import WAYS
 from support.stages import Body, Stage, stage_of, story
 
 
@@ -160,8 +162,22 @@ CASES = (
 )  # fmt: skip
 
 
+#: On backends that are not ours, one way for each operation of the store.
+OPERATIONS = (Delete, DeleteMany, Clear, Memoized, Tags, Set, SetMany, Method, View)
+
+#: Each way on each of our backends, and each operation wherever it runs another way.
+INVALIDATED = [
+    (embedded, colour, kind)
+    for embedded, colour in WAYS
+    if colour in COLOURS
+    for kind in (CASES if embedded in ("SimpleCache", "FileSystemCache") else OPERATIONS)
+]
+
+
 @pytest.mark.parametrize("stored", [False, True], ids=["cold", "stored"])
-@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize(
+    ("embedded", "colour", "kind"), INVALIDATED, indirect=["embedded", "colour"]
+)
 @story
 async def test_an_invalidation_wins_over_a_computation_under_way(
     app: Flask, any_stage: Stage, kind: type[Case], stored: bool

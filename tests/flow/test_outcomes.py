@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 import time
 import traceback
@@ -14,6 +15,8 @@ import trio
 from flask import Flask, abort
 
 from flask_caching_async import Cache
+from flask_caching_async._flow.ports import SyncPorts
+from flask_caching_async._flow.singleflight import Flights
 from flask_caching_async.testing import FakeClock
 from support.backends import AsyncOnly, SyncOnly
 from support.stages import Body, Stage, story
@@ -63,14 +66,13 @@ async def test_each_follower_gets_a_copy_of_its_own(any_stage: Stage) -> None:
 
 
 @story
-async def test_what_cannot_be_copied_is_computed_by_everybody(
-    stage: Stage, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_what_cannot_be_copied_is_computed_by_everybody(stage: Stage) -> None:
     """A value that can neither be stored nor shared is returned all the same, without a convoy."""
     body = Body(stage, 1)
 
     async def answer(number: int) -> Any:
-        await stage.pause(0.1)
+        if number > 1:  # nobody's computation ends before all others have begun
+            await body.entered(11)
         return threading.Lock()
 
     body.answer = answer  # type: ignore[method-assign]
@@ -79,10 +81,8 @@ async def test_what_cannot_be_copied_is_computed_by_everybody(
     await body.entered()
     followers = [stage.start(f) for _ in range(10)]
     await stage.waiting(10)
-    began = time.monotonic()
     body.go.set()
     values = [await caller.result() for caller in (leader, *followers)]
-    assert time.monotonic() - began < 0.8
     assert len({id(value) for value in values}) == 11 == body.calls
 
 
@@ -91,43 +91,49 @@ async def test_what_cannot_be_copied_is_computed_by_everybody(
 
 @story
 async def test_a_filtered_value_makes_no_convoy(any_stage: Stage) -> None:
-    """20 callers of a function of 0.2 s whose value is not stored are served within a second."""
-    numbers = iter(range(100))
+    """Of 20 callers of a function whose value is not stored, the 19 others compute together."""
+    body = Body(any_stage, 1)
 
-    async def body() -> int:
-        await any_stage.pause(0.2)
-        return next(numbers)
+    async def answer(number: int) -> int:
+        if number > 1:  # nobody's computation ends before all others have begun
+            await body.entered(20)
+        return number
 
-    f = any_stage.memoize(response_filter=lambda value: False)(body)
-    began = time.monotonic()
-    values = await any_stage.crowd(20, f)
-    assert time.monotonic() - began < 1
-    assert sorted(values) == list(range(20))
+    body.answer = answer  # type: ignore[method-assign]
+    f = any_stage.memoize(response_filter=lambda value: False)(body.function())
+    leader = any_stage.start(f)
+    await body.entered()
+    followers = [any_stage.start(f) for _ in range(19)]
+    await any_stage.waiting(19)
+    body.go.set()
+    values = [await caller.result() for caller in (leader, *followers)]
+    assert sorted(values) == list(range(1, 21))
     assert any_stage.cache.stats().stored == 0
 
 
 @story
 async def test_none_is_not_stored_and_makes_no_convoy(any_stage: Stage) -> None:
     """``None`` counts as nothing, unless ``cache_none`` says otherwise."""
-    body = Body(any_stage, 1)
+    body, kept = Body(any_stage, 1), Body(any_stage)
 
     async def answer(number: int) -> None:
-        await any_stage.pause(0.05)
+        if number > 1:  # nobody's computation ends before all others have begun
+            await body.entered(11)
 
-    body.answer = answer  # type: ignore[method-assign]
+    async def nothing(number: int) -> None:
+        return None
+
+    body.answer = answer  # type: ignore[method-assign, assignment]
     f = any_stage.memoize()(body.function())
     leader = any_stage.start(f)
     await body.entered()
     followers = [any_stage.start(f) for _ in range(10)]
     await any_stage.waiting(10)
-    began = time.monotonic()
     body.go.set()
     assert [await caller.result() for caller in (leader, *followers)] == [None] * 11
-    assert time.monotonic() - began < 0.5
     assert body.calls == 11
-    kept = Body(any_stage)
-    kept.answer = answer  # type: ignore[method-assign]
-    g = any_stage.memoize(cache_none=True)(kept.function())
+    kept.answer = nothing  # type: ignore[method-assign, assignment]
+    g = any_stage.memoize(cache_none=True)(kept.function("g"))
     assert await any_stage.crowd(5, g) == [None] * 5
     assert kept.calls == 1
 
@@ -476,21 +482,37 @@ def test_the_loop_of_a_cancelled_follower_may_end_before_the_leader(
 # --- a slow leader --------------------------------------------------------------------------------
 
 
+class Watch:
+    """A clock in the place of ``time`` that moves by hand, and counts how often it is read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.reads = 0.0, 0
+        for kind in (Flights, SyncPorts):
+            monkeypatch.setattr(sys.modules[kind.__module__], "time", self)
+
+    sleep = staticmethod(time.sleep)
+
+    def monotonic(self) -> float:
+        self.reads += 1
+        return self.now
+
+
 @story
 async def test_followers_of_a_slow_leader_compute_alone_and_its_value_is_stored(
-    any_stage: Stage,
+    any_stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After ``lock_timeout`` they stop waiting; what takes longer is still worth storing."""
-    body = Body(any_stage, 1)
-    f = any_stage.memoize(lock_timeout=0.1, response_filter=lambda value: value == 1)(
+    watch, body = Watch(monkeypatch), Body(any_stage, 1)
+    f = any_stage.memoize(lock_timeout=0.02, response_filter=lambda value: value == 1)(
         body.function()
     )
     leader = any_stage.start(f)
     await body.entered()
-    began = time.monotonic()
-    values = await any_stage.crowd(3, f)
-    assert 0.05 < time.monotonic() - began < 2
-    assert sorted(values) == [2, 3, 4]
+    followers = [any_stage.start(f) for _ in range(3)]
+    await any_stage.until(lambda: watch.reads >= 20)
+    assert body.calls == 1, "they look at the clock, and wait"
+    watch.now = 0.02
+    assert sorted([await follower.result() for follower in followers]) == [2, 3, 4]
     body.go.set()
     assert await leader.result() == 1
     assert await any_stage.call(f) == 1
@@ -498,33 +520,32 @@ async def test_followers_of_a_slow_leader_compute_alone_and_its_value_is_stored(
 
 
 @story
-async def test_patience_begins_anew_with_a_new_leader(stage: Stage) -> None:
+async def test_patience_begins_anew_with_a_new_leader(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """``lock_timeout`` is how long one leader is waited for, not how long all of them are."""
-    body = Body(stage, 1, 2)
+    watch = Watch(monkeypatch)
+    body, go = Body(stage, 1), threading.Event()
 
     async def answer(number: int) -> int:
-        if number == 1:
-            raise SystemExit
+        if number == 1:  # SystemExit would end a loop
+            raise asyncio.CancelledError if stage.is_async else SystemExit
+        await stage.until(go.is_set)
         return number
 
     body.answer = answer  # type: ignore[method-assign]
-    if stage.is_async:  # where SystemExit would end the loop
-
-        async def cancelled(number: int) -> int:
-            if number == 1:
-                raise asyncio.CancelledError
-            return number
-
-        body.answer = cancelled  # type: ignore[method-assign]
-    f = stage.memoize(lock_timeout=0.6)(body.function())
+    f = stage.memoize(lock_timeout=0.02)(body.function())
     first = stage.start(f)
     await body.entered()
     others = [stage.start(f) for _ in range(3)]
     await stage.waiting(3)
-    await stage.pause(0.4)
+    watch.now = 0.015
     body.go.set()
-    body.held = ()
-    body.go = threading.Event()
+    await body.entered(2)
+    watch.now = 0.03  # more than that for both leaders, less for each
+    seen = watch.reads
+    await stage.until(lambda: watch.reads >= seen + 20)  # the others look at it, and wait on
+    go.set()
     assert isinstance(await first.result(), Raised)
     assert {await other.result() for other in others} == {2}
     assert body.calls == 2

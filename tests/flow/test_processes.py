@@ -1,439 +1,260 @@
-"""All of it between processes, over files in one directory."""
+"""All of it between processes: over files in one folder, Redis and Memcached."""
 
 from __future__ import annotations
 
-import http.client
+import itertools
 import os
-import signal
-import socket
-import subprocess
-import sys
-import textwrap
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from support.waiting import Raised, together, until
+from support.backends import ON_SERVERS, SHARED, FileBackend, ServerBackend
+from support.crew import Crew
+from support.waiting import until
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system"),
+    pytest.mark.timeout(150),  # many processes, perhaps on a busy machine
+]
 
-APP = """
-    import asyncio, os, signal, sys, time
-    from pathlib import Path
-    from flask import Flask
-    from flask_caching_async import Cache
-
-    folder = Path({folder!r})
-    app = Flask("server")
-    cache = Cache(app, config={{"CACHE_TYPE": "FileSystemCache", "CACHE_DIR": str(folder / "c")}})
-
-    def count(name):
-        with open(folder / f"{{name}}.count", "ab") as file:
-            file.write(b"x")
-        return os.stat(folder / f"{{name}}.count").st_size
-
-    @app.route("/up")
-    def up():
-        return "up"
-
-    @app.route("/cold/<name>")
-    @cache.cached()
-    def cold(name):
-        number = count(name)
-        time.sleep(0.5)
-        return f"{{number}}"
-
-    @app.route("/acold/<name>")
-    @cache.cached()
-    async def acold(name):
-        number = count(name)
-        await asyncio.sleep(0.5)
-        return f"{{number}}"
-
-    @app.route("/private/<name>")
-    @cache.cached(response_filter=lambda response: False)
-    def private(name):
-        number = count(name)
-        time.sleep(0.3)
-        return f"{{number}}"
-
-    @app.route("/error/<name>")
-    @cache.cached(response_filter=lambda response: 1 / 0)
-    def error(name):
-        count(name)
-        time.sleep(0.3)
-        return "never"
-
-    @app.route("/deadly/<name>")
-    @cache.cached()
-    def deadly(name):
-        number = count(name)
-        time.sleep(0.3)
-        if number == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return f"{{number}}"
-    """
+names = (f"page-{number}" for number in itertools.count())
 
 
-class Server:
-    """Four gunicorn workers."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "server.py").write_text(textwrap.dedent(APP).format(folder=str(folder)))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.log = folder / "log"
-        command = [
-            sys.executable, "-m", "gunicorn", "--workers", "4", "--threads", "16",
-            "--worker-class", "gthread", "--bind", f"127.0.0.1:{self.port}",
-            "--graceful-timeout", "1", "--no-control-socket", "server:app",
-        ]  # fmt: skip
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-        until(self._answers)
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
-        try:
-            return self.get("/up") == (200, "up") and self.log.read_text().count("Booting") == 4
-        except OSError:
-            return False
-
-    def get(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
-
-    def ask(self, path: str, times: int) -> tuple[list[Any], float]:
-        """All answers to concurrent requests, and how long the last of them took."""
-        began = time.monotonic()
-        answers = together(*[lambda: self.get(path)] * times)
-        return answers, time.monotonic() - began
-
-    def count(self, name: str) -> int:
-        return (self.folder / f"{name}.count").stat().st_size
-
-    def close(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+@pytest.fixture(scope="module", params=SHARED)
+def backend(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> FileBackend | ServerBackend:
+    """Each backend that processes share."""
+    if request.param == "FileSystemCache":
+        return FileBackend(tmp_path_factory.mktemp("files"))
+    return ServerBackend(request.param, request.getfixturevalue)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all tests of this file."""
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.close()
-
-
-@pytest.mark.parametrize("kind", ["cold", "acold"])
-def test_four_workers_and_forty_requests_cause_one_computation(server: Server, kind: str) -> None:
-    """A cold page of half a second is computed once, in sync and in async views."""
-    answers, took = server.ask(f"/{kind}/page", 40)
-    assert answers == [(200, "1")] * 40
-    assert server.count("page") == 1
-    assert took < 5
-    (server.folder / "page.count").unlink()
-
-
-def test_what_may_not_be_stored_makes_no_convoy_between_processes(server: Server) -> None:
-    """24 callers of a page of 0.3 s: all compute, and nearly at once."""
-    answers, took = server.ask("/private/me", 24)
-    assert [status for status, _ in answers] == [200] * 24
-    assert server.count("me") == 24
-    assert took < 3  # 7.2 s one after the other
-
-
-def test_errors_make_no_convoy_between_processes(server: Server) -> None:
-    """Each process fails for itself, all at the same time."""
-    answers, took = server.ask("/error/bad", 24)
-    assert [status for status, _ in answers] == [500] * 24
-    assert server.count("bad") <= 24
-    assert took < 3
-
-
-def test_a_leader_that_is_killed_has_exactly_one_successor(server: Server) -> None:
-    """``SIGKILL`` ends its lease; of all the others, in all processes, one computes."""
-    answers, _ = server.ask("/deadly/page", 24)
-    served = [answer for answer in answers if not isinstance(answer, Raised)]
-    assert served and set(served) == {(200, "2")}
-    lost = [answer.error for answer in answers if isinstance(answer, Raised)]
-    assert all(isinstance(error, (OSError, http.client.HTTPException)) for error in lost)
-    assert server.count("page") == 2
-    (server.folder / "page.count").unlink()
-    until(lambda: server.log.read_text().count("Booting") == 5)
-
-
-# --- invalidation between processes ---------------------------------------------------------------
-
-WORKER = """
-    import os, sys, time
-    from pathlib import Path
-    from flask import Flask
-    from flask_caching_async import Cache
-
-    folder, name = Path(sys.argv[1]), sys.argv[2]
-    app = Flask("worker")
-    cache = Cache(app, config={"CACHE_TYPE": "FileSystemCache", "CACHE_DIR": str(folder / "c")})
-
-    def body(n):
-        version = int((folder / "version").read_text())
-        (folder / f"entered-{name}").touch()
-        while (folder / f"hold-{name}").exists():
-            time.sleep(0.002)
-        return version
-
-    f = cache.memoize(tags=["tag"])(body)
-    view = cache.cached(key_prefix="page")(lambda: body(1))
-    key = f.make_cache_key(f.uncached, 1)
-    for line in sys.stdin:
-        print(repr(eval(line)), flush=True)
-    """
-
-
-class Worker:
-    """A process that evaluates one line after the other."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(WORKER), str(folder), name],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-    def begin(self, line: str) -> None:
-        """Have it evaluated."""
-        assert self.process.stdin
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-
-    def end(self) -> str:
-        """The result of the oldest line."""
-        assert self.process.stdout
-        return self.process.stdout.readline().strip()
-
-    def do(self, line: str) -> str:
-        """Both."""
-        self.begin(line)
-        return self.end()
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe
-            pipe.close()
+def lasting_crew(
+    backend: FileBackend | ServerBackend, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Crew]:
+    """Four processes, one of each kind, for all tests of this file."""
+    crew = Crew(tmp_path_factory.mktemp("crew"), backend.config)
+    crew.hire("threads", "tasks", "views", "mixed")
+    yield crew
+    crew.part(*crew.members)
+    assert crew.complaints() == ""
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[str], Worker]]:
-    """Start a worker."""
-    workers: list[Worker] = []
+def crew(lasting_crew: Crew) -> Iterator[Crew]:
+    """These four, with nothing to complain about after the test."""
+    yield lasting_crew
+    lasting_crew.rest()
+    assert lasting_crew.complaints() == ""
 
-    def start_worker(name: str) -> Worker:
-        workers.append(Worker(tmp_path, name))
-        return workers[-1]
 
-    yield start_worker
-    for worker in workers:
-        worker.close()
+# --- one computation ------------------------------------------------------------------------------
 
+
+def test_four_processes_and_a_hundred_callers_cause_one_computation(crew: Crew) -> None:
+    """Threads, tasks of a long-lived loop, and async views: all get its value."""
+    page, missed = next(names), crew.misses()
+    crew.hold(page)
+    crew.ask(25, "page", page)
+    until(lambda: crew.misses() == missed + 100)
+    crew.free(page)
+    assert crew.answers() == [1] * 100
+    assert crew.computed(page) == 1
+
+
+def test_a_race_for_many_cold_keys_computes_each_of_them_once(crew: Crew) -> None:
+    """Nobody is held: who leads, who waits and who comes too late is up to chance."""
+    pages = [next(names) for _ in range(20)]
+    crew.ask(4, "page", *pages)
+    assert crew.answers() == [1] * 4 * 20 * 4
+    assert [crew.computed(page) for page in pages] == [1] * 20
+
+
+@pytest.mark.parametrize("which", ["private", "nothing"])
+def test_what_may_not_be_stored_releases_all_who_wait_at_once(crew: Crew, which: str) -> None:
+    """The 99 others, in all processes, compute together: not one process after the other."""
+    page, missed = next(names), crew.misses()
+    crew.hold(page, "first")
+    crew.hold(page, "others")
+    crew.ask(25, which, page)
+    until(lambda: crew.misses() == missed + 100)
+    assert crew.computed(page) == 1
+    crew.free(page, "first")
+    until(lambda: crew.computed(page) == 100)  # while none of the 99 has ended
+    crew.free(page, "others")
+    crew.answers()
+    assert crew.computed(page) == 100
+
+
+# --- leases ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ON_SERVERS, indirect=True)
+def test_a_leader_that_is_killed_has_exactly_one_successor(crew: Crew) -> None:
+    """When its lease ends; the others wait for the successor, and get its value."""
+    page, (victim,) = next(names), crew.hire("threads")
+    crew.hold(page)
+    crew.ask(1, "brief", page, of=[victim])
+    until(lambda: crew.computed(page) == 1)
+    began = time.monotonic()
+    others = crew.members[:4]
+    missed = crew.misses()
+    crew.ask(25, "brief", page, of=others)
+    until(lambda: crew.misses() == missed + 100)
+    until(lambda: time.monotonic() > began + 1.5)  # in the middle of what is allowed, 6 seconds
+    victim.kill()
+    crew.part(victim)
+    until(lambda: crew.computed(page) == 2)
+    crew.free(page)
+    assert crew.answers() == [2] * 100
+    assert crew.computed(page) == 2
+
+
+@pytest.mark.parametrize("backend", ON_SERVERS, indirect=True)
+def test_a_leader_that_is_slow_keeps_its_lease(crew: Crew) -> None:
+    """It is renewed, so that the others, who are patient, do not compute."""
+    page, (leader,) = next(names), crew.hire("threads", CACHE_LOCK_TIMEOUT=6)
+    crew.hold(page)
+    crew.ask(1, "page", page, of=[leader])
+    until(lambda: crew.computed(page) == 1)
+    began = time.monotonic()
+    crew.ask(5, "page", page, of=crew.members[:4])
+    until(lambda: time.monotonic() > began + 2.5 or crew.computed(page) > 1)  # its life is 2 s
+    crew.free(page)
+    assert crew.answers() == [1] * 21
+    assert crew.computed(page) == 1
+    crew.part(leader)
+
+
+@pytest.mark.parametrize("backend", ["FileSystemCache"], indirect=True)
+def test_the_lock_of_a_process_that_is_killed_is_free_at_once(crew: Crew) -> None:
+    """However long its life would have been: the system gives it back."""
+    page, (victim,) = next(names), crew.hire("threads", CACHE_LOCK_TIMEOUT=3600)
+    crew.hold(page)
+    crew.ask(1, "page", page, of=[victim])
+    until(lambda: crew.computed(page) == 1)
+    others = crew.hire("threads", "views", CACHE_LOCK_TIMEOUT=3600)
+    missed = sum(other.do("misses()") for other in others)
+    crew.ask(5, "page", page, of=others)
+    until(lambda: sum(other.do("misses()") for other in others) == missed + 10)
+    victim.kill()
+    crew.part(victim)
+    until(lambda: crew.computed(page) == 2)
+    crew.free(page)
+    assert crew.answers(of=others) == [2] * 10
+    assert crew.computed(page) == 2
+    crew.part(*others)
+
+
+def test_a_refresh_in_another_process_is_joined(crew: Crew) -> None:
+    """A forced caller takes what another process finished after its call, and nothing older."""
+    page, (a, b) = next(names), crew.members[:2]
+    crew.ask(1, "page", page)
+    assert crew.answers() == [1] * 4
+    missed = b.do("misses()")
+    crew.hold(page)
+    a.do(f"refresh('page', {page!r})")
+    until(lambda: crew.computed(page) == 2)
+    b.do(f"refresh('page', {page!r})")
+    until(lambda: b.do("misses()") == missed + 1)
+    crew.free(page)
+    assert crew.answers(of=[a, b]) == [2, 2]
+    assert crew.computed(page) == 2
+    b.do(f"refresh('page', {page!r})")
+    assert crew.answers(of=[b]) == [3]
+
+
+def test_errors_release_all_who_wait_at_once(crew: Crew) -> None:
+    """The processes that waited fail for themselves, together: not one after the other."""
+    page, missed = next(names), crew.misses()
+    crew.hold(page, "first")
+    crew.hold(page, "others")
+    crew.ask(25, "broken", page)
+    until(lambda: crew.misses() == missed + 100)
+    assert crew.computed(page) == 1
+    crew.free(page, "first")
+    until(lambda: crew.computed(page) == 76)  # all but the 24 who got the first one's error
+    crew.free(page, "others")
+    assert crew.failures() == 100
+    assert crew.computed(page) == 76
+
+
+@pytest.mark.parametrize("backend", ON_SERVERS, indirect=True)
+@pytest.mark.parametrize("kind", ["threads", "tasks"])
+def test_waiting_for_another_process_holds_no_connection(
+    crew: Crew, backend: ServerBackend, kind: str
+) -> None:
+    """24 callers wait with two connections, which are free for something else."""
+    pages = [next(names) for _ in range(24)]
+    (waiting,) = crew.hire(kind, CACHE_OPTIONS=backend.limit(2))
+    leader = crew.members[0]
+    for page in pages:
+        crew.hold(page)
+    crew.ask(1, "page", *pages, of=[leader])
+    until(lambda: all(crew.computed(page) == 1 for page in pages))
+    open_led = backend.connections()
+    crew.ask(1, "page", *pages, of=[waiting])
+    until(lambda: waiting.do("misses()") == 24)
+    for number in range(20):  # while they ask again and again
+        assert waiting.do(f"do('set', 'other', {number})") is True
+        assert waiting.do("do('get', 'other')") == number
+    # Two for its threads, and two for its loop.
+    until(lambda: backend.connections() <= open_led + (2 if kind == "threads" else 4))
+    for page in pages:
+        crew.free(page)
+    assert crew.answers(of=[leader, waiting]) == [1] * 48
+    assert [crew.computed(page) for page in pages] == [1] * 24
+    crew.part(waiting)
+
+
+# --- invalidation ---------------------------------------------------------------------------------
 
 INVALIDATIONS = {
-    "delete": "cache.delete(key), cache.delete('page')",
-    "delete_many": "cache.delete_many(key, 'page')",
-    "clear": "cache.clear()",
-    "delete_memoized": "cache.delete_memoized(f), cache.delete_cached(view)",
-    "delete_memoized call": "cache.delete_memoized(f, 1), cache.delete_cached(view)",
-    "delete_tags": "cache.delete_tags('tag'), cache.delete('page')",
-    "set": "cache.set(key, 2), cache.set('page', 2)",
-    "set_many": "cache.set_many({key: 2, 'page': 2})",
+    "delete": ("page", "do('delete', key({0!r}))"),
+    "delete_many": ("page", "do('delete_many', 'x', key({0!r}))"),
+    "unlink": ("page", "do('unlink', 'x', key({0!r}))"),
+    "set": ("page", "do('set', key({0!r}), 99)"),
+    "set_many": ("page", "do('set_many', {{key({0!r}): 99, 'x': 1}})"),
+    "delete_memoized": ("page", "do('delete_memoized', page)"),
+    "delete_memoized of a call": ("page", "do('delete_memoized', page, {0!r})"),
+    "delete_tags": ("page", "do('delete_tags', 'tag')"),
+    "clear": ("page", "do('clear')"),
+    "delete_cached": ("view", "do('delete_cached', view)"),
+    "delete_cached of a path": ("view", "do('delete_cached', view, '/view/' + {0!r})"),
+    "delete of a view's key": ("view", "do('delete', 'view//view/' + {0!r})"),
+    "delete_tags of a view": ("view", "do('delete_tags', 'tag')"),
+    "clear of a view": ("view", "do('clear')"),
 }
 
 
-@pytest.mark.parametrize("call", ["f(1)", "view()"])
+@pytest.mark.parametrize(
+    ("computing", "deleting", "there"),
+    [(0, 1, "a value before"), (1, 0, "no value before"), (3, 2, "a value before")],
+    ids=["threads-tasks", "tasks-threads", "mixed-views"],
+)
 @pytest.mark.parametrize("how", INVALIDATIONS)
 def test_an_invalidation_in_another_process_wins(
-    tmp_path: Path, start: Callable[[str], Worker], how: str, call: str
+    crew: Crew, how: str, computing: int, deleting: int, there: str
 ) -> None:
-    """What A computes is not stored once B has deleted it, and nobody waits for it any more."""
-    (tmp_path / "version").write_text("1")
-    (tmp_path / "hold-a").touch()
-    a, b = start("a"), start("b")
-    a.begin(call)
-    until((tmp_path / "entered-a").exists)
-    (tmp_path / "version").write_text("2")
-    b.do(INVALIDATIONS[how])
-    began = time.monotonic()
-    assert b.do(call) == "2"
-    assert time.monotonic() - began < 4  # lock_timeout is 10
-    (tmp_path / "hold-a").unlink()
-    assert a.end() == "1"
-    assert a.do(call) == "2" == b.do(call)
-    assert b.do("cache.get(key), cache.get('page')") in ("(2, None)", "(None, 2)", "(2, 2)")
-
-
-def test_another_process_waits_for_the_value_and_takes_it(
-    tmp_path: Path, start: Callable[[str], Worker]
-) -> None:
-    """Without an invalidation, B gets what A computes."""
-    (tmp_path / "version").write_text("1")
-    (tmp_path / "hold-a").touch()
-    a, b = start("a"), start("b")
-    a.begin("f(1)")
-    until((tmp_path / "entered-a").exists)
-    (tmp_path / "version").write_text("2")
-    b.begin("f(1)")
-    time.sleep(0.1)
-    (tmp_path / "hold-a").unlink()
-    assert a.end() == "1" == b.end()
-    assert not (tmp_path / "entered-b").exists()
-
-
-def test_a_refresh_in_another_process_is_joined(
-    tmp_path: Path, start: Callable[[str], Worker]
-) -> None:
-    """A forced caller takes what another process finished after its call, and nothing older."""
-    (tmp_path / "version").write_text("1")
-    a, b = start("a"), start("b")
-    assert a.do("f(1)") == "1" == b.do("f(1)")
-    (tmp_path / "version").write_text("2")
-    (tmp_path / "entered-a").unlink()
-    (tmp_path / "hold-a").touch()
-    a.begin("f.refresh(1)")
-    until((tmp_path / "entered-a").exists)
-    (tmp_path / "version").write_text("3")
-    b.begin("f.refresh(1)")
-    time.sleep(0.1)
-    (tmp_path / "hold-a").unlink()
-    assert a.end() == "2" == b.end()
-    assert b.do("f.refresh(1)") == "3" == a.do("f(1)")
-
-
-def test_a_killed_process_is_replaced_at_once(
-    tmp_path: Path, start: Callable[[str], Worker]
-) -> None:
-    """Long before ``lock_timeout``, by exactly one of those who waited."""
-    (tmp_path / "version").write_text("1")
-    (tmp_path / "hold-a").touch()
-    a, b, c = start("a"), start("b"), start("c")
-    a.begin("f(1)")
-    until((tmp_path / "entered-a").exists)
-    for worker in (b, c):
-        assert worker.do("1") == "1"
-        worker.begin("f(1)")
-    time.sleep(0.1)
-    began = time.monotonic()
-    a.process.kill()
-    assert b.end() == "1" == c.end()
-    assert time.monotonic() - began < 3
-    assert [(tmp_path / f"entered-{name}").exists() for name in "bc"].count(True) == 1
-
-
-# --- forking --------------------------------------------------------------------------------------
-
-FORK = """
-    import asyncio, os, signal, sys, threading, time
-    from pathlib import Path
-    sys.path.insert(0, {tests!r})
-    from support.backends import config_for
-    from flask import Flask
-    from flask_caching_async import Cache
-    from flask_caching_async.testing import FakeClock
-
-    cache = Cache(Flask("script"), config=config_for({backend!r}, Path({folder!r})))
-    clock = FakeClock()
-    clock.install(cache)
-    go, parent = threading.Event(), os.getpid()
-    entered = []
-
-    def body(n):
-        entered.append(n)
-        if os.getpid() == parent and n != "quick":
-            go.wait(20)
-        return os.getpid()
-
-    swr = dict(timeout=10, stale_while_revalidate=60)
-    f = cache.memoize(lock_timeout=0.3)(body)  # for the leases that the parent holds
-    old = cache.memoize(**swr)(lambda n: body(n))
-    aold = cache.cached(key_prefix="aold", **swr)(lambda: body("aold"))
-
-    async def abody(n):
-        return await asyncio.to_thread(body, n)
-
-    af = cache.memoize()(abody)
-    assert old("quick") == parent
-    clock.advance(10)
-    assert old("quick") == parent           # a refresh in the pool
-    threads = [threading.Thread(target=f, args=(n,)) for n in (1, 1, 1, 2)]
-    threads += [threading.Thread(target=lambda: asyncio.run(af(3))) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    while len(set(entered)) < 4 or cache.stats().waits < 3:
-        time.sleep(0.001)
-
-    def child():
-        me = os.getpid()
-        signal.alarm(15)
-        started = [threading.Thread(target=f, args=(n,)) for n in (2, 5, 5, 5)]
-        for thread in started:
-            thread.start()
-        for thread in started:
-            thread.join()
-        assert f(5) == me
-        assert asyncio.run(af(6)) == me
-        cache.set("k", 1)
-        assert cache.get("k") == 1
-        assert f.refresh(7) == me
-        clock.advance(10)
-        old("quick")
-        deadline = time.monotonic() + 10
-        while old("quick") != me:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-            clock.advance(15)
-        cache.delete_memoized(f)
-        assert cache.clear() or {backend!r} == "async-only"
-
-    pid = os.fork()
-    if not pid:
-        try:
-            child()
-            os._exit(0)
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-            os._exit(1)
-    status = os.waitpid(pid, 0)[1]
-    go.set()
-    for thread in threads:
-        thread.join()
-    assert f(9) == parent
-    assert status == 0, status
-    print("end")
-    """
-
-
-@pytest.mark.parametrize("backend", ["SimpleCache", "FileSystemCache", "cachelib", "async-only"])
-def test_a_child_that_is_forked_amid_flights_can_use_the_cache(
-    tmp_path: Path, backend: str
-) -> None:
-    """It has none of its parent's threads, and waits for none of their flights and locks."""
-    tests = str(Path(__file__).parent.parent)
-    script = textwrap.dedent(FORK).format(tests=tests, backend=backend, folder=str(tmp_path))
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=45
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+    """What A computes is not stored once B has deleted it, and B does not wait for it."""
+    a, b = crew.members[computing], crew.members[deleting]
+    page, (which, line) = next(names), INVALIDATIONS[how]
+    if there == "a value before":
+        crew.ask(1, which, page)
+        assert crew.answers() == [1] * 4
+    old = crew.computed(page) + 1
+    crew.hold(page, a.pid)
+    a.do(f"refresh({which!r}, {page!r})")
+    until(lambda: crew.computed(page) == old)
+    b.do(line.format(page))
+    new = 99 if how.startswith("set") else old + 1
+    crew.ask(1, which, page, of=[b])
+    assert crew.answers(of=[b]) == [new]
+    crew.free(page, a.pid)
+    assert crew.answers(of=[a]) == [old]  # it asked before the deletion
+    crew.ask(1, which, page)
+    assert crew.answers() == [new] * 4
+    assert crew.computed(page) == old + (new != 99)

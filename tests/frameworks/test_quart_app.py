@@ -40,7 +40,7 @@ from support.quart_sites import (
 )
 from support.servers import HOST
 from support.sites import Site
-from support.waiting import auntil
+from support.waiting import PATIENCE, auntil, until
 
 __all__ = ["any_config", "connections", "redis_config", "site"]
 
@@ -57,7 +57,7 @@ def python(program: str, *arguments: str) -> str:
         [sys.executable, "-X", "dev", "-W", "error", "-c", program, *arguments],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=1.5 * PATIENCE,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
@@ -838,7 +838,7 @@ def test_threads_and_loops_of_a_standalone_cache_join_one_computation(colour: st
 
     def body() -> int:
         calls.append(1)
-        assert go.wait(20)
+        assert go.wait(PATIENCE)
         return len(calls)
 
     async def abody() -> int:
@@ -856,7 +856,6 @@ def test_threads_and_loops_of_a_standalone_cache_join_one_computation(colour: st
 
     with ThreadPoolExecutor(5) as pool:
         visits = [pool.submit(visit) for _ in range(5)]
-        while cache.stats().waits < 4:
-            threading.Event().wait(0.001)
+        until(lambda: cache.stats().waits == 4)
         go.set()
         assert [visit.result() for visit in visits] == [1] * 5

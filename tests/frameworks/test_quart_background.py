@@ -22,15 +22,13 @@ from flask_caching_async.testing import FakeClock
 from support.backends import config_for
 from support.quart_sites import QuartSite, quart_app, redis_config, served, site, unserved
 from support.stages import Body, Stage
-from support.waiting import auntil
+from support.waiting import PATIENCE, auntil
 
 __all__ = ["redis_config", "site"]
 
 MEMORY = {"CACHE_TYPE": "SimpleCache"}
 SWR: Any = {"timeout": 10, "stale_while_revalidate": 10_000}
 ASYNC = pytest.mark.parametrize("colour", ["async"], indirect=True)
-#: Seconds that a held refresh takes at least, and that a stale answer takes at most.
-HELD, AT_ONCE = 0.5, 0.05
 
 
 @pytest.fixture
@@ -62,7 +60,7 @@ class Held:
 
         def works(**named: Any) -> str:
             if self._begin():
-                assert self.go.wait(20)
+                assert self.go.wait(PATIENCE)
             return f"{self.see(**named)} {self.calls}".strip()
 
         async def aworks(**named: Any) -> str:
@@ -92,12 +90,8 @@ async def test_the_stale_page_leaves_at_once_and_is_renewed_once(
     held.view(**SWR)
     assert await site.text() == "1"
     clock.advance(10)
-    times = []
     for _ in range(5):
-        began = time.perf_counter()
         assert await site.text() == "1"
-        times.append(time.perf_counter() - began)
-    assert min(times) < AT_ONCE  # the machine may be busy
     await auntil(held.entered.is_set)
     assert await asyncio.gather(*[site.text() for _ in range(20)]) == ["1"] * 20
     held.go.set()
@@ -141,7 +135,7 @@ async def test_a_refresh_finds_the_request_that_has_ended(
     ended.clear()
     assert await site.text("/works/5?a=x", **alice) == f"{page} 1"
     await auntil(held.entered.is_set)
-    assert ended.wait(20)
+    assert ended.wait(PATIENCE)
     held.go.set()
     await stored(site, 2)
     assert await site.text("/works/5?a=x", **alice) == f"{page} 2"
@@ -200,7 +194,7 @@ async def test_a_refresh_in_a_refresh_finds_the_same_request(
     @site.cache.memoize(**SWR)
     async def deep(n: int) -> int:
         seen.append(f"{n} {request.path} {g.user} {'mine' in g} {g.get('mine')}")
-        g.mine = n
+        g.mine = object()
         return await deep(n - 1) if n else 0
 
     @site.app.route("/works")
@@ -283,9 +277,8 @@ def test_without_a_lifespan_refreshes_work_too(site: QuartSite, clock: FakeClock
         await auntil(held.entered.is_set)
 
     async def until_new() -> None:
-        async with asyncio.timeout(20):
-            while await site.text() == "1":
-                await asyncio.sleep(0.001)
+        while await site.text() == "1":
+            await asyncio.sleep(0.001)
 
     asyncio.run(first())
     held.go.set()
@@ -308,18 +301,17 @@ def test_a_refresh_that_its_loop_never_began_is_no_obstacle(
 
     asyncio.run(main())
     tasks: list[Any] = []
-    add = site.app.add_background_task
 
-    def hold_up(*args: Any) -> None:
-        add(*args)
-        tasks.extend(site.app.background_tasks)
-        for task in site.app.background_tasks:
+    class Cancelling(set[Any]):
+        def add(self, task: Any) -> None:
+            super().add(task)
+            tasks.append(task)
             task.cancel()
 
-    site.app.add_background_task = hold_up  # type: ignore[method-assign]
+    site.app.background_tasks = Cancelling()
     asyncio.run(last())
     assert tasks and all(task.cancelled() for task in tasks)
-    site.app.add_background_task = add  # type: ignore[method-assign]
+    site.app.background_tasks = set()
 
     async def again() -> None:
         assert await site.text() == "1"
@@ -357,16 +349,14 @@ def test_the_end_of_the_app_abandons_a_refresh_that_takes_too_long(
     held.view(**SWR)
     site.app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = 0.1
 
-    async def main() -> float:
+    async def main() -> None:
         async with site.app.test_app():
             await site.text()
             clock.advance(10)
             assert await site.text() == "1"
             await auntil(held.entered.is_set)
-            began = time.monotonic()
-        return time.monotonic() - began
 
-    assert 0.1 <= asyncio.run(main()) < 3
+    asyncio.run(main())  # which ends, while the refresh is held
     assert site.cache.stats().stored == 1 and not caplog.records
     held.go.set()
 
@@ -490,7 +480,7 @@ async def test_a_sync_refresh_of_a_page_says_what_to_await(shop: Shop) -> None:
 async def test_a_refresh_of_a_sync_view_does_not_block_the_loop(site: QuartSite) -> None:
     """It runs in a thread, where the loop has to go on for it to end."""
     go = threading.Event()
-    view = site.view()(lambda: str(go.wait(20)))
+    view = site.view()(lambda: str(go.wait(PATIENCE)))
     refreshing = asyncio.ensure_future(view.arefresh(path="/works"))
     await asyncio.sleep(0.02)
     go.set()
@@ -667,7 +657,7 @@ async def test_a_renewal_that_is_arranged_while_the_app_is_served_begins_at_once
 
     def body() -> int:
         site.calls += 1
-        assert go.wait(20)
+        assert go.wait(PATIENCE)
         return site.calls
 
     async def abody() -> int:
@@ -677,9 +667,7 @@ async def test_a_renewal_that_is_arranged_while_the_app_is_served_begins_at_once
 
     renewal = site.cache.refresh_every(0.01, site.cache.memoize()(abody if site.is_async else body))
     await auntil(lambda: site.calls == 1)
-    began = time.monotonic()
-    renewal.stop()  # a round is under way
-    assert time.monotonic() - began < 2
+    renewal.stop()  # does not wait for the round that is under way
     go.set()
     await auntil(lambda: site.cache.stats().stored == 1)
     await asyncio.sleep(0.05)
@@ -727,7 +715,7 @@ def test_the_end_of_serving_waits_for_a_round_and_is_not_logged(
 
         def body() -> int:
             entered.set()
-            assert go.wait(20)
+            assert go.wait(PATIENCE)
             return 1
 
         async def abody() -> int:
@@ -797,9 +785,7 @@ def test_a_program_without_an_app_refreshes_behind_its_back(colour: str, tmp_pat
     async def story() -> None:
         assert await stage.call(f) == 1
         clock.advance(10)
-        began = time.perf_counter()
         assert await stage.crowd(5, f) == [1] * 5
-        assert time.perf_counter() - began < HELD
         await body.entered(2)
         body.go.set()
         await stage.until(lambda: cache.stats().stored == 2)

@@ -47,7 +47,7 @@ from support.quart_sites import (
     site,
     unserved,
 )
-from support.waiting import auntil
+from support.waiting import PATIENCE, auntil
 
 __all__ = ["any_config", "any_site", "redis_config", "site"]
 
@@ -267,21 +267,17 @@ async def test_prefixes_and_tags_may_be_callables(site: QuartSite, callbacks: st
     assert await site.texts("/works/a", "/works/b") == ["a 3", "b 2"]
 
 
-@pytest.mark.parametrize(
-    "name", ["unless", "forced_update", "response_filter", "make_cache_key", "timeout"]
-)
 @ASYNC
 @served
-async def test_an_async_callback_of_a_sync_view_is_an_error_at_once(
-    site: QuartSite, name: str
-) -> None:
+async def test_an_async_callback_of_a_sync_view_is_an_error_at_once(site: QuartSite) -> None:
     """When the view is decorated, not when it is asked for."""
 
     async def callback(*args: Any) -> bool:
         return True
 
-    with pytest.raises(ColourError, match=name):
-        site.cache.cached(**{name: callback})(lambda: "page")
+    for name in ("unless", "forced_update", "response_filter", "make_cache_key", "timeout"):
+        with pytest.raises(ColourError, match=name):
+            site.cache.cached(**{name: callback})(lambda: "page")
 
 
 # --- what views return ----------------------------------------------------------------------------
@@ -346,12 +342,15 @@ def as_async(body: Callable[[], Any]) -> Callable[[], Any]:
     return view
 
 
-@pytest.mark.parametrize("kind", ANSWERS)
+@pytest.mark.parametrize(
+    ("kind", "colour"),
+    [(kind, "async") for kind in ANSWERS]
+    + [(kind, "sync") for kind in ANSWERS if kind not in NEEDS_AWAIT],
+    indirect=["colour"],
+)
 @served
 async def test_a_hit_is_what_an_uncached_view_answers(site: QuartSite, kind: str) -> None:
     """Status, headers and body, for everything that Quart takes."""
-    if kind in NEEDS_AWAIT and not site.is_async:
-        return
     body = as_async(ANSWERS[kind]) if site.is_async else ANSWERS[kind]
     calls: list[int] = []
 
@@ -532,16 +531,15 @@ async def test_get_and_head_share_one_entry(site: QuartSite, first: str) -> None
     assert head.headers["Content-Length"] == get.headers["Content-Length"] == "1"
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 @served
-async def test_other_methods_pass_through_with_the_default_key(
-    site: QuartSite, method: str
-) -> None:
+async def test_other_methods_pass_through_with_the_default_key(site: QuartSite) -> None:
     """M10: a POST is neither answered with a page nor stored as one."""
-    site.view(methods=["GET", method])(lambda: f"{request.method} {site.calls}")
-    methods = [method, "GET", method, "GET"]
-    texts = [await site.text(method=one) for one in methods]
-    assert texts == [f"{method} 1", "GET 2", f"{method} 3", "GET 2"]
+    others = ["POST", "PUT", "DELETE"]
+    site.view("/<path>", methods=["GET", *others])(lambda path: f"{request.method} {path}")
+    for path in others:
+        for method in (path, "GET", path, "GET"):
+            assert await site.text(f"/{path}", method=method) == f"{method} {path}"
+    assert site.calls == len(others) * 3
 
 
 @pytest.mark.parametrize(
@@ -584,13 +582,15 @@ PRIVATE: dict[str, Callable[[QuartSite], Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", PRIVATE)
 @served
-async def test_an_answer_that_is_nobody_elses_is_not_stored(site: QuartSite, kind: str) -> None:
+async def test_an_answer_that_is_nobody_elses_is_not_stored(site: QuartSite) -> None:
     """M11: cookies, ``private``, ``no-store``, 206, 304 and 5xx are passed on as they are."""
-    site.view()(lambda: PRIVATE[kind](site))
-    assert await site.texts("/works", "/works") == ["page 1", "page 2"]
-    assert (await site.cache.aget("view//works"), site.cache.stats().stored) == (None, 0)
+    site.view("/<kind>")(lambda kind: PRIVATE[kind](site))
+    for kind in PRIVATE:
+        calls, path = site.calls, f"/{kind}"
+        assert await site.texts(path, path) == [f"page {calls + 1}", f"page {calls + 2}"], kind
+        assert await site.cache.aget(f"view/{path}") is None, kind
+    assert site.cache.stats().stored == 0
 
 
 @served
@@ -659,25 +659,27 @@ STREAMS: dict[str, Callable[[QuartSite], Any]] = {
 
 
 @pytest.mark.parametrize("debug", [False, True], ids=["production", "debug"])
-@pytest.mark.parametrize("kind", STREAMS)
 @ASYNC
 @served
 async def test_a_streamed_response_is_passed_on_and_not_stored(
-    site: QuartSite, kind: str, debug: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    site: QuartSite, debug: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Untouched, and without a word."""
     site.app.config["FOLDER"] = str(tmp_path)
     site.app.debug = debug
 
     @site.cache.cached()
-    async def works() -> Any:
+    async def works(kind: str) -> Any:
         site.calls += 1
         answer = STREAMS[kind](site)
         return await answer if inspect.iscoroutine(answer) else answer
 
-    site.app.add_url_rule("/works", "works", works)
-    assert await site.texts("/works", "/works") == ["page 1", "page 2"]
-    assert (await site.cache.aget("view//works"), site.cache.stats().stored) == (None, 0)
+    site.app.add_url_rule("/<kind>", "works", works)
+    for kind in STREAMS:
+        calls, path = site.calls, f"/{kind}"
+        assert await site.texts(path, path) == [f"page {calls + 1}", f"page {calls + 2}"], kind
+        assert await site.cache.aget(f"view/{path}") is None, kind
+    assert site.cache.stats().stored == 0
     assert not caplog.records
 
 
@@ -695,7 +697,7 @@ async def test_a_stream_is_not_read_before_it_is_sent(site: QuartSite) -> None:
     site.view()(lambda: Response(endless()))
     async with site.client.request("/works") as connection:
         await connection.send_complete()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert await connection.receive() == b"first"
             go.set()
             assert await connection.receive() == b"second"
@@ -742,7 +744,7 @@ async def test_many_who_want_a_cold_page_cause_one_computation(site: QuartSite) 
     go = threading.Event()
 
     def body() -> str:
-        assert go.wait(20)
+        assert go.wait(PATIENCE)
         return str(site.calls)
 
     async def abody() -> str:

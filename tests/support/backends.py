@@ -8,12 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from flask_caching_async.backends import BaseCache
+from support.waiting import PATIENCE
 
 #: Backends without a server: two of ours, a foreign one, and two of the kinds that users write.
 EMBEDDED = ("SimpleCache", "FileSystemCache", "cachelib", "sync-only", "async-only")
 
+#: One backend for each kind of store: memory, our own operations, and those that are derived from
+#: sync or from async methods.
+STORES = ("SimpleCache", "FileSystemCache", "cachelib", "async-only")
+
 #: Backends with a server, which several processes share.
 ON_SERVERS = ("RedisCache", "MemcachedCache")
+
+#: Backends that several processes share.
+SHARED = ("FileSystemCache", *ON_SERVERS)
 
 #: Every kind of store that has code of its own in this package.
 OURS = ("SimpleCache", "FileSystemCache", *ON_SERVERS)
@@ -80,6 +88,14 @@ def config_for(backend: str, folder: Path) -> dict[str, Any]:
     }[backend]
 
 
+class FileBackend:
+    """An empty folder, and the configuration of the caches that use it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config: dict[str, Any] = config_for("FileSystemCache", folder)
+        self.config["CACHE_LOCK_TIMEOUT"] = 20
+
+
 class ServerBackend:
     """An empty server, and the configuration of the caches that use it.
 
@@ -106,7 +122,7 @@ class ServerBackend:
         """How many are open, without the one that is needed to ask."""
         if self.is_redis:
             return len(self.server.ask("CLIENT", "LIST").splitlines()) - 1
-        with socket.create_connection((self.server.host, self.server.port), 5) as asking:
+        with socket.create_connection((self.server.host, self.server.port), PATIENCE) as asking:
             asking.sendall(b"stats\r\nquit\r\n")
             told = asking.makefile().read().split()
         return int(told[told.index("curr_connections") + 1]) - 1

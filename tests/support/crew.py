@@ -142,6 +142,10 @@ class Crew:
             member.begin("answers()")
         return [answer for member in asked for answer in member.end()]
 
+    def failures(self) -> int:
+        """How many of those calls raised."""
+        return sum(member.do("failures()") for member in self.members)
+
     def misses(self) -> int:
         """How many calls ever found nothing, and then computed, or waited for somebody."""
         return sum(member.do("misses()") for member in self.members)

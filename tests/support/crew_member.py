@@ -25,7 +25,8 @@ class Workplace:
     """An app, a cache, a few functions in both colours, and those who call them."""
 
     def __init__(self, kind: str, config: dict[str, Any]) -> None:
-        self.app = Flask("site")
+        self.app = Flask("workplace")
+        self.app.testing = True  # what a view raises is for its caller, not for a log
         self.cache = Cache(self.app, config=config)
         self.functions: dict[tuple[str, bool], Any] = {}
         for stage in (Stage(self.cache, "sync"), Stage(self.cache, "async")):
@@ -34,6 +35,7 @@ class Workplace:
                 "brief": stage.memoize(lock_timeout=6),
                 "private": stage.memoize(response_filter=lambda number: False),
                 "nothing": stage.memoize(),
+                "broken": stage.memoize(response_filter=lambda number: 1 / 0),
                 "view": stage.cached(tags=["tag"]),
             }
             for which, decorate in functions.items():
@@ -119,6 +121,11 @@ class Workplace:
         """What all those calls returned."""
         asked, self.asked = self.asked, []
         return [future.result(PATIENCE) for future in asked]
+
+    def failures(self) -> int:
+        """How many of all those calls raised."""
+        asked, self.asked = self.asked, []
+        return [future.exception(PATIENCE) is not None for future in asked].count(True)
 
     def misses(self) -> int:
         """How many calls ever found nothing."""

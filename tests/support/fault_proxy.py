@@ -174,7 +174,7 @@ class FaultProxy:
 
     def _dial(self, link: _Link) -> None:
         try:
-            link.server = socket.create_connection((HOST, self.target_port), timeout=5)
+            link.server = socket.create_connection((HOST, self.target_port), timeout=PATIENCE)
             self._register(link.server, link)
         except OSError:
             self._drop(link)

@@ -17,6 +17,8 @@ from typing import Any
 from flask_caching_async import Cache
 
 CONFIG: dict[str, Any] = json.loads(os.environ["SERVED"])
+#: Seconds after which a page is stale.
+STALE = float(os.environ.get("STALE", "0.05"))
 
 logging.getLogger("asyncio").setLevel(logging.ERROR)  # not that a busy machine is slow
 
@@ -63,7 +65,7 @@ def add_views(app: Any, cache: Cache) -> None:
         return {"after": after, "square": await square(number % 5)}
 
     @app.get("/stale/<name>")
-    @cache.cached(timeout=0.05, stale_while_revalidate=600)
+    @cache.cached(timeout=STALE, stale_while_revalidate=600)
     async def stale(name: str) -> str:
         number = computed(name)
         while number != "1" and not os.path.exists(f"{name}-{number}-may-end"):

@@ -188,7 +188,7 @@ class MemcachedServer(Server):
     def ask(self, line: str) -> str:
         """Send a command of one line; the last line of the answer."""
         with socket.socket(socket.AF_UNIX if self.socket else socket.AF_INET) as sock:
-            sock.settimeout(5)
+            sock.settimeout(PATIENCE)
             sock.connect(self.socket or (HOST, self.port))
             sock.sendall(line.encode() + b"\r\n")
             with sock.makefile() as answer:
@@ -251,7 +251,8 @@ class RedisServer(Server):
         from redis.retry import Retry
 
         how: dict[str, Any] = {"ssl_ca_certs": self.certificate} if self.certificate else {}
-        how |= {"retry": Retry(NoBackoff(), 0), "decode_responses": True, "socket_timeout": 5}
+        how |= {"retry": Retry(NoBackoff(), 0), "decode_responses": True}
+        how |= {"socket_timeout": PATIENCE}
         with Redis.from_url(self.url, protocol=2, **how) as client:
             return client.execute_command(*words)
 

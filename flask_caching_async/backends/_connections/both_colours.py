@@ -11,28 +11,25 @@ thread.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar
 
 from ..._runtime.colour import halves, run_now
 from ..._runtime.threads import offload
-from ...typing import Args, Kwargs
+from ...typing import Args, Coro, Kwargs
 from .._versioned.contract import PLAIN, VERSIONED
 from .._versioned.operations import VersionedOperations
 from ..base import BaseCache
-from .per_loop import PerLoop
+from .per_loop import Closable, PerLoop
 
 __all__ = ["TwoColouredCache", "over_transport", "respect_overrides"]
 
 S = TypeVar("S")
-T = TypeVar("T")
+T = TypeVar("T", bound=Closable)
 P = ParamSpec("P")
 R = TypeVar("R")
-Step = Callable[Concatenate[S, T, P], Coroutine[Any, Any, R]]
-Pair = tuple[
-    Callable[Concatenate[S, P], R],
-    Callable[Concatenate[S, P], Coroutine[Any, Any, R]],
-]
+Step = Callable[Concatenate[S, T, P], Coro[R]]
+Pair = tuple[Callable[Concatenate[S, P], R], Callable[Concatenate[S, P], Coro[R]]]
 
 
 def over_transport(step: Step[S, T, P, R]) -> Pair[S, P, R]:
@@ -43,14 +40,16 @@ def over_transport(step: Step[S, T, P, R]) -> Pair[S, P, R]:
 
 
 #: All halves that were made here: they are no overrides of a subclass.
-_made: set[Callable[..., Any]] = set()
+_made: set[Callable[..., object]] = set()
 
 
-def _run(backend: Any, step: Any, args: Args, kwargs: Kwargs) -> Any:
+def _run(backend: TwoColouredCache[T], step: Step[Any, T, ..., R], args: Args, kwargs: Kwargs) -> R:
     return run_now(step(backend, backend._transports.blocking(), *args, **kwargs))
 
 
-async def _arun(backend: Any, step: Any, args: Args, kwargs: Kwargs) -> Any:
+async def _arun(
+    backend: TwoColouredCache[T], step: Step[Any, T, ..., R], args: Args, kwargs: Kwargs
+) -> R:
     transport = backend._transports.here()
     if transport is None:
         # Not by its name: a subclass may have made the sync half of its own aget, which called
@@ -59,14 +58,14 @@ async def _arun(backend: Any, step: Any, args: Args, kwargs: Kwargs) -> Any:
     return await step(backend, transport, *args, **kwargs)
 
 
-class TwoColouredCache(BaseCache):
+class TwoColouredCache(BaseCache, Generic[T]):
     """Base of the backends that have a client in either colour."""
 
     two_coloured: ClassVar[bool] = True
     shared = True
-    _transports: PerLoop[Any]
+    _transports: PerLoop[T]
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         halves_of = ((name, (vars(cls).get(name), vars(cls).get("a" + name))) for name in PLAIN)
         own = [name for name, both in halves_of if any(half and half not in _made for half in both)]
@@ -94,7 +93,7 @@ class TwoColouredCache(BaseCache):
             self._transports.close()  # what is idle only: no waiting
 
 
-def respect_overrides(cls: type[TwoColouredCache], own: list[str]) -> None:
+def respect_overrides(cls: type[TwoColouredCache[Any]], own: list[str]) -> None:
     """Where a subclass has its own ``get`` or ``set``, let everything else go through it, too."""
     cls.two_coloured = False
     for name in VERSIONED:

@@ -13,7 +13,7 @@ from ..._runtime.fork import forgets_parent
 __all__ = ["PerLoop"]
 
 #: What forked children have inherited: kept, so that nothing complains about open transports.
-_lost: list[Any] = []
+_lost: list[object] = []
 
 
 class Closable(Protocol):
@@ -60,6 +60,38 @@ class PerLoop(Generic[T]):
             return None
         loop = asyncio._get_running_loop()
         return None if loop is None else self._of_loops.get(loop)
+
+    def for_renewal(self, taken_over: T | None) -> T | None:
+        """The blocking transport, for the thread that renews a lease.
+
+        ``None`` if what the lease was taken over is closed: that must open no new connection, which
+        no later call would close.
+
+        :param taken_over: the transport over which the lease was asked for.
+        """
+        with self._lock:
+            if taken_over is not None and taken_over is self._blocking:
+                return taken_over
+            if not any(taken_over is transport for transport in self._of_loops.values()):
+                return None
+            self._blocking = self._blocking or self._connect()
+            return self._blocking
+
+    def for_release(self, offered: T, taken_over: T | None) -> T:
+        """The transport over which a lease is given back: the one that the operation has.
+
+        Where all that the lease knew is closed by now, it is a blocking one that keeps no
+        connection.
+        """
+        with self._lock:
+            loops = self._of_loops.values()
+            if any(known is offered or known is taken_over for known in loops):
+                return offered
+            if taken_over is None or taken_over is offered:
+                return offered
+        parting = self._connect()
+        run_now(parting.close())
+        return parting
 
     def open(self) -> None:
         """Give the running loop a transport, if it is a loop of asyncio."""

@@ -2,8 +2,8 @@
 
 A pool of our own because of three rules that drivers' pools do not all keep: a connection that
 failed or was cancelled in the middle of an operation, by whatever exception, is closed and never
-used again; whoever finds all of them taken waits instead of failing; and a forked child closes what
-it inherited without a word to the server.
+used again; a caller who finds all of them taken waits instead of failing; and a forked child closes
+what it inherited without a word to the server.
 """
 
 from __future__ import annotations
@@ -13,50 +13,71 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from ..._runtime.deadline import Deadline
 from ..._runtime.fork import forgets_parent
 
-__all__ = ["AsyncPool", "Opener", "SyncPool"]
+__all__ = ["AsyncOpener", "AsyncPool", "Opener", "SyncPool"]
 
 T = TypeVar("T")
+#: A connection of some driver.
+C = TypeVar("C")
+C_contra = TypeVar("C_contra", contravariant=True)
 
 
-class Opener(Protocol):
-    """What a pool must know of one driver. An async one has ``async def open``."""
+class _Known(Protocol[C_contra]):
+    """What a pool must know of connections in either colour."""
 
-    #: Exceptions after which the connection is as good as before: the server's own answers.
-    harmless: tuple[type[BaseException], ...]
-
-    def connect(self) -> Any:
-        """A new connection."""
+    @property
+    def harmless(self) -> tuple[type[BaseException], ...]:
+        """Exceptions after which a connection is as good as before: the server's own answers."""
         ...
 
-    def usable(self, connection: Any) -> bool:
+    def usable(self, connection: C_contra) -> bool:
         """Whether a connection that lay idle still stands."""
         ...
 
-    def close(self, connection: Any) -> Any:
-        """Close a connection; may be awaitable in an async opener."""
+
+class Opener(_Known[C], Protocol[C]):
+    """Opens and closes connections for sync code."""
+
+    def connect(self) -> C:
+        """A new connection."""
+        ...
+
+    def close(self, connection: C) -> None:
+        """Close a connection."""
         ...
 
 
-class SyncPool:
+class AsyncOpener(_Known[C], Protocol[C]):
+    """Opens and closes connections of the running loop."""
+
+    async def connect(self) -> C:
+        """A new connection."""
+        ...
+
+    async def close(self, connection: C) -> None:
+        """Close a connection."""
+        ...
+
+
+class SyncPool(Generic[C]):
     """Connections that threads share.
 
     :param limit: how many there may be.
     :param patience: seconds to wait for a free one.
     """
 
-    def __init__(self, opener: Opener, limit: int, patience: float) -> None:
+    def __init__(self, opener: Opener[C], limit: int, patience: float) -> None:
         self.opener, self.limit, self.patience = opener, limit, patience
-        self._free: deque[Any] = deque()
+        self._free: deque[C] = deque()
         self._slots = threading.BoundedSemaphore(limit)
         self._closed = False
         forgets_parent(self)
 
-    def run(self, use: Callable[[Any], T]) -> T:
+    def run(self, use: Callable[[C], T]) -> T:
         """Give a connection to ``use``, and return what that returns.
 
         :raises TimeoutError: if none became free in time.
@@ -79,7 +100,7 @@ class SyncPool:
         finally:
             slots.release()
 
-    def _take(self) -> Any:
+    def _take(self) -> C:
         while True:
             try:
                 connection = self._free.pop()
@@ -89,16 +110,16 @@ class SyncPool:
                 return connection
             self._discard(connection)
 
-    def _give_back(self, connection: Any, free: deque[Any]) -> None:
+    def _give_back(self, connection: C, free: deque[C]) -> None:
         free.append(connection)
         if self._closed or free is not self._free:  # closed or renewed while it was in use
             self._drain(free)
 
-    def _discard(self, connection: Any) -> None:
+    def _discard(self, connection: C) -> None:
         with contextlib.suppress(Exception):
             self.opener.close(connection)
 
-    def _drain(self, free: deque[Any]) -> None:
+    def _drain(self, free: deque[C]) -> None:
         while free:
             with contextlib.suppress(IndexError):
                 self._discard(free.pop())
@@ -121,16 +142,16 @@ class SyncPool:
             self._discard(connection)  # its file descriptor only
 
 
-class AsyncPool:
+class AsyncPool(Generic[C]):
     """Connections that the tasks of one event loop share; see :class:`SyncPool`."""
 
-    def __init__(self, opener: Any, limit: int, patience: float) -> None:
+    def __init__(self, opener: AsyncOpener[C], limit: int, patience: float) -> None:
         self.opener, self.limit, self.patience = opener, limit, patience
-        self._free: deque[Any] = deque()
+        self._free: deque[C] = deque()
         self._slots = asyncio.Semaphore(limit)
         self._closed = False
 
-    async def run(self, use: Callable[[Any], Awaitable[T]]) -> T:
+    async def run(self, use: Callable[[C], Awaitable[T]]) -> T:
         """Give a connection to ``use``, and return what that returns.
 
         :raises TimeoutError: if none became free in time.
@@ -155,7 +176,7 @@ class AsyncPool:
         finally:
             self._slots.release()
 
-    async def _take(self) -> Any:
+    async def _take(self) -> C:
         while True:
             try:
                 connection = self._free.pop()
@@ -165,16 +186,16 @@ class AsyncPool:
                 return connection
             await self._discard(connection)
 
-    async def _give_back(self, connection: Any, free: deque[Any]) -> None:
+    async def _give_back(self, connection: C, free: deque[C]) -> None:
         free.append(connection)
         if self._closed or free is not self._free:
             await self._drain(free)
 
-    async def _discard(self, connection: Any) -> None:
+    async def _discard(self, connection: C) -> None:
         with contextlib.suppress(Exception):
             await self.opener.close(connection)
 
-    async def _drain(self, free: deque[Any]) -> None:
+    async def _drain(self, free: deque[C]) -> None:
         while free:
             await self._discard(free.pop())
 

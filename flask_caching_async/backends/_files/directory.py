@@ -6,14 +6,14 @@
     ├── <hash>.fca          an entry: a value, or the tombstone of one
     ├── <random>.fca-tmp    an entry that is being written
     └── .fca-state/
-        ├── <hash>.stamp    a stamp
+        ├── <hash>.stamp    the version of a tag
         ├── <hash>.lock     a lease
         ├── slot-00 … 3f    locks of the sections (a key uses the slot of its file name)
-        ├── sweep           lock of whoever sweeps
-        └── epoch           the mark of all absent keys, once there is a need for one
+        ├── sweep           lock of the process that sweeps
+        └── epoch           the version of all absent keys, once there is a need for one
 
-An entry is a header and the serialized value; ``filesystemcache.py`` tells why it has a mark and a
-guard. Other files in the directory are never touched.
+An entry is a header and the serialized value; ``filesystemcache.py`` says why it has a version and
+a time until which it is kept. Other files in the directory are never touched.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ import math
 import os
 import secrets
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .._versioned.contract import new_token
+from ..._entries.times import NEVER
+from .._versioned.contract import KeyVersion, new_token
 from .lease import discard_lease
 from .locks import CREATE, READ, Section, begins_with, patiently, remove, slurp
 
@@ -46,10 +48,10 @@ class Record(NamedTuple):
 
     kind: bytes
     #: The id of the write that made it.
-    key_version: Any
-    #: When the value expires; 0 for never.
+    key_version: KeyVersion
+    #: When the value expires.
     expiry: float
-    #: Until when its mark must not be forgotten.
+    #: Until when its version must not be forgotten.
     keep_until: float
     written: float
     #: Length of what follows the header.
@@ -57,18 +59,18 @@ class Record(NamedTuple):
 
     def lives(self, now: float) -> bool:
         """Whether there is a value that has not expired."""
-        return self.kind == VALUE and (not self.expiry or now < self.expiry)
+        return self.kind == VALUE and now < self.expiry
 
 
 ABSENT = Record(b"absent", None, 0, 0, 0, 0)
 
 
 def damaged(path: str) -> Record:
-    """What stands for a file that is no readable entry: its identity is its mark."""
+    """What stands for a file that is no readable entry: its identity is its version."""
     try:
         stat = os.stat(path)
     except OSError:
-        key_version = new_token()  # equal to nothing, so nothing can be filled
+        key_version = new_token()  # equal to nothing, so nothing can be stored
     else:
         key_version = f"{stat.st_ino}-{stat.st_ctime_ns}-{stat.st_size}"
     return Record(b"damaged", key_version, 0, math.inf, 0, 0)
@@ -77,7 +79,8 @@ def damaged(path: str) -> Record:
 def pack(kind: bytes, payload: bytes, expiry: float, keep_until: float, now: float) -> bytes:
     """A new entry, with an id of its own."""
     key_version = os.urandom(12)
-    return HEADER.pack(kind, key_version, expiry, keep_until, now, len(payload)) + payload
+    stored = _on_disk(expiry), keep_until, now, len(payload)
+    return HEADER.pack(kind, key_version, *stored) + payload
 
 
 def parse(head: bytes, length: int) -> Record | None:
@@ -88,8 +91,14 @@ def parse(head: bytes, length: int) -> Record | None:
     """
     if len(head) < HEADER_SIZE or head[:4] != MAGIC:
         return None
-    record = Record._make(HEADER.unpack_from(head))
+    kind, key_version, expiry, keep_until, written, size = HEADER.unpack_from(head)
+    record = Record(kind, key_version, expiry or NEVER, keep_until, written, size)
     return record if length == HEADER_SIZE + record.size else None
+
+
+def _on_disk(expiry: float) -> float:
+    """An expiry as files have it: 0 is ``NEVER``."""
+    return 0.0 if expiry == NEVER else max(expiry, sys.float_info.min)
 
 
 def look(path: str) -> Record:
@@ -142,7 +151,7 @@ class Directory:
         self._slots = [os.path.join(self.state, f"slot-{n:02x}") for n in range(self.SLOTS)]
 
     def section(self, path: str) -> Section:
-        """The critical section of a file: whoever changes it must be inside."""
+        """The critical section of a file: it is changed only inside."""
         slot = zlib.crc32(os.path.basename(path).encode()) % self.SLOTS
         return Section(self._slots[slot], self.mode, self.patience)
 
@@ -167,8 +176,8 @@ class Directory:
         finally:
             os.close(fd)
 
-    def version_of_absence(self) -> Any:
-        """The mark of every key that has no file: ``None``, or the epoch if there is one."""
+    def version_of_absence(self) -> KeyVersion:
+        """The version of every key that has no file: ``None``, or the epoch if there is one."""
         try:
             return slurp(self._epoch)
         except FileNotFoundError:
@@ -177,23 +186,24 @@ class Directory:
             return new_token()  # equal to nothing
 
     def renew_absence(self) -> None:
-        """Change the mark of every key that has no file."""
+        """Change the version of every key that has no file."""
         with self.section(self._epoch):
             self.write(self._epoch, new_token().encode())
 
     def tag_version(self, path: str, now: float) -> str | None:
-        """The token in a stamp file, unless it is missing, expired or damaged."""
+        """The version of a tag in its file, unless it is missing, expired or damaged."""
         try:
             data = slurp(path)
             kind, expiry = _TAG_VERSION.unpack_from(data)
         except (OSError, struct.error):
             return None
-        stands = kind == TAG_VERSION and (not expiry or now < expiry)
+        stands = kind == TAG_VERSION and now < (expiry or NEVER)
         return data[_TAG_VERSION.size :].decode("ascii", "replace") or None if stands else None
 
     def write_tag_version(self, path: str, expiry: float) -> str:
-        """Put a new token into a stamp file."""
-        self.write(path, _TAG_VERSION.pack(TAG_VERSION, expiry) + (token := new_token()).encode())
+        """Put a new version into the file of a tag."""
+        token, head = new_token(), _TAG_VERSION.pack(TAG_VERSION, _on_disk(expiry))
+        self.write(path, head + token.encode())
         return token
 
     def listing(self, path: str, *suffixes: str) -> list[str]:
@@ -202,11 +212,11 @@ class Directory:
         return [os.path.join(path, name) for name in names if name.endswith(suffixes)]
 
     def wipe(self) -> None:
-        """Remove all entries and stamps, and the leases that nobody holds.
+        """Remove all entries and tag versions, and the leases that no process holds.
 
-        A fill between its check and its write must not survive. One that found no file has checked
-        the epoch in the same section, so passing through all sections waits for it; one that
-        found a file has a name that is listed here.
+        What a leader stores between its check and its write must not survive. One that found no
+        file has checked the epoch in the same section, so passing through all sections waits for
+        it; one that found a file has a name that is listed here.
         """
         self.renew_absence()
         for slot in self._slots:

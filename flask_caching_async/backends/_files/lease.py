@@ -13,18 +13,19 @@ __all__ = ["FileLease", "discard_lease"]
 
 #: How many unshared holders a lease file remembers: its waiters may look a few holders too late.
 _REMEMBERED = 15
-_NOBODY = "-"
+#: What stands for a holder where there is none.
+_NONE = "-"
 
 
 def _pack(holder: str, unshared: list[str]) -> bytes:
-    lines = [holder, *unshared, *[_NOBODY] * _REMEMBERED][: _REMEMBERED + 1]
+    lines = [holder, *unshared, *[_NONE] * _REMEMBERED][: _REMEMBERED + 1]
     return "".join(f"{line:<16}\n" for line in lines).encode()
 
 
 def _unpack(data: bytes) -> tuple[str | None, list[str]]:
     """Who holds the lease, and who released it unshared."""
-    holder, *unshared = data.decode("ascii", "replace").split() or [_NOBODY]
-    return (None if holder == _NOBODY else holder), [t for t in unshared if t != _NOBODY]
+    holder, *unshared = data.decode("ascii", "replace").split() or [_NONE]
+    return (None if holder == _NONE else holder), [t for t in unshared if t != _NONE]
 
 
 class FileLease(Lease):
@@ -59,7 +60,7 @@ class FileLease(Lease):
             finally:
                 if self._file is not file:
                     file.close()
-        return False  # released and taken again and again: somebody holds it
+        return False  # released and taken again and again: another process holds it
 
     def _take(self, file: LockedFile) -> None:
         token = new_token()
@@ -73,10 +74,10 @@ class FileLease(Lease):
         if file is None or file.fd < 0:  # never ours, or the parent's
             return
         try:
-            told = [] if shared or self.holder is None else [self.holder]
-            told += _unpack(file.read())[1]
-            if told:  # somebody may still wait for them
-                file.write(_pack(_NOBODY, told))
+            unshared = [] if shared or self.holder is None else [self.holder]
+            unshared += _unpack(file.read())[1]
+            if unshared:  # other processes may still wait for them
+                file.write(_pack(_NONE, unshared))
             elif file.is_current():
                 os.unlink(self._path)
         except OSError:  # Windows unlinks no open file; the next sweep does
@@ -100,7 +101,7 @@ class FileLease(Lease):
 
 
 def discard_lease(path: str) -> None:
-    """Remove a lease file that nobody holds."""
+    """Remove a lease file that no process holds."""
     try:
         with contextlib.closing(LockedFile(path, None)) as file:
             if file.lock() and file.is_current():

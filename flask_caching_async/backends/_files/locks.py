@@ -8,13 +8,13 @@ Rules that a change must keep:
 
 1. A lock belongs to an open file, and a forked child inherits open files. So each descriptor is
    registered under a lock that also covers forking, and a child closes what it inherited.
-2. Nobody waits inside the kernel. A section polls, for a bounded time: a stopped process costs its
+2. No wait is inside the kernel. A section polls, for a bounded time: a stopped process costs its
    waiters that long, not for ever, and under gevent the wait lets other greenlets run. (Inside of
    a section is plain file I/O, which does not switch greenlets; even where it sleeps, to try again
    what Windows refused, another greenlet of the thread polls and cannot deadlock.)
-3. Nobody holds two sections at once, so their order does not matter.
-4. A lease file is unlinked only by whoever has it locked. So whoever locks one must check that its
-   path still names the file that was locked.
+3. No thread holds two sections at once, so their order does not matter.
+4. A lease file is unlinked only by the process that has it locked. So a process that locks one must
+   check that its path still names the file that was locked.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def patiently(operation: Callable[..., None], *args: Any) -> None:
 
 
 def remove(path: str) -> None:
-    """Unlink a file, unless somebody else did."""
+    """Unlink a file, unless another process did."""
     try:
         patiently(os.unlink, path)
     except FileNotFoundError:
@@ -138,7 +138,7 @@ class LockedFile:
             _open_files.add(self)
 
     def _create(self, mode: int) -> None:
-        # Whoever may write to the cache directory may lock, too, whatever the umask is.
+        # A process that may write to the cache directory may lock, too, whatever the umask is.
         parent = os.path.dirname(self.path)
         if not os.path.isdir(parent):
             os.makedirs(parent, exist_ok=True)
@@ -207,7 +207,7 @@ class Section:
 
     :param path: the slot file to lock.
     :param mode: what a new slot file may be.
-    :param patience: seconds to wait for whoever is inside.
+    :param patience: seconds to wait for the one that is inside.
     """
 
     __slots__ = ("_file", "_mode", "_path", "_patience")

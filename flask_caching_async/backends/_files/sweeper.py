@@ -31,7 +31,7 @@ log = logging.getLogger("flask_caching_async")
 
 #: Tombstones that a directory may always have; it may have ``threshold`` if that is more.
 _TOMBSTONES = 1000
-#: Writes between two looks at stamps, leases and temporary files; more where there are more.
+#: Writes between two looks at tag versions, leases and temporary files; more where there are more.
 _TIDY_EVERY = 500
 #: Seconds after which a temporary file has no writer any more, and an unheld lease no reader.
 _TEMP_AGE, _LEASE_AGE = 3600, 60
@@ -106,7 +106,7 @@ class Sweeper:
         return living, over
 
     def _retire(self, path: str, seen: Record, now: float) -> None:
-        """Forget an entry, but not its mark before its guard is over."""
+        """Forget an entry, but not its version before the time until which that is kept."""
         if seen.kind == TOMBSTONE and seen.keep_until > now:
             return
         with self._files.section(path):
@@ -129,7 +129,7 @@ class Sweeper:
             self._retire(path, record, math.inf)
 
     def _tidy(self, now: float) -> None:
-        """Remove what dead processes left behind, and expired stamps."""
+        """Remove what dead processes left behind, and expired tag versions."""
         files = self._files
         litter = files.listing(files.path, TEMP_SUFFIX)
         litter += files.listing(files.state, VERSION_SUFFIX, LEASE_SUFFIX, TEMP_SUFFIX)

@@ -7,16 +7,19 @@ for each answer before they send the next command.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ...exceptions import BackendError
 
 __all__ = [
     "STORED",
     "TOO_LARGE",
+    "Answer",
     "Answers",
     "Command",
     "Item",
+    "MemcachedTransport",
+    "Place",
     "add_to",
     "delete",
     "found_in",
@@ -54,6 +57,14 @@ class Item(NamedTuple):
         return self.raw.decode("utf-8", "replace")
 
 
+#: A server's number, and a name there.
+Place: TypeAlias = tuple[int, str]
+
+#: What a server answers to a command: items by their names if it fetches, or a line. Which one it
+#: is, the one who sent the command knows.
+Answer: TypeAlias = Any
+
+
 class Command(NamedTuple):
     """Something to send.
 
@@ -66,7 +77,7 @@ class Command(NamedTuple):
     fetches: bool = False
 
 
-def gets(wanted: Iterable[tuple[int, str]]) -> list[Command]:
+def gets(wanted: Iterable[Place]) -> list[Command]:
     """Ask for items: one command for each server, or more if they are many.
 
     :param wanted: ``(server, name)`` of each.
@@ -81,7 +92,7 @@ def gets(wanted: Iterable[tuple[int, str]]) -> list[Command]:
     ]
 
 
-def found_in(answers: Iterable[Any]) -> dict[str, Item]:
+def found_in(answers: Iterable[Answer]) -> dict[str, Item]:
     """All items in the answers of :func:`gets`."""
     found: dict[str, Item] = {}
     for answer in answers:
@@ -89,9 +100,7 @@ def found_in(answers: Iterable[Any]) -> dict[str, Item]:
     return found
 
 
-def store(
-    verb: str, place: tuple[int, str], raw: bytes, until: int = 0, unique: bytes = b""
-) -> Command:
+def store(verb: str, place: Place, raw: bytes, until: int = 0, unique: bytes = b"") -> Command:
     """Store an item.
 
     :param verb: ``set``, ``add`` (unless there is one) or ``cas`` (if it is still ``unique``).
@@ -101,17 +110,17 @@ def store(
     return Command(place[0], b"%b %b\r\n%b\r\n" % (head, unique, raw))
 
 
-def delete(place: tuple[int, str]) -> Command:
+def delete(place: Place) -> Command:
     """Delete an item."""
     return Command(place[0], f"delete {place[1]}\r\n".encode())
 
 
-def touch(place: tuple[int, str], until: int) -> Command:
+def touch(place: Place, until: int) -> Command:
     """Let an item live until another time."""
     return Command(place[0], f"touch {place[1]} {until}\r\n".encode())
 
 
-def add_to(place: tuple[int, str], delta: int) -> Command:
+def add_to(place: Place, delta: int) -> Command:
     """Change a number that is stored as digits; the server knows none below 0."""
     verb = "incr" if delta >= 0 else "decr"
     return Command(place[0], f"{verb} {place[1]} {abs(delta)}\r\n".encode())
@@ -138,7 +147,7 @@ class Answers:
 
     def __init__(self, commands: Sequence[Command]) -> None:
         #: Items by name, or a line, for each command.
-        self.done: list[Any] = []
+        self.done: list[Answer] = []
         self._fetches = [command.fetches for command in commands]
         self._arrived = bytearray()
         self._needed = 0
@@ -200,9 +209,24 @@ def _checked(line: bytes) -> bytes:
     raise ValueError(line)
 
 
-def raise_errors(answers: list[Any]) -> list[Any]:
+def raise_errors(answers: list[Answer]) -> list[Answer]:
     """The answers, if all commands were carried out; a value that is too large is no error."""
     for answer in answers:
         if type(answer) is bytes and answer.startswith(b"SERVER_ERROR") and answer != TOO_LARGE:
             raise BackendError(f"Memcached answered {answer.decode('utf-8', 'replace')}")
     return answers
+
+
+class MemcachedTransport(Protocol):
+    """What a backend says to its servers, in either colour: see ``transport.py``."""
+
+    async def batch(self, commands: Sequence[Command]) -> list[Answer]:
+        """The answers to several commands, in one trip to each server.
+
+        :raises BackendError: if a server did not carry one out.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close what is idle now, and the rest when it is given back."""
+        ...

@@ -12,23 +12,31 @@ import importlib
 import os
 import secrets
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
-from cachelib.serializers import RedisSerializer
+from typing import Any, NamedTuple, Protocol, Self
 
 from ...exceptions import BackendError, ConfigurationError
+from ...typing import Config, Timeout, Value
 from .._connections.pool import SyncPool
-from .clients import ClientCache
+from .._connections.server import KeyPrefix, common_settings
+from .clients import Client, ClientCache
 from .values import Header, name_of, piece_name
 
 __all__ = ["SASLMemcachedCache", "SpreadSASLMemcachedCache"]
 
-#: How often a number is counted until nobody else was faster.
+#: How often a number is counted that another writer can change first.
 TRIES = 500
 
 #: Clients that a forked child has inherited: freeing them would say goodbye in the parent's name.
-_inherited: list[Any] = []
+_inherited: list[PylibmcClient] = []
+
+
+class PylibmcClient(Client, Protocol):
+    """What a client of pylibmc can do beyond what all can."""
+
+    def gets(self, name: str, /) -> tuple[Value, int | None]: ...
+    def cas(self, name: str, raw: bytes, unique: int | None, until: int, /) -> object: ...
+    def clone(self) -> Self: ...
+    def disconnect_all(self) -> None: ...
 
 
 class _Opener:
@@ -36,23 +44,23 @@ class _Opener:
 
     harmless: tuple[type[BaseException], ...] = ()
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: PylibmcClient) -> None:
         self._client, self._process = client, os.getpid()
 
-    def connect(self) -> Any:
+    def connect(self) -> PylibmcClient:
         return self._client.clone()
 
-    def usable(self, connection: Any) -> bool:
+    def usable(self, connection: PylibmcClient) -> bool:
         return True
 
-    def close(self, connection: Any) -> None:
+    def close(self, connection: PylibmcClient) -> None:
         if os.getpid() == self._process:
             connection.disconnect_all()
         else:
             _inherited.append(connection)
 
 
-class SASLMemcachedCache(ClientCache):
+class SASLMemcachedCache(ClientCache[PylibmcClient]):
     """A cache on Memcached servers that want a user name and a password.
 
     It needs the package pylibmc. Nothing connects before the first operation.
@@ -76,7 +84,7 @@ class SASLMemcachedCache(ClientCache):
         self,
         servers: Any = None,
         default_timeout: float | dt.timedelta = 300,
-        key_prefix: str | Callable[[], str] | None = None,
+        key_prefix: KeyPrefix = None,
         username: str | None = None,
         password: str | None = None,
         pool_size: int | None = None,
@@ -87,9 +95,7 @@ class SASLMemcachedCache(ClientCache):
         **kwargs: Any,
     ) -> None:
         pylibmc: Any = importlib.import_module("pylibmc")
-        super().__init__(default_timeout, ignore_delete_many_errors)
-        self.key_prefix = key_prefix or ""
-        self.serializer = RedisSerializer()
+        super().__init__(default_timeout, key_prefix, ignore_delete_many_errors)
         self._warned = {}
         micros = int(operation_timeout * 1e6)
         behaviors = {
@@ -101,32 +107,30 @@ class SASLMemcachedCache(ClientCache):
             "_poll_timeout": max(1, int(operation_timeout * 1000)),
             **kwargs.pop("behaviors", {}),
         }
-        told = [servers] if isinstance(servers, str) else servers or ["127.0.0.1:11211"]
+        addresses = [servers] if isinstance(servers, str) else servers or ["127.0.0.1:11211"]
         who = {"username": username, "password": password, "binary": True, **kwargs}
         try:
-            client = pylibmc.Client(list(map(_spec, told)), behaviors=behaviors, **who)
+            client = pylibmc.Client(list(map(_spec, addresses)), behaviors=behaviors, **who)
         except (TypeError, ValueError, pylibmc.Error) as error:
             raise ConfigurationError(f"pylibmc does not take these settings: {error}") from error
         self._budget = operation_timeout
         patience = operation_timeout if pool_blocking else 0.0
         self._pool = SyncPool(_Opener(client), pool_size or 10, patience)
-        self._run = self._pool.run
+        self._lend = self._pool.run
 
     @classmethod
     def factory(
-        cls, app: Any, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]
+        cls, app: object, config: Config, args: list[Any], kwargs: Config
     ) -> SASLMemcachedCache:
         """Build it with ``CACHE_MEMCACHED_SERVERS``, ``_USERNAME`` and ``_PASSWORD``."""
         if not args:
             kwargs.setdefault("servers", config["CACHE_MEMCACHED_SERVERS"])
         kwargs.setdefault("username", config.get("CACHE_MEMCACHED_USERNAME"))
         kwargs.setdefault("password", config.get("CACHE_MEMCACHED_PASSWORD"))
-        kwargs.setdefault("key_prefix", config.get("CACHE_KEY_PREFIX"))
-        kwargs.setdefault("connect_timeout", float(config["CACHE_CONNECT_TIMEOUT"]))
-        kwargs.setdefault("operation_timeout", float(config["CACHE_OPERATION_TIMEOUT"]))
+        common_settings(config, kwargs)
         return cls(*args, **kwargs)
 
-    def _fetch(self, client: Any, names: list[str]) -> dict[str, Any]:
+    def _fetch(self, client: PylibmcClient, names: list[str]) -> dict[str, Value]:
         # pylibmc finds nothing where no answer came in time.
         began = time.monotonic()
         found = super()._fetch(client, names)
@@ -134,7 +138,7 @@ class SASLMemcachedCache(ClientCache):
             raise TimeoutError(f"Memcached did not answer in {self._budget} s")
         return found
 
-    def _count(self, client: Any, key: str, delta: int) -> Any:
+    def _count(self, client: PylibmcClient, key: str, delta: int) -> Value:
         name = name_of(self._prefix(), key)
         for _ in range(TRIES):
             token = self._token(client)
@@ -148,7 +152,7 @@ class SASLMemcachedCache(ClientCache):
                 return total
         raise BackendError(f"too many count {key!r} at once")
 
-    def inc(self, key: str, delta: int = 1) -> Any:
+    def inc(self, key: str, delta: int = 1) -> Value:
         """Add to the number under ``key``, atomically; the sum. Its time runs on."""
         return super().inc(key, delta)
 
@@ -157,11 +161,11 @@ class SASLMemcachedCache(ClientCache):
         self._pool.renew()
 
 
-def _spec(server: Any) -> str:
+def _spec(server: str | tuple[str, int]) -> str:
     return server if isinstance(server, str) else ":".join(map(str, server))
 
 
-def _swapped(client: Any, name: str, raw: bytes, unique: Any, until: int) -> bool:
+def _swapped(client: PylibmcClient, name: str, raw: bytes, unique: int | None, until: int) -> bool:
     """Store an item if it is still the one that was read."""
     try:
         return bool(client.cas(name, raw, unique, until))
@@ -188,27 +192,29 @@ class SpreadSASLMemcachedCache(SASLMemcachedCache):
         super().__init__(*args, **kwargs)
         self.chunksize, self.maxchunk = chunksize, maxchunk
 
-    def get(self, key: str, chunk: bool = True) -> Any:
+    def get(self, key: str, chunk: bool = True) -> Value:
         """The value of ``key``, or ``None``.
 
         :param chunk: makes no difference: what was spread is known by itself.
         """
         return super().get(key)
 
-    def set(self, key: str, value: Any, timeout: Any = None, chunk: bool = True) -> bool:
+    def set(
+        self, key: str, value: Value, timeout: Timeout | None = None, chunk: bool = True
+    ) -> bool:
         """Store a value.
 
         :param chunk: False for one that must fit into one item.
         """
         if not chunk:
-            whole = object.__new__(type(self))
-            whole.__dict__.update(self.__dict__, maxchunk=0)
-            return whole.set(key, value, timeout)
+            unspread = object.__new__(type(self))
+            unspread.__dict__.update(self.__dict__, maxchunk=0)
+            return unspread.set(key, value, timeout)
         return super().set(key, value, timeout)
 
     # --- pieces -----------------------------------------------------------------------------------
 
-    def _fetch(self, client: Any, names: list[str]) -> dict[str, Any]:
+    def _fetch(self, client: PylibmcClient, names: list[str]) -> dict[str, Value]:
         found = super()._fetch(client, names)
         spread = {name: pieces for name, raw in found.items() if (pieces := _Pieces.read(raw))}
         if spread:
@@ -218,7 +224,9 @@ class SpreadSASLMemcachedCache(SASLMemcachedCache):
                 found[name] = pieces.together([parts.get(piece) for piece in pieces.names(name)])
         return found
 
-    def _store(self, client: Any, raws: dict[str, bytes], until: int) -> builtins.set[str]:
+    def _store(
+        self, client: PylibmcClient, raws: dict[str, bytes], until: int
+    ) -> builtins.set[str]:
         heads = {name: self._head(client, name, raw, until) for name, raw in raws.items()}
         refused = {name for name, head in heads.items() if head is None}
         for name in refused:
@@ -226,18 +234,18 @@ class SpreadSASLMemcachedCache(SASLMemcachedCache):
         fit = {name: head for name, head in heads.items() if head is not None}
         return refused | super()._store(client, fit, until)
 
-    def _create(self, client: Any, name: str, raw: bytes, until: int) -> bool:
+    def _create(self, client: PylibmcClient, name: str, raw: bytes, until: int) -> bool:
         head = self._head(client, name, raw, until)
         return head is not None and super()._create(client, name, head, until)
 
-    def _drop(self, client: Any, name: str) -> bool:
+    def _drop(self, client: PylibmcClient, name: str) -> bool:
         pieces = _Pieces.read(super()._fetch(client, [name]).get(name))
         existed = super()._drop(client, name)
         for piece in pieces.names(name) if pieces else ():
             super()._drop(client, piece)
         return existed
 
-    def _head(self, client: Any, name: str, raw: bytes, until: int) -> bytes | None:
+    def _head(self, client: PylibmcClient, name: str, raw: bytes, until: int) -> bytes | None:
         """What to store under ``name`` itself, after the pieces; ``None`` if it is too large."""
         room = max(1, self.chunksize - len(name) - 64)
         if len(raw) <= room:
@@ -247,8 +255,8 @@ class SpreadSASLMemcachedCache(SASLMemcachedCache):
             return None
         pieces = _Pieces(secrets.token_bytes(12), len(parts))
         named = zip(pieces.names(name), parts, strict=True)
-        whole = {piece: pieces.id + part for piece, part in named}
-        return None if super()._store(client, whole, until) else pieces.head()
+        raws = {piece: pieces.id + part for piece, part in named}
+        return None if super()._store(client, raws, until) else pieces.head()
 
 
 class _Pieces(NamedTuple):
@@ -262,7 +270,7 @@ class _Pieces(NamedTuple):
         return b"%b%b%d" % (_HEAD, self.id, self.number)
 
     @classmethod
-    def read(cls, raw: Any) -> _Pieces | None:
+    def read(cls, raw: Value) -> _Pieces | None:
         """What :meth:`head` has made."""
         if not isinstance(raw, bytes) or not raw.startswith(_HEAD):
             return None
@@ -273,7 +281,7 @@ class _Pieces(NamedTuple):
         """Where they lie."""
         return [piece_name(name, number) for number in range(self.number)]
 
-    def together(self, parts: list[Any]) -> bytes:
+    def together(self, parts: list[Value]) -> bytes:
         """The value, if these are its pieces; one that is over, if they are not."""
         if all(isinstance(part, bytes) and part.startswith(self.id) for part in parts):
             return b"".join([part[len(self.id) :] for part in parts])

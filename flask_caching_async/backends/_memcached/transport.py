@@ -1,11 +1,13 @@
-"""Wires to Memcached: connections to each server, and one verb for all that is asked.
+"""Transports to Memcached: connections to each server, and one verb for all that is asked.
 
-The connections are opened by pymemcache and aiomcache; what is said on them is said here. Their
-clients send one command after the other, and aiomcache's gives a connection back to its pool when
-a call was cancelled, with the answer still to come: the next one to ask gets it. Here, a connection
-that failed in any way is closed.
+The sockets are ours. A driver's public client sends one command and waits for its answer before it
+sends the next, so that a look at an entry, its versions and its namespace would take a trip each;
+and aiomcache's gives a connection back to its pool when a call was cancelled, with the answer still
+to come: the next caller gets it. What is left of a driver without its client is ``connect``.
+pymemcache, with public functions, decides which server has which key.
 
-The wires send to all servers that a question is for, and then read what each of them answers.
+A transport sends to all servers that a question is for, and then reads what each of them answers. A
+connection that failed in any way is closed.
 """
 
 from __future__ import annotations
@@ -14,54 +16,41 @@ import asyncio
 import functools
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
-from pymemcache.client.base import Client, normalize_server_spec
+from pymemcache.client.base import normalize_server_spec
 from pymemcache.client.rendezvous import RendezvousHash
 
 from ..._runtime.deadline import Deadline
-from ...exceptions import ConfigurationError
+from ...exceptions import BackendError, ConfigurationError
 from .._connections.per_loop import PerLoop
 from .._connections.pool import AsyncPool, SyncPool
-from .protocol import Answers, Command, portions, raise_errors
+from .._connections.server import Budget
+from .protocol import Answer, Answers, Command, MemcachedTransport, portions, raise_errors
 
-__all__ = ["Budget", "Ring", "servers_of", "per_loop"]
+__all__ = ["AsyncTransport", "Ring", "Transport", "per_loop", "servers_of"]
 
 #: ``(host, port)``, or the path of a socket.
-Server = tuple[str, int] | str
+Server: TypeAlias = tuple[str, int] | str
 
 #: Commands for one server.
-Part = tuple[int, Sequence[Command]]
+Part: TypeAlias = tuple[int, Sequence[Command]]
 
 #: How much is read at once.
 SIZE = 1 << 16
 
 
-class Budget:
-    """What connections may cost.
-
-    :param connect: seconds to open one.
-    :param operation: seconds for an answer.
-    :param patience: seconds to wait for a free one.
-    :param limit: how many there may be to each server, of all threads or of one loop.
-    """
-
-    def __init__(self, connect: float, operation: float, patience: float, limit: int) -> None:
-        self.connect, self.operation = connect, operation
-        self.patience, self.limit = patience, limit
-
-
-def servers_of(told: Any) -> list[Server]:
+def servers_of(given: Any) -> list[Server]:
     """The servers that a user means.
 
-    :param told: one or several of ``"host:port"``, ``(host, port)``, ``"/path"``; or ``None``.
+    :param given: one or several of ``"host:port"``, ``(host, port)``, ``"/path"``; or ``None``.
     :raises ConfigurationError: if it is something else.
     """
-    if told is None:
-        told = "127.0.0.1:11211"
+    if given is None:
+        given = "127.0.0.1:11211"
     found: dict[Server, None] = {}
-    for one in told if isinstance(told, (list, tuple)) else [told]:
+    for one in given if isinstance(given, (list, tuple)) else [given]:
         try:
             spec = normalize_server_spec(tuple(one) if isinstance(one, list) else one)
             if not isinstance(spec, str):
@@ -79,7 +68,11 @@ def servers_of(told: Any) -> list[Server]:
 
 
 class Ring:
-    """Which server has which name: the same one in every process, and for pymemcache's clients."""
+    """Which server has which name: the same one in every process, and for pymemcache's clients.
+
+    It is pymemcache's own rendezvous hash: another program finds what was stored here, and a server
+    that is added or taken away moves only its own share of the names.
+    """
 
     def __init__(self, servers: Sequence[Server]) -> None:
         names = [one if isinstance(one, str) else f"{one[0]}:{one[1]}" for one in servers]
@@ -94,17 +87,9 @@ class Ring:
         return self._numbers[str(self._hash.get_node(name))]
 
 
-def per_loop(servers: Sequence[Server], budget: Budget) -> PerLoop[Any]:
-    """The wires to some servers; without aiomcache, or to a path, only blocking ones."""
-    try:
-        from aiomcache.pool import MemcachePool
-    except ImportError:
-        return PerLoop(lambda: Transport(servers, budget))
-    if any(isinstance(server, str) for server in servers):
-        return PerLoop(lambda: Transport(servers, budget))
-    return PerLoop(
-        lambda: Transport(servers, budget), lambda: AsyncTransport(servers, budget, MemcachePool)
-    )
+def per_loop(servers: Sequence[Server], budget: Budget) -> PerLoop[MemcachedTransport]:
+    """The transports to some servers."""
+    return PerLoop(lambda: Transport(servers, budget), lambda: AsyncTransport(servers, budget))
 
 
 def _by_server(commands: Sequence[Command]) -> list[Part]:
@@ -115,7 +100,7 @@ def _by_server(commands: Sequence[Command]) -> list[Part]:
     return [(at, parts[at]) for at in sorted(parts)]
 
 
-def _in_order(commands: Sequence[Command], answers: dict[int, list[Any]]) -> Iterator[Any]:
+def _in_order(commands: Sequence[Command], answers: dict[int, list[Answer]]) -> Iterator[Answer]:
     """The answers in the order of the commands."""
     queues = {at: iter(of_server) for at, of_server in answers.items()}
     return (next(queues[command.at]) for command in commands)
@@ -124,11 +109,11 @@ def _in_order(commands: Sequence[Command], answers: dict[int, list[Any]]) -> Ite
 # --- blocking -------------------------------------------------------------------------------------
 
 
-class _Connection(Client):  # type: ignore[misc]
-    """A client of pymemcache, of which only the connection is used."""
+class Socket(socket.socket):
+    """A blocking connection."""
 
     def __del__(self) -> None:
-        self.close()  # nobody has to close a cache before a program ends
+        self.close()  # silently: no program has to close a cache before it ends
 
 
 class _Opener:
@@ -139,77 +124,72 @@ class _Opener:
     def __init__(self, server: Server, budget: Budget) -> None:
         self.server, self.budget = server, budget
 
-    def connect(self) -> Any:
-        """A new connection.
-
-        pymemcache itself tries only the first address of a name, which for ``localhost`` is often
-        the one where nobody listens.
-        """
+    def connect(self) -> Socket:
+        """A new connection, to the first address of the name where a server listens."""
         deadline = time.monotonic() + self.budget.connect
-        if isinstance(self.server, str):
-            return self._connected(self.server, self.budget.connect)
-        *others, last = socket.getaddrinfo(*self.server, type=socket.SOCK_STREAM)
-        for *_, address in others:
+        failure = OSError(f"{self.server!r} has no address")
+        for family, kind, address in self._addresses():
+            connection = Socket(family, kind)
             try:
-                return self._connected(address[:2], deadline - time.monotonic())
-            except OSError:
-                pass
-        return self._connected(last[-1][:2], deadline - time.monotonic())
+                connection.settimeout(max(deadline - time.monotonic(), 0.001))
+                connection.connect(address)
+                if family != getattr(socket, "AF_UNIX", None):
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.settimeout(self.budget.operation)
+                return connection
+            except OSError as error:
+                connection.close()
+                failure = error
+        raise failure
 
-    def _connected(self, server: Any, patience: float) -> Any:
-        connection = _Connection(
-            server,
-            connect_timeout=max(patience, 0.001),
-            timeout=self.budget.operation,
-            no_delay=True,
-            default_noreply=False,
-        )
-        connection._connect()
-        return connection
+    def _addresses(self) -> Iterable[tuple[int, int, tuple[object, ...] | str]]:
+        """Family, kind and address of each socket that may lead to the server."""
+        if isinstance(self.server, str):
+            return [(socket.AF_UNIX, socket.SOCK_STREAM, self.server)]
+        found = socket.getaddrinfo(*self.server, type=socket.SOCK_STREAM)
+        return [(family, kind, address) for family, kind, _, _, address in found]
 
-    def usable(self, connection: Any) -> bool:
-        """Whether the connection stands, and has nothing to say that nobody asked for."""
-        sock = connection.sock
+    def usable(self, connection: Socket) -> bool:
+        """Whether the connection stands, and has nothing to say that was not asked."""
         try:
-            sock.settimeout(0)
-            sock.recv(1, socket.MSG_PEEK)
+            connection.settimeout(0)
+            connection.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
-            sock.settimeout(self.budget.operation)
+            connection.settimeout(self.budget.operation)
             return True
         except OSError:
             pass
         return False
 
-    def close(self, connection: Any) -> None:
+    def close(self, connection: Socket) -> None:
         connection.close()
 
 
-class Transport:
-    """The blocking wire; its coroutines never suspend."""
+class Transport(MemcachedTransport):
+    """The blocking transport; its coroutines never suspend."""
 
     def __init__(self, servers: Sequence[Server], budget: Budget) -> None:
         self.pools = [
             SyncPool(_Opener(server, budget), budget.limit, budget.patience) for server in servers
         ]
 
-    async def batch(self, commands: Sequence[Command]) -> list[Any]:
+    async def batch(self, commands: Sequence[Command]) -> list[Answer]:
         """The answers to several commands, in one trip to each server."""
         if len(commands) == 1:  # as hits are
             return raise_errors(self._trip([(commands[0].at, commands)])[commands[0].at])
-        answers: list[Any] = []
+        answers: list[Answer] = []
         for portion in portions(commands):
             answers += _in_order(portion, self._trip(_by_server(portion)))
         return raise_errors(answers)
 
-    def _trip(self, parts: list[Part]) -> dict[int, list[Any]]:
+    def _trip(self, parts: list[Part]) -> dict[int, list[Answer]]:
         (at, commands), *others = parts
 
-        def use(connection: Any) -> dict[int, list[Any]]:
-            sock = connection.sock
-            sock.sendall(b"".join([command.sent for command in commands]))
+        def use(connection: Socket) -> dict[int, list[Answer]]:
+            connection.sendall(b"".join([command.sent for command in commands]))
             answered = self._trip(others) if others else {}  # while this server is at it
             answers = Answers(commands)
-            while not answers.feed(sock.recv(SIZE)):
+            while not answers.feed(connection.recv(SIZE)):
                 pass
             answered[at] = answers.done
             return answered
@@ -225,68 +205,117 @@ class Transport:
 # --- on an event loop -----------------------------------------------------------------------------
 
 
-class _AsyncOpener:
-    """Opens connections to one server for the running loop.
+class Conversation(asyncio.Protocol):
+    """A connection of an event loop: questions go out, and their answers are read as they come."""
 
-    :param kind: aiomcache's pool; each has one connection, which stays with us.
-    """
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self._answers: Answers | None = None
+        self._complete: asyncio.Future[None] | None = None
+        self.ended = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It stands."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Something has come: a part of the answers, or what was not asked."""
+        if self._answers is None:
+            self.transport.abort()
+            return
+        try:
+            if self._answers.feed(data):
+                self._end(None)
+        except BackendError as error:
+            self._end(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It stands no more."""
+        self.ended = True
+        self._end(exc or BackendError("Memcached closed the connection"))
+
+    def _end(self, error: Exception | None) -> None:
+        complete, self._answers, self._complete = self._complete, None, None
+        if complete is None or complete.done():  # no caller waits (any more)
+            return
+        if error is None:
+            complete.set_result(None)
+        else:
+            complete.set_exception(error)
+
+    async def ask(self, commands: Sequence[Command]) -> list[Answer]:
+        """The answers to some commands; one caller at a time.
+
+        :raises BackendError: if something else came, or the connection was closed.
+        """
+        if self.ended:
+            raise BackendError("Memcached closed the connection")
+        answers = self._answers = Answers(commands)
+        self._complete = asyncio.get_running_loop().create_future()
+        self.transport.write(b"".join([command.sent for command in commands]))
+        await self._complete
+        return answers.done
+
+
+class _AsyncOpener:
+    """Opens connections to one server for the running loop."""
 
     harmless: tuple[type[BaseException], ...] = ()
 
-    def __init__(self, server: Server, budget: Budget, kind: Any) -> None:
-        self.server, self.budget, self.kind = server, budget, kind
+    def __init__(self, server: Server, budget: Budget) -> None:
+        self.server, self.budget = server, budget
 
-    async def connect(self) -> Any:
+    async def connect(self) -> Conversation:
+        loop = asyncio.get_running_loop()
         async with Deadline(self.budget.connect):
-            return await self.kind(*self.server, minsize=1, maxsize=1).acquire()
+            if isinstance(self.server, str):
+                return (await loop.create_unix_connection(Conversation, self.server))[1]
+            return (await loop.create_connection(Conversation, *self.server))[1]
 
-    def usable(self, connection: Any) -> bool:
-        reader, writer = connection
-        return not (reader.at_eof() or reader.exception() or writer.is_closing())
+    def usable(self, connection: Conversation) -> bool:
+        return not (connection.ended or connection.transport.is_closing())
 
-    async def close(self, connection: Any) -> None:
-        connection[1].transport.abort()
+    async def close(self, connection: Conversation) -> None:
+        connection.transport.abort()
 
 
-class AsyncTransport:
-    """The wire of one event loop."""
+class AsyncTransport(MemcachedTransport):
+    """The transport of one event loop."""
 
-    def __init__(self, servers: Sequence[Server], budget: Budget, kind: Any) -> None:
+    def __init__(self, servers: Sequence[Server], budget: Budget) -> None:
         self.pools = [
-            AsyncPool(_AsyncOpener(server, budget, kind), budget.limit, budget.patience)
+            AsyncPool(_AsyncOpener(server, budget), budget.limit, budget.patience)
             for server in servers
         ]
         self._patience = budget.operation
 
-    async def batch(self, commands: Sequence[Command]) -> list[Any]:
+    async def batch(self, commands: Sequence[Command]) -> list[Answer]:
         """The answers to several commands, in one trip to each server, to all at once."""
         if len(commands) == 1:  # as hits are
             return raise_errors(await self._ask(commands[0].at, commands))
-        answers: list[Any] = []
+        answers: list[Answer] = []
         for portion in portions(commands):
             answers += _in_order(portion, await self._trip(_by_server(portion)))
         return raise_errors(answers)
 
-    async def _trip(self, parts: list[Part]) -> dict[int, list[Any]]:
+    async def _trip(self, parts: list[Part]) -> dict[int, list[Answer]]:
         if len(parts) == 1:
             return {parts[0][0]: await self._ask(*parts[0])}
         asking = [self._ask(*part) for part in parts]
-        answered: list[Any] = await asyncio.gather(*asking, return_exceptions=True)
-        for answer in answered:
+        answered = await asyncio.gather(*asking, return_exceptions=True)
+        found: dict[int, list[Answer]] = {}
+        for (at, _), answer in zip(parts, answered, strict=True):
             if isinstance(answer, BaseException):
                 raise answer
-        return {at: answer for (at, _), answer in zip(parts, answered, strict=True)}
+            found[at] = answer
+        return found
 
-    async def _ask(self, at: int, commands: Sequence[Command]) -> list[Any]:
-        async def use(connection: Any) -> list[Any]:
-            reader, writer = connection
+    async def _ask(self, at: int, commands: Sequence[Command]) -> list[Answer]:
+        async def use(connection: Conversation) -> list[Answer]:
             async with Deadline(self._patience):
-                writer.write(b"".join([command.sent for command in commands]))
-                await writer.drain()
-                answers = Answers(commands)
-                while not answers.feed(await reader.read(SIZE)):
-                    pass
-            return answers.done
+                return await connection.ask(commands)
 
         return await self.pools[at].run(use)
 

@@ -1,13 +1,13 @@
 """How names and values lie on Memcached.
 
-Memcached cannot list its keys, so nobody can find what ``clear`` should remove. Therefore all that
-is set by hand is *sealed*: the token of the whole namespace stands in front of it, and the time
-until which it is good. ``clear`` drops that token, and what carries it is dead. (The server's own
-clock ticks once a second: it only decides when memory is freed.) What carries no seal was stored by
-the decorators, whose entries name that token among their stamps, or by somebody else.
+Memcached cannot list its keys, so ``clear`` cannot find what to remove. Therefore all that is set
+by hand has a *header*: the version of the namespace, and the time until which the value is good.
+``clear`` drops that version, and what carries it is dead. (The server's own clock ticks once a
+second: it only decides when memory is freed.) What has no header was stored by the decorators,
+whose entries name that version among those of their tags, or by another program.
 
-A value lies under ``<prefix><key>``, its mark under ``<prefix>~mark~<key>``, and so on. A name that
-Memcached would refuse becomes a digest, and so does a key that looks like a name of ours.
+A value lies under ``<prefix><key>``, its key version under ``<prefix>~mark~<key>``, and so on. A
+name that Memcached would refuse becomes a digest, and so does a key that looks like a name of ours.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ import math
 import re
 import time
 import zlib
-from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from cachelib.serializers import BaseRedisSerializer, BaseSerializer
+from cachelib.serializers import BaseRedisSerializer
 
 from ..._entries.entry import MISSING
-from ..._entries.times import NEVER, seconds
+from ...typing import Value
+from .._connections.server import ServerCache
 from .._versioned.contract import NAMESPACE
-from ..base import BaseCache
 
 __all__ = [
     "NAMESPACE",
@@ -51,7 +50,7 @@ _OURS = "~~"
 
 def name_of(prefix: str, key: str) -> str:
     """The name of a key on the server; nothing else has the same one."""
-    # Names with a tilde in front are ours: no key is the mark of another one.
+    # Names with a tilde in front are ours: no key is the version of another one.
     full = prefix + key
     if _accepted(full) and _OURS not in full and not key.startswith("~"):
         return full
@@ -59,7 +58,7 @@ def name_of(prefix: str, key: str) -> str:
 
 
 def own_name(prefix: str, what: str) -> str:
-    """The name of something that belongs to the cache: a stamp, the mark of a key …"""
+    """The name of something that belongs to the cache: the version of a tag, of a key …"""
     full = prefix + what
     if _accepted(full) and _OURS not in full and what.startswith("~"):
         return full
@@ -82,14 +81,14 @@ def _digest(prefix: str, full: str, kind: bytes) -> str:
 def exptime(life: float) -> int:
     """What to tell the server of something that must live for ``life`` seconds; 0 is for ever.
 
-    The server may end it one second early, so it is told one more.
+    The server may end it one second early, so it gets one more.
     """
     if life == 0 or math.isinf(life):
         return 0
-    whole = math.ceil(life) + 1
-    if whole <= RELATIVE:
-        return max(whole, 1)
-    until = int(time.time()) + whole
+    rounded = math.ceil(life) + 1
+    if rounded <= RELATIVE:
+        return max(rounded, 1)
+    until = int(time.time()) + rounded
     return until if until <= LATEST else 0
 
 
@@ -104,7 +103,7 @@ class Header(NamedTuple):
     until: float
 
     def around(self, payload: bytes) -> bytes:
-        """A sealed value."""
+        """A value with this header."""
         return b"%b%b %b\n%b" % (_HEADER, self.token.encode(), repr(self.until).encode(), payload)
 
 
@@ -112,7 +111,7 @@ _HEADER = b"\x00fca "
 
 
 def split(raw: bytes) -> tuple[Header | None, bytes]:
-    """A stored value without its seal, and the seal, if it has one."""
+    """The header of a stored value, if it has one, and the value without it."""
     end = raw.find(b"\n", 0, 200)
     if end < 0 or not raw.startswith(_HEADER):
         return None, raw
@@ -123,24 +122,13 @@ def split(raw: bytes) -> tuple[Header | None, bytes]:
         return None, raw
 
 
-class MemcachedValues(BaseCache):
+class MemcachedValues(ServerCache):
     """What all Memcached backends know about names and values."""
 
-    #: Turns values into bytes and back: anything with cachelib's ``dumps`` and ``loads``.
-    serializer: BaseSerializer
-    shared = True
+    #: The keys of values that were too large, and of which a warning has been logged.
     _warned: dict[str, None]
 
-    def _prefix(self) -> str:
-        prefix: str | Callable[[], str] = self.key_prefix
-        return prefix if isinstance(prefix, str) else str(prefix())
-
-    def _life(self, timeout: Any) -> float:
-        """A timeout in seconds; ``NEVER`` is for ever."""
-        life = seconds(self.default_timeout if timeout is None else timeout)
-        return life or NEVER
-
-    def _decode(self, raw: Any, flags: int, token: str | None) -> Any:
+    def _decode(self, raw: Value, flags: int, token: str | None) -> Value:
         """The value in what was stored, or ``MISSING`` where it is dead or cannot be read.
 
         :param token: the namespace's, ``None`` if it has none.
@@ -156,14 +144,14 @@ class MemcachedValues(BaseCache):
             return MISSING
 
     def _holds(self, header: Header | None, token: str | None) -> bool:
-        """Whether what is under a seal was not cleared, and is not over."""
+        """Whether what has this header was not cleared, and is not over."""
         return header is None or (header.token == token and self.clock() < header.until)
 
-    def _loads(self, raw: bytes, flags: int) -> Any:
-        """A value without its seal.
+    def _loads(self, raw: bytes, flags: int) -> Value:
+        """A value without its header.
 
-        :param flags: 0 is ours. Others have agreed on the meaning of some: 1 pickle, 2 and 4 a
-            number, 8 compressed, 16 text.
+        :param flags: 0 is ours. Other clients have agreed on the meaning of some: 1 pickle, 2 and 4
+            a number, 8 compressed, 16 text.
         """
         if flags & 8:
             raw = zlib.decompress(raw)

@@ -10,11 +10,12 @@ began before the invalidation returned.
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from weakref import WeakValueDictionary
 
-from ..._entries.entry import Thaw
+from ..._entries.entry import BY_HAND, Thaw
 from ..._entries.times import Times
 from ...typing import Value
 from .eviction import Evictor, Node
@@ -27,18 +28,30 @@ Item = tuple[str, Value, Thaw | None]
 
 
 class Version:
-    """What entries and computations hold of a tag or a key; dead once it has been invalidated."""
+    """What entries and computations hold of a tag or a key; dead once it has been invalidated.
 
-    __slots__ = ("dead", "__weakref__")
+    :param refreshed: the version of a key that a forced computation has put in the place of this
+        one, which is dead, too, for all that began before that computation.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("dead", "name", "refreshed", "began", "__weakref__")
+
+    def __init__(self, name: str = "") -> None:
         self.dead = False
+        self.name = name
+        self.refreshed: Version | None = None
+        #: When that computation began, in the order of all.
+        self.began = 0
+
+
+#: The first version of an entry that answers each call of its key: it never dies.
+_BY_HAND = Version(BY_HAND)
 
 
 class MemoryEntry(Node):
     """An entry in memory; has the attributes of :class:`.Entry`."""
 
-    __slots__ = ("kept", "thaw", "created", "fresh_until", "versions", "generation")
+    __slots__ = ("kept", "thaw", "created", "fresh_until", "versions", "generation", "owner")
 
     def __init__(
         self,
@@ -56,24 +69,46 @@ class MemoryEntry(Node):
         self.fresh_until = times.fresh_until
         self.versions = versions
         self.generation = generation
+        #: The first tag: that of the function it was computed by, or that of what is set by hand.
+        self.owner = versions[0].name if versions else BY_HAND
 
     def value(self) -> Value:
         """The value, never one that another caller can mutate."""
         return self.kept if self.thaw is None else self.thaw(self.kept)
 
+    def answers(self, tags: Collection[str]) -> bool:
+        """Whether it carries all these tags, or was set by hand; else it is another function's."""
+        versions = self.versions
+        if not versions or versions[0] is _BY_HAND or BY_HAND in tags:
+            return True
+        return {version.name for version in versions}.issuperset(tags)
+
 
 class ExpectedVersions:
     """What must still stand when a computation ends: the versions of its key and of its tags."""
 
-    __slots__ = ("of_key", "of_tags")
+    __slots__ = ("of_key", "of_tags", "forced", "began")
 
-    def __init__(self, of_key: tuple[Version, ...], of_tags: tuple[Version, ...]) -> None:
+    def __init__(
+        self, of_key: tuple[Version, ...], of_tags: tuple[Version, ...], forced: bool = False
+    ) -> None:
         self.of_key = of_key
         self.of_tags = of_tags
+        #: Whether what began before this computation must not be stored after it.
+        self.forced = forced
+        self.began = next(_order)
 
     def stand(self) -> bool:
-        """Whether nothing has been invalidated since."""
-        return not any(version.dead for version in self.of_key + self.of_tags)
+        """Whether nothing has been invalidated since, and no newer computation was stored."""
+        for version in self.of_key + self.of_tags:
+            while version.refreshed is not None and version.began < self.began:
+                version = version.refreshed  # by an older computation, which this one may replace
+            if version.dead:
+                return False
+        return True
+
+
+_order = itertools.count(1)
 
 
 class Memory:
@@ -93,7 +128,8 @@ class Memory:
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        with self._lock:  # a store adds one before it evicts another
+            return len(self._entries)
 
     def peek(self, key: str) -> MemoryEntry | None:
         """The entry of ``key`` unless it was invalidated; its time is not looked at."""
@@ -115,16 +151,18 @@ class Memory:
         entry.generation = generation
         return True
 
-    def expect(self, key: str, tags: Iterable[str]) -> ExpectedVersions:
+    def expect(self, key: str, tags: Iterable[str], forced: bool = False) -> ExpectedVersions:
         """The versions of ``key`` and of ``tags``; created where they are missing."""
         with self._lock:
             of_key = (self._namespace, self._version("k:" + key))
-            return ExpectedVersions(of_key, tuple([self._version(name) for name in tags]))
+            return ExpectedVersions(of_key, tuple([self._version(name) for name in tags]), forced)
 
     def _version(self, name: str) -> Version:
+        if name == BY_HAND:
+            return _BY_HAND
         version = self._versions.get(name)
         if version is None:
-            version = self._versions[name] = Version()
+            version = self._versions[name] = Version(name)
         return version
 
     def set_if_current(
@@ -139,6 +177,8 @@ class Memory:
         with self._lock:
             if not expected.stand():
                 return False
+            if expected.forced:
+                self._refresh("k:" + key, expected.began)
             self._store(
                 MemoryEntry(key, kept, thaw, times, expected.of_tags, self.generation),
                 times.created,
@@ -153,7 +193,7 @@ class Memory:
     ) -> None:
         """Store values as a user sets them: computations that are under way lose."""
         with self._lock:
-            versions = tuple([self._version(name) for name in tags]) if tags else ()
+            versions = (_BY_HAND, *[self._version(name) for name in tags]) if tags else ()
             for key, kept, thaw in items:
                 self._supersede("k:" + key)
                 self._store(
@@ -172,7 +212,7 @@ class Memory:
         with self._lock:
             if self._alive(key, times.created) is not None:
                 return False
-            versions = tuple([self._version(name) for name in tags])
+            versions = (_BY_HAND, *[self._version(name) for name in tags]) if tags else ()
             self._store(
                 MemoryEntry(key, kept, thaw, times, versions, self.generation), times.created
             )
@@ -226,6 +266,13 @@ class Memory:
         if version is not None:
             version.dead = True
             self.generation += 1
+
+    def _refresh(self, name: str, began: int) -> None:
+        """Let nothing be stored that began before the forced computation that is stored now."""
+        version = self._versions.get(name)
+        if version is not None:
+            new = self._versions[name] = Version(name)
+            version.dead, version.refreshed, version.began = True, new, began
 
     def _drop(self, entry: MemoryEntry) -> None:
         if self._entries.get(entry.key) is entry:

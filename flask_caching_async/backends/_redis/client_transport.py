@@ -1,37 +1,45 @@
-"""Wires to Redis over a client: a cluster's, or one whose connections are its own business.
+"""Transports to Redis over a client: a cluster's, or one whose connections are its own business.
 
-They have the verbs of those in ``_rediswire.py``. Such clients raise when all their connections are
-taken, so that the wires let no more calls in at a time than they have connections.
+Such clients raise when all their connections are taken, so that these transports let no more calls
+in at a time than there are connections.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from ..._runtime.deadline import Deadline
+from ...typing import Coro
+from .verbs import Argument, Command, RedisTransport, Reply
 
-__all__ = ["AsyncClientTransport", "ClientTransport", "Made"]
+__all__ = ["AnyClient", "AsyncClientTransport", "ClientTransport", "Made"]
 
-Command = Sequence[Any]
+#: A client of redis-py's kind; a cluster's, a user's own class, or one that is no class of redis-py
+#: at all.
+AnyClient: TypeAlias = Any
+#: A node of a cluster.
+Node: TypeAlias = Any
+
+R = TypeVar("R")
 
 
 class Made:
-    """A client that connects when it is made: by one thread, whose attempt everybody waits for.
+    """A client that connects when it is made: by one thread, whose attempt all callers wait for.
 
     :param make: makes it. A cluster's asks one node after the other, however many are dead.
     :param patience: seconds that a caller waits for it; the attempt goes on.
     """
 
-    def __init__(self, make: Callable[[], Any], patience: float) -> None:
+    def __init__(self, make: Callable[[], AnyClient], patience: float) -> None:
         self._make, self._patience = make, patience
         self._lock = threading.Lock()
-        self._attempt: Future[Any] | None = None
+        self._attempt: Future[AnyClient] | None = None
 
-    def get(self) -> Any:
+    def get(self) -> AnyClient:
         """The client.
 
         :raises Exception: what making it raised; the next call tries anew.
@@ -48,47 +56,47 @@ class Made:
         with self._lock:
             self._attempt = None
 
-    def _try(self, attempt: Future[Any]) -> None:
+    def _try(self, attempt: Future[AnyClient]) -> None:
         try:
             attempt.set_result(self._make())
         except BaseException as error:
             attempt.set_exception(error)
 
 
-class ClientTransport:
-    """The blocking wire over a client of redis-py's kind.
+class ClientTransport(RedisTransport):
+    """The blocking transport over a client of redis-py's kind.
 
     :param make: gives the client; called when it is first needed, since that may connect.
     :param limit: how many calls there may be at a time.
     :param patience: seconds to wait until one more may be made.
-    :param owned: whether the client is to be closed with the wire.
+    :param owned: whether the client is to be closed with the transport.
     :param forget: called when it was closed.
     """
 
     def __init__(
         self,
-        make: Callable[[], Any],
+        make: Callable[[], AnyClient],
         limit: int,
         patience: float,
         cluster: bool = False,
         owned: bool = True,
-        forget: Callable[[], Any] = lambda: None,
+        forget: Callable[[], object] = lambda: None,
     ) -> None:
         self._make, self._cluster, self._owned = make, cluster, owned
         self._forget, self._lock = forget, threading.Lock()
         self._users, self._closing = 0, False
         self._limit, self._patience = limit, patience
-        self._slots: Any = threading.BoundedSemaphore(limit)
-        self._client: Any = None
+        self._slots = threading.BoundedSemaphore(limit)
+        self._client: AnyClient = None
 
     @property
-    def client(self) -> Any:
+    def client(self) -> AnyClient:
         """The client."""
         if self._client is None:
             self._client = self._make()
         return self._client
 
-    async def _call(self, call: Callable[[], Any]) -> Any:
+    async def _call(self, call: Callable[[], Reply]) -> Reply:
         """What the client answers."""
         if not self._slots.acquire(timeout=self._patience):
             raise TimeoutError(f"all {self._limit} connections were busy for {self._patience} s")
@@ -103,41 +111,49 @@ class ClientTransport:
                 self._close_unused()
             self._slots.release()
 
-    async def run(self, *command: Any, **options: Any) -> Any:
+    async def run(self, *command: Argument) -> Reply:
         """One command."""
-        return await self._call(lambda: self.client.execute_command(*command, **options))
+        return await self._call(lambda: self.client.execute_command(*command))
 
-    async def batch(self, commands: Sequence[Command]) -> list[Any]:
+    async def _run_on(self, node: Node, *command: Argument) -> Reply:
+        """One command, on one node if there are several."""
+        where = {} if node is None else {"target_nodes": node}
+        return await self._call(lambda: self.client.execute_command(*command, **where))
+
+    async def batch(self, commands: Sequence[Command]) -> list[Reply]:
         """Several commands in one trip, or one for each node."""
 
-        def execute() -> Any:
+        def execute() -> Reply:
             pipeline = self.client.pipeline(transaction=False)
             for command in commands:
                 pipeline.execute_command(*command, **self._where(command))
             return pipeline.execute()
 
-        return await self._call(execute)  # type: ignore[no-any-return]
+        answers: list[Reply] = await self._call(execute)
+        return answers
 
-    def _where(self, command: Command) -> dict[str, Any]:
+    def _where(self, command: Command) -> dict[str, Node]:
         """On which node a script runs: a cluster's pipeline would ask a server for that."""
         if not self._cluster or command[0] != "EVAL":
             return {}
         return {"target_nodes": self.client.get_node_from_key(command[3])}
 
-    async def mget(self, names: Sequence[str]) -> Any:
+    async def mget(self, names: Sequence[str]) -> list[bytes | None]:
         """The values of several names, in one trip to each node."""
+        found: list[bytes | None]
         if self._cluster:
-            return await self._call(lambda: self.client.mget_nonatomic(*names))
-        return await self.run("MGET", *names)
+            found = await self._call(lambda: self.client.mget_nonatomic(*names))
+        else:
+            found = await self.run("MGET", *names)
+        return found
 
     async def sweep(self, pattern: str) -> None:
         """Remove all keys that match, in batches, on every node."""
         for node in await self._nodes():
-            where = {} if node is None else {"target_nodes": node}
             cursor = 0
             while True:
                 scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-                cursor, names = _page(await self.run(*scan, **where))
+                cursor, names = _page(await self._run_on(node, *scan))
                 if names and self._cluster:
                     await self.batch([("UNLINK", name) for name in names])
                 elif names:
@@ -145,7 +161,7 @@ class ClientTransport:
                 if cursor == 0:
                     break
 
-    async def _nodes(self) -> list[Any]:
+    async def _nodes(self) -> list[Node]:
         return list(self.client.get_primaries()) if self._cluster else [None]
 
     async def close(self) -> None:
@@ -167,18 +183,18 @@ class ClientTransport:
 
 
 class AsyncClientTransport(ClientTransport):
-    """The wire of one event loop, over a cluster's client that was made for it.
+    """The transport of one event loop, over a cluster's client that was made for it.
 
     :param patience: seconds for one operation, the wait until it may be made included.
     """
 
-    def __init__(self, make: Callable[[], Any], limit: int, patience: float) -> None:
+    def __init__(self, make: Callable[[], AnyClient], limit: int, patience: float) -> None:
         super().__init__(make, limit, patience, cluster=True)
-        self._slots = asyncio.Semaphore(limit)
+        self._turns = asyncio.Semaphore(limit)
 
-    async def _call(self, call: Callable[[], Any]) -> Any:
-        async with Deadline(self._patience), self._slots:
-            late = self._closing  # by somebody who still has this wire
+    async def _call(self, call: Callable[[], Reply]) -> Reply:
+        async with Deadline(self._patience), self._turns:
+            late = self._closing  # the caller had this transport before it was closed
             self._users += 1
             try:
                 return await _never_swallowing(self._ready(call))
@@ -187,16 +203,16 @@ class AsyncClientTransport(ClientTransport):
                 if late and not self._users:
                     await self.client.aclose()
 
-    async def _ready(self, call: Callable[[], Any]) -> Any:
+    async def _ready(self, call: Callable[[], Reply]) -> Reply:
         # The client does so by itself, but then its first commands, where several are made at the
         # same time, take each other's connections away (redis-py 8.1).
         await self.client.initialize()
         return await call()
 
-    def _where(self, command: Command) -> dict[str, Any]:
+    def _where(self, command: Command) -> dict[str, Node]:
         return {}  # it knows by itself
 
-    async def _nodes(self) -> list[Any]:
+    async def _nodes(self) -> list[Node]:
         await self._call(self.client.initialize)
         return await super()._nodes()
 
@@ -210,7 +226,7 @@ class AsyncClientTransport(ClientTransport):
                 await self._client.aclose()
 
 
-async def _never_swallowing(call: Coroutine[Any, Any, Any]) -> Any:
+async def _never_swallowing(call: Coro[R]) -> R:
     """What a call gives; cancelled if the task was cancelled meanwhile.
 
     The client uses ``asyncio.wait_for``, which swallows that on Python 3.11 when the result comes
@@ -225,8 +241,8 @@ async def _never_swallowing(call: Coroutine[Any, Any, Any]) -> Any:
     return result
 
 
-def _page(answer: Any) -> tuple[int, Any]:
-    """A page of SCAN; a cluster's client tells by node where it goes on."""
+def _page(answer: Reply) -> tuple[int, list[bytes]]:
+    """A page of SCAN; a cluster's client says by node where it goes on."""
     cursor, names = answer
     if isinstance(cursor, dict):
         (cursor,) = cursor.values()

@@ -1,11 +1,11 @@
-"""From what a user says about Redis to the wires that lead there."""
+"""From what a user says about Redis to the transports that lead there."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, cast
 
 import redis
 import redis.asyncio
@@ -19,9 +19,11 @@ from redis.connection import parse_url
 from redis.retry import Retry
 
 from ...exceptions import ConfigurationError
+from ...typing import Config
 from .._connections.per_loop import PerLoop
-from .client_transport import AsyncClientTransport, ClientTransport, Made
+from .client_transport import AnyClient, AsyncClientTransport, ClientTransport, Made
 from .transport import LIMIT, AsyncTransport, Endpoint, Transport, endpoint_of, taken_by
+from .verbs import RedisTransport
 
 __all__ = ["client", "cluster", "from_url", "sentinel", "per_loop"]
 
@@ -38,7 +40,7 @@ OURS = (
 )
 
 
-def client(host: str, port: int, password: Any, db: int, options: Mapping[str, Any]) -> Any:
+def client(host: str, port: int, password: str | None, db: int, options: Config) -> redis.Redis:
     """A client of redis-py; nothing connects yet.
 
     :raises ConfigurationError: if it does not take these options.
@@ -49,7 +51,7 @@ def client(host: str, port: int, password: Any, db: int, options: Mapping[str, A
         raise ConfigurationError(f"redis.Redis does not take these settings: {error}") from error
 
 
-def from_url(url: str, db: int, password: Any, kwargs: dict[str, Any]) -> Any:
+def from_url(url: str, db: int, password: str | None, kwargs: Config) -> redis.Redis:
     """A client for a URL; what the URL says wins.
 
     :param kwargs: what the backend is given: the client's own options are taken out of it, and
@@ -68,7 +70,7 @@ def from_url(url: str, db: int, password: Any, kwargs: dict[str, Any]) -> Any:
         raise ConfigurationError(f"redis.Redis does not take these settings: {error}") from error
 
 
-def _parsed(url: str) -> dict[str, Any]:
+def _parsed(url: str) -> Config:
     """What a URL says.
 
     :raises ConfigurationError: if it is none.
@@ -94,8 +96,10 @@ def _check(names: Iterable[str], *takes: Iterable[str]) -> None:
         raise ConfigurationError(f"redis-py knows no option {', '.join(map(repr, unknown))}")
 
 
-def per_loop(ready: Any, connect: float, operation: float, limit: int | None) -> PerLoop[Any]:
-    """The wires for a client of either colour.
+def per_loop(
+    ready: AnyClient, connect: float, operation: float, limit: int | None
+) -> PerLoop[RedisTransport]:
+    """The transports for a client of either colour.
 
     :raises ConfigurationError: if it cannot be used.
     """
@@ -105,7 +109,7 @@ def per_loop(ready: Any, connect: float, operation: float, limit: int | None) ->
     endpoint = None if pool is None else endpoint_of(ready, connect, operation, limit)
     if endpoint is not None:
         native = (lambda: AsyncTransport(endpoint)) if endpoint.in_both_colours else None
-        made = PerLoop(lambda: Transport(endpoint), native)
+        made: PerLoop[RedisTransport] = PerLoop(lambda: Transport(endpoint), native)
         client_of_settings = ready if isinstance(ready, redis.Redis) else _sync_client(endpoint)
         made.client = lambda: client_of_settings
         return made
@@ -126,7 +130,7 @@ def per_loop(ready: Any, connect: float, operation: float, limit: int | None) ->
     return made
 
 
-def _decodes(ready: Any) -> bool:
+def _decodes(ready: AnyClient) -> bool:
     """Whether a client gives text instead of bytes."""
     try:
         return bool(ready.get_encoder().decode_responses)
@@ -134,7 +138,7 @@ def _decodes(ready: Any) -> bool:
         return False
 
 
-def _limit_of(ready: Any) -> int:
+def _limit_of(ready: AnyClient) -> int:
     """How many connections a client has at most, to one node if it is a cluster's."""
     if hasattr(ready, "get_default_node"):
         ready = getattr(ready.get_default_node(), "redis_connection", None)
@@ -144,7 +148,7 @@ def _limit_of(ready: Any) -> int:
 
 def _sync_client(endpoint: Endpoint) -> redis.Redis:
     """A sync client with the settings of an async one."""
-    pool = redis.ConnectionPool(endpoint.kind, **endpoint.settings)
+    pool = redis.ConnectionPool(cast(type[redis.Connection], endpoint.kind), **endpoint.settings)
     return redis.Redis(connection_pool=pool)
 
 
@@ -152,13 +156,13 @@ def _sync_client(endpoint: Endpoint) -> redis.Redis:
 
 
 def sentinel(
-    where: tuple[Any, str],
-    settings: Mapping[str, Any],
-    sentinel_settings: Mapping[str, Any],
+    where: tuple[list[tuple[str, int]], str],
+    settings: Config,
+    sentinel_settings: Config,
     budget: tuple[float, float],
     limit: int | None,
-) -> PerLoop[Any]:
-    """The wires to the master that sentinels know; reads go there, too.
+) -> PerLoop[RedisTransport]:
+    """The transports to the master that sentinels know; reads go there, too.
 
     :param where: ``(host, port)`` of each sentinel, and the name of the master.
     """
@@ -174,7 +178,7 @@ def sentinel(
     sync = redis.sentinel.Sentinel(
         addresses, sentinel_kwargs={**asking, "retry": Retry(NoBackoff(), 0)}, **settings
     )
-    plain = redis.Redis(**settings)  # only to hear what it makes of the settings
+    plain = redis.Redis(**settings)  # only for what it makes of the settings
     endpoint = endpoint_of(plain, connect, operation, limit)
     assert endpoint is not None
     for name in ("host", "port"):
@@ -184,18 +188,20 @@ def sentinel(
     def on_loop() -> AsyncTransport:
         asking_here = {**asking, "retry": AsyncRetry(NoBackoff(), 0)}
         here = redis.asyncio.sentinel.Sentinel(addresses, sentinel_kwargs=asking_here, **settings)
-        own = Endpoint(endpoint.kind, endpoint.settings, connect, operation, endpoint.limit)
+        own = Endpoint(endpoint.kind, endpoint.settings, endpoint.budget)
         own.amaster = lambda: here.discover_master(master)
         own.aclosing = here.aclose if hasattr(here, "aclose") else _close_all(here)
         return AsyncTransport(own)
 
-    made = PerLoop(lambda: Transport(endpoint), on_loop if endpoint.in_both_colours else None)
+    made: PerLoop[RedisTransport] = PerLoop(
+        lambda: Transport(endpoint), on_loop if endpoint.in_both_colours else None
+    )
     by_hand = sync.master_for(master)
     made.client = lambda: by_hand
     return made
 
 
-def _close_all(here: Any) -> Callable[[], Any]:
+def _close_all(here: redis.asyncio.sentinel.Sentinel) -> Callable[[], Awaitable[None]]:
     async def close() -> None:
         for one in here.sentinels:
             await one.aclose()
@@ -208,11 +214,11 @@ def _close_all(here: Any) -> Callable[[], Any]:
 
 def cluster(
     where: tuple[list[tuple[str, int]], str | None],
-    settings: dict[str, Any],
+    settings: Config,
     budget: tuple[float, float],
     limit: int | None,
-) -> PerLoop[Any]:
-    """The wires to a cluster.
+) -> PerLoop[RedisTransport]:
+    """The transports to a cluster.
 
     :param where: some of its nodes, or a URL.
     :raises ConfigurationError: if redis-py does not know an option, or the URL is none.
@@ -222,31 +228,40 @@ def cluster(
     kinds = (redis.RedisCluster, redis.asyncio.RedisCluster)
     _check(settings | said, *(inspect.signature(kind).parameters for kind in kinds))
     limit = int(said.get("max_connections", limit or LIMIT))
-    settings = {
-        "protocol": 2,
-        **{name: value for name, value in settings.items() if value is not None},
+    given = {name: value for name, value in settings.items() if value is not None}
+    settings = {"protocol": 2, **given} | {
         "socket_connect_timeout": said.get("socket_connect_timeout", connect),
         "socket_timeout": said.get("socket_timeout", operation),
         "max_connections": limit + 1,  # one to ask where the slots are, while all others are busy
     }
 
-    def make(kind: Any, node: Any, retry: Any) -> Any:
+    def make(
+        kind: Any, node: Callable[[str, int], object], retry: type[Retry] | type[AsyncRetry]
+    ) -> AnyClient:
         # It follows slots that have moved all the same.
         more = {**settings, "retry": retry(NoBackoff(), 0)}
         if url:
             return kind.from_url(url, **more)
         return kind(startup_nodes=[node(*address) for address in nodes], **more)
 
-    def now() -> Any:
+    def for_threads() -> AnyClient:
         return make(redis.RedisCluster, redis.cluster.ClusterNode, Retry)
 
-    def later() -> Any:
+    def for_loop() -> AnyClient:
         return make(redis.asyncio.RedisCluster, redis.asyncio.cluster.ClusterNode, AsyncRetry)
 
     def blocking() -> ClientTransport:
-        one = Made(now, connect)
+        one = Made(for_threads, connect)
         return ClientTransport(one.get, limit, operation, cluster=True, forget=one.forget)
 
-    made = PerLoop(blocking, lambda: AsyncClientTransport(later, limit, connect + operation))
-    made.client, made.clustered = lambda: made.blocking().client, True
+    made: PerLoop[RedisTransport] = PerLoop(
+        blocking, lambda: AsyncClientTransport(for_loop, limit, connect + operation)
+    )
+
+    def client_of_threads() -> AnyClient:
+        transport = made.blocking()
+        assert isinstance(transport, ClientTransport)
+        return transport.client
+
+    made.client, made.clustered = client_of_threads, True
     return made

@@ -1,9 +1,9 @@
 """How values lie on Redis, and the operations that store none that was invalidated.
 
-An entry lies under ``<prefix><key>``, its mark under ``<prefix>~mark~{<prefix><key>}``, a stamp
-under ``<prefix><stamp>``. The braces put mark and lease on the node of the entry (a *hash tag*), so
-that one script can see them together on a cluster, too. A mark is written by every delete and
-explicit set; a value is stored by a script that compares the mark first.
+An entry lies under ``<prefix><key>``, its key version under ``<prefix>~mark~{<prefix><key>}``, a
+tag version under ``<prefix><tag>``. The braces put key version and lease on the node of the entry
+(a *hash tag*), so that one script can see them together on a cluster, too. A key version is written
+by every delete and explicit set; a value is stored by a script that compares it first.
 """
 
 from __future__ import annotations
@@ -11,41 +11,44 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from cachelib.serializers import BaseSerializer
-
-from ..._entries.times import seconds
-from ..._runtime.colour import run_now
 from ...exceptions import SerializationError
-from ...serializers._checked import dumps
+from ...typing import Timeout, Value
 from .._connections.both_colours import TwoColouredCache, over_transport
-from .._versioned.contract import KEY_VERSION_LIFE, AnyLease, Lease, VersionedValue, new_token
+from .._connections.server import ServerCache, text_of
+from .._versioned.contract import (
+    KEY_VERSION,
+    KEY_VERSION_LIFE,
+    LEASE,
+    KeyVersion,
+    Lease,
+    VersionedValue,
+    new_token,
+)
 from .._versioned.leases import RemoteLease
 from . import scripts as lua
+from .verbs import Argument, Command, RedisTransport
 
-__all__ = ["RedisVersioned", "is_tagged"]
+__all__ = ["RedisVersioned", "is_tagged", "milliseconds"]
 
+#: Milliseconds that a key version lives.
 TOMBSTONE = KEY_VERSION_LIFE * 1000
 
 
-class RedisVersioned(TwoColouredCache):
+class RedisLease(RemoteLease[RedisTransport]):
+    """A lease on a key of Redis."""
+
+
+class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
     """What the Redis backends have in common; :class:`.RedisCache` adds the plain operations."""
 
-    #: Turns values into bytes and back: anything with cachelib's ``dumps`` and ``loads``.
-    serializer: BaseSerializer
-
     # --- names ------------------------------------------------------------------------------------
-
-    def _prefix(self) -> str:
-        prefix = self.key_prefix
-        return prefix if type(prefix) is str else str(prefix())
 
     def _full(self, prefix: str, key: str) -> str:
         """Where an entry lies."""
         full = prefix + key
         if self._transports.clustered and (not full or ("}" in full and not is_tagged(full))):
-            # No mark or lease could be named so that they lie on the same node.
+            # No key version or lease could be named so that it lies on the same node.
             return f"{prefix}{{{hashlib.sha256(key.encode()).hexdigest()}}}"
         return full
 
@@ -56,13 +59,8 @@ class RedisVersioned(TwoColouredCache):
 
     # --- values -----------------------------------------------------------------------------------
 
-    def _life(self, timeout: Any) -> int:
-        """A timeout in milliseconds, 0 for ever."""
-        life = seconds(self.default_timeout if timeout is None else timeout) or 0
-        return 0 if not life or math.isinf(life) else max(1, math.ceil(life * 1000))
-
-    def _loads(self, raw: Any) -> Any:
-        """The value in what was stored, or ``None`` where nobody can decode it any more."""
+    def _loads(self, raw: bytes | None) -> Value:
+        """The value in what was stored, or ``None`` where it cannot be decoded any more."""
         if raw is None:
             return None
         try:
@@ -70,20 +68,22 @@ class RedisVersioned(TwoColouredCache):
         except Exception:
             return None
 
-    def _readable(self, raw: Any) -> bool:
+    def _readable(self, raw: bytes | None) -> bool:
         """Whether there is a value; cachelib's serializers make ``None`` of what is none."""
         return self._loads(raw) is not None or (raw is not None and raw == self._none())
 
     def _none(self) -> bytes | None:
         """How a ``None`` is stored."""
         try:
-            return dumps(self.serializer, None)
+            return self._dumps(None)
         except SerializationError:
             return None
 
     # --- setting ----------------------------------------------------------------------------------
 
-    async def _set(self, transport: Any, key: str, value: Any, timeout: Any = None) -> bool:
+    async def _set(
+        self, transport: RedisTransport, key: str, value: Value, timeout: Timeout | None = None
+    ) -> bool:
         """Store a value; a computation that is under way will not overwrite it."""
         await transport.run(*self._putting(self._prefix(), lua.PUT, key, value, timeout))
         return True
@@ -91,7 +91,10 @@ class RedisVersioned(TwoColouredCache):
     set, aset = over_transport(_set)
 
     async def _set_many(
-        self, transport: Any, mapping: Mapping[str, Any], timeout: Any = None
+        self,
+        transport: RedisTransport,
+        mapping: Mapping[str, Value],
+        timeout: Timeout | None = None,
     ) -> list[str]:
         """Store several values, in one trip; their keys."""
         prefix = self._prefix()
@@ -103,38 +106,43 @@ class RedisVersioned(TwoColouredCache):
     set_many, aset_many = over_transport(_set_many)
 
     def _putting(
-        self, prefix: str, script: str, key: str, value: Any, timeout: Any
-    ) -> tuple[Any, ...]:
-        names = (self._full(prefix, key), self._beside(prefix, "~mark~", key))
-        what = (dumps(self.serializer, value), self._life(timeout), new_token(), TOMBSTONE)
+        self, prefix: str, script: str, key: str, value: Value, timeout: Timeout | None
+    ) -> tuple[Argument, ...]:
+        names = (self._full(prefix, key), self._beside(prefix, KEY_VERSION, key))
+        what = (self._dumps(value), milliseconds(self._life(timeout)), new_token(), TOMBSTONE)
         return ("EVAL", script, 2, *names, *what)
 
-    # --- guarded operations -----------------------------------------------------------------------
+    # --- versioned operations ---------------------------------------------------------------------
 
-    async def _look_up(self, transport: Any, key: str, tags: Sequence[str] = ()) -> VersionedValue:
-        """Look at a key, its mark and some stamps, in one trip."""
+    async def _look_up(
+        self, transport: RedisTransport, key: str, tags: Sequence[str] = ()
+    ) -> VersionedValue:
+        """Look at a key, its version and some tag versions, in one trip."""
         prefix = self._prefix()
-        names = [self._full(prefix, key), self._beside(prefix, "~mark~", key)]
+        names = [self._full(prefix, key), self._beside(prefix, KEY_VERSION, key)]
         raw, key_version, *tokens = await transport.mget(names + [prefix + tag for tag in tags])
-        return VersionedValue(self._loads(raw), key_version, tuple(map(_text, tokens)))
+        return VersionedValue(self._loads(raw), key_version, tuple(map(text_of, tokens)))
 
     look_up, alook_up = over_transport(_look_up)
 
     async def _ensure_versions(
-        self, transport: Any, tags: Sequence[str], timeout: float
+        self, transport: RedisTransport, tags: Sequence[str], timeout: float
     ) -> list[str | None]:
-        """The tokens of ``stamps``, in one trip; all callers anywhere agree on new ones."""
-        prefix, life = self._prefix(), math.ceil(timeout * 1000)
+        """The versions of ``tags``, in one trip; all callers anywhere agree on new ones."""
+        prefix, life = self._prefix(), milliseconds(timeout)
         until = ("PX", life) if life else ()
         names = [prefix + tag for tag in tags]
-        made: list[Any] = [("SET", name, new_token(), "NX", *until) for name in names]
-        answers = await transport.batch(made + [("GET", name) for name in names])
-        return [_text(token) for token in answers[len(names) :]]
+        made: list[Command] = [("SET", name, new_token(), "NX", *until) for name in names]
+        answers = await transport.batch([*made, *(("GET", name) for name in names)])
+        return [text_of(token) for token in answers[len(names) :]]
 
     ensure_versions, aensure_versions = over_transport(_ensure_versions)
 
     async def _set_and_supersede(
-        self, transport: Any, mapping: Mapping[str, Any], timeout: Any = None
+        self,
+        transport: RedisTransport,
+        mapping: Mapping[str, Value],
+        timeout: Timeout | None = None,
     ) -> list[str]:
         """Set several values; here, every set wins over computations under way."""
         if len(mapping) == 1:
@@ -147,29 +155,27 @@ class RedisVersioned(TwoColouredCache):
 
     async def _set_if_current(
         self,
-        transport: Any,
+        transport: RedisTransport,
         key: str,
-        value: Any,
+        value: Value,
         timeout: float,
-        key_version: Any,
+        key_version: bytes | None,
         tag_versions: Mapping[str, str],
         cas: bytes | None = None,
     ) -> bool:
-        """Store ``value`` if the key's mark still stands; whoever reads it looks at its stamps."""
-        return await self._set_and_release(
-            transport, None, key, value, timeout, key_version, tag_versions
-        )
+        """Store ``value`` if the key's version stands; readers look at the versions of its tags."""
+        return await self._deliver(transport, None, key, value, timeout, key_version, tag_versions)
 
     set_if_current, aset_if_current = over_transport(_set_if_current)
 
     async def _invalidate(
-        self, transport: Any, keys: Sequence[str], tags: Sequence[str] = ()
+        self, transport: RedisTransport, keys: Sequence[str], tags: Sequence[str] = ()
     ) -> list[str]:
-        """Delete ``keys`` and drop ``stamps``, in one trip; the keys that existed."""
+        """Delete ``keys`` and drop versions of ``tags``, in one trip; the keys that existed."""
         prefix = self._prefix()
-        commands: list[Any] = [("UNLINK", prefix + tag) for tag in tags]
+        commands: list[Command] = [("UNLINK", prefix + tag) for tag in tags]
         for key in keys:
-            key_version = self._beside(prefix, "~mark~", key)
+            key_version = self._beside(prefix, KEY_VERSION, key)
             commands.append(("SET", key_version, new_token(), "PX", TOMBSTONE))
             commands.append(("UNLINK", self._full(prefix, key)))
         answers = await transport.batch(commands) if commands else []
@@ -183,63 +189,98 @@ class RedisVersioned(TwoColouredCache):
     def lease(self, key: str, life: float) -> Lease:
         """A lease on ``key`` (``<key>@<state>``) over all processes."""
         key, _, state = key.rpartition("@")
-        name = self._beside(self._prefix(), "~lease~", key) + "@" + state
-        return RemoteLease(name, life, self._renew)
-
-    def _renew(self, lease: RemoteLease) -> bool:
-        transport = self._transports.blocking()  # it is called in a thread of its own
-        what = ("EVAL", lua.RENEW, 1, lease.name, lease.token, lease.milliseconds)
-        return bool(run_now(transport.run(*what)))
+        name = self._beside(self._prefix(), LEASE, key) + "@" + state
+        return RedisLease(name, life, self._transports, _renew)
 
     async def _acquire_lease(
-        self, transport: Any, lease: AnyLease, key: str, tags: Sequence[str] = ()
+        self, transport: RedisTransport, lease: Lease, key: str, tags: Sequence[str] = ()
     ) -> tuple[bool, VersionedValue]:
         """Try once for a lease, and look at its key in the same trip."""
+        assert isinstance(lease, RedisLease), "it is made by :meth:`lease`"
         prefix = self._prefix()
         names = [lease.name, f"{lease.name}~unshared", self._full(prefix, key)]
-        names.append(self._beside(prefix, "~mark~", key))
+        names.append(self._beside(prefix, KEY_VERSION, key))
         near, far = self._split([prefix + tag for tag in tags])
-        what = ("EVAL", lua.CLAIM, 4 + len(near), *names, *near)
+        what: Command = ("EVAL", lua.CLAIM, 4 + len(near), *names, *near)
+        lease.taken_over = transport
         answer = await transport.run(*what, lease.token, lease.milliseconds)
         taken, holder, unshared, (raw, key_version, *tokens) = answer
-        lease.holder, lease.rejected = _text(holder), _text(unshared)
+        lease.holder, lease.rejected = text_of(holder), text_of(unshared)
         if taken:
             lease.taken()
         tokens += await transport.mget(far) if far else []
-        return bool(taken), VersionedValue(self._loads(raw), key_version, tuple(map(_text, tokens)))
+        return bool(taken), VersionedValue(
+            self._loads(raw), key_version, tuple(map(text_of, tokens))
+        )
 
     acquire_lease, aacquire_lease = over_transport(_acquire_lease)
 
     async def _set_and_release(
         self,
-        transport: Any,
-        lease: AnyLease,
+        transport: RedisTransport,
+        lease: Lease | None,
         key: str,
-        value: Any,
+        value: Value,
         timeout: float,
-        key_version: Any,
+        key_version: bytes | None,
         tag_versions: Mapping[str, str],
         cas: bytes | None = None,
     ) -> bool:
-        """:meth:`fill`, and give the lease back in the same trip."""
-        prefix, payload = self._prefix(), dumps(self.serializer, value)
-        names = [self._full(prefix, key), self._beside(prefix, "~mark~", key)]
+        """:meth:`set_if_current`, and give the lease back in the same trip."""
+        what = (key, value, timeout, key_version, tag_versions)
+        return await self._deliver(transport, lease, *what)
+
+    set_and_release, aset_and_release = over_transport(_set_and_release)
+
+    async def _set_and_overtake(
+        self,
+        transport: RedisTransport,
+        lease: Lease | None,
+        key: str,
+        value: Value,
+        timeout: float,
+        key_version: KeyVersion,
+        tag_versions: Mapping[str, str],
+        cas: bytes | None = None,
+    ) -> bool:
+        """Store what a forced computation made; what began before that is not stored any more."""
+        what = (key, value, timeout, key_version, tag_versions)
+        return await self._deliver(transport, lease, *what, forced=new_token())
+
+    set_and_overtake, aset_and_overtake = over_transport(_set_and_overtake)
+
+    async def _deliver(
+        self,
+        transport: RedisTransport,
+        lease: Lease | None,
+        key: str,
+        value: Value,
+        timeout: float,
+        key_version: KeyVersion,
+        tag_versions: Mapping[str, str],
+        forced: str = "",
+    ) -> bool:
+        assert lease is None or isinstance(lease, RedisLease), "it is made by :meth:`lease`"
+        prefix, payload = self._prefix(), self._dumps(value)
+        names = [self._full(prefix, key), self._beside(prefix, KEY_VERSION, key)]
         names.append(lease.name if lease is not None else names[1])
         near, _ = self._split([prefix + tag for tag in tag_versions])
         token = lease.token if lease is not None else ""
-        what = (payload, math.ceil(timeout * 1000), key_version or b"", token)
-        keys = (len(names) + len(near), *names, *near)
+        what = (payload, milliseconds(timeout), key_version or b"", token, forced, TOMBSTONE)
+        keys: Command = (len(names) + len(near), *names, *near)
         expected = list(tag_versions.values()) if near else []
         stored = await transport.run("EVAL", lua.DELIVER, *keys, *what, *expected)
         if lease is not None:
             lease.given_back()
         return bool(stored)
 
-    set_and_release, aset_and_release = over_transport(_set_and_release)
-
-    async def _release_lease(self, transport: Any, lease: AnyLease, shared: bool = True) -> None:
+    async def _release_lease(
+        self, transport: RedisTransport, lease: Lease, shared: bool = True
+    ) -> None:
         """Give a lease back."""
+        assert isinstance(lease, RedisLease), "it is made by :meth:`lease`"
         lease.given_back()
+        transport = self._transports.for_release(transport, lease.taken_over)
         names = (lease.name, f"{lease.name}~unshared")
         what = (lease.token, "" if shared else lease.note, lease.milliseconds)
         await transport.run("EVAL", lua.RELEASE, 2, *names, *what)
@@ -257,5 +298,11 @@ def is_tagged(name: str) -> bool:
     return start >= 0 and name.find("}", start) > start + 1
 
 
-def _text(token: Any) -> str | None:
-    return token.decode("utf-8", "replace") if isinstance(token, bytes) else token
+def milliseconds(life: float) -> int:
+    """What to send of something that must live for ``life`` seconds; 0 is for ever."""
+    return 0 if life == 0 or math.isinf(life) else max(1, math.ceil(life * 1000))
+
+
+async def _renew(transport: RedisTransport, lease: RedisLease) -> bool:
+    what = ("EVAL", lua.RENEW, 1, lease.name, lease.token, lease.milliseconds)
+    return bool(await transport.run(*what))

@@ -19,7 +19,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from ...typing import Value
+from ...typing import Timeout, Value
 
 __all__ = [
     "KEY_VERSION",
@@ -27,8 +27,9 @@ __all__ = [
     "LEASE",
     "NAMESPACE",
     "PLAIN",
+    "UNSHARED",
     "VERSIONED",
-    "AnyLease",
+    "KeyVersion",
     "Lease",
     "Operations",
     "VersionedValue",
@@ -40,6 +41,8 @@ __all__ = [
 NAMESPACE = "~stamp~"
 #: What stands before a key in the names of its version and of its lease.
 KEY_VERSION, LEASE = "~mark~", "~lease~"
+#: What stands in the name of the note about holders who released a lease unshared.
+UNSHARED = "~unshared~"
 #: Seconds that a deleted key remembers its deletion: longer than any computation should take.
 KEY_VERSION_LIFE = 3600
 
@@ -54,23 +57,27 @@ VERSIONED = (
     "invalidate",
     "acquire_lease",
     "set_and_release",
+    "set_and_overtake",
     "release_lease",
 )
+
+
+#: The state of a key, as its backend knows it: opaque, and equal as long as it was not invalidated.
+KeyVersion: TypeAlias = Any
 
 
 class VersionedValue(NamedTuple):
     """One look at a key: its raw value, its version, and the tag versions that were asked for.
 
     :param value: the stored object, or ``None`` for nothing.
-    :param key_version: an opaque, comparable token; equal ones mean that the key was not
-        invalidated in between.
+    :param key_version: equal ones mean that the key was not invalidated in between.
     :param tag_versions: one token for each tag that was asked for, ``None`` where there is none.
     :param cas: what ``set_if_current`` needs to replace exactly this value, on backends that cannot
         compare the key version and store in one step.
     """
 
     value: Value
-    key_version: Any
+    key_version: KeyVersion
     tag_versions: tuple[str | None, ...]
     cas: bytes | None = None
 
@@ -112,20 +119,18 @@ class Lease:
         itself."""
 
 
-#: A lease of the backend's own kind: the one that its ``lease`` has made.
-AnyLease: TypeAlias = Any
-
-
 class Operations(Protocol):
     """The operations of a backend in one colour, all awaitable: what steps work on."""
 
     async def get(self, key: str) -> Value: ...
-    async def set(self, key: str, value: Value, timeout: Any = None) -> bool | None: ...
-    async def add(self, key: str, value: Value, timeout: Any = None) -> bool: ...
+    async def set(self, key: str, value: Value, timeout: Timeout | None = None) -> bool | None: ...
+    async def add(self, key: str, value: Value, timeout: Timeout | None = None) -> bool: ...
     async def has(self, key: str) -> bool: ...
     async def delete(self, key: str) -> bool: ...
     async def get_many(self, *keys: str) -> list[Value]: ...
-    async def set_many(self, mapping: Mapping[str, Value], timeout: Any = None) -> list[str]: ...
+    async def set_many(
+        self, mapping: Mapping[str, Value], timeout: Timeout | None = None
+    ) -> list[str]: ...
     async def delete_many(self, *keys: str) -> list[str]: ...
     async def inc(self, key: str, delta: int = 1) -> int | None: ...
     async def clear(self) -> bool: ...
@@ -138,7 +143,7 @@ class Operations(Protocol):
         key: str,
         value: Value,
         timeout: float,
-        key_version: Any,
+        key_version: KeyVersion,
         tag_versions: Mapping[str, str],
         cas: bytes | None = None,
     ) -> bool: ...
@@ -147,19 +152,29 @@ class Operations(Protocol):
     ) -> list[str]: ...
     async def invalidate(self, keys: Sequence[str], tags: Sequence[str] = ()) -> list[str]: ...
     async def acquire_lease(
-        self, lease: AnyLease, key: str, tags: Sequence[str] = ()
+        self, lease: Lease, key: str, tags: Sequence[str] = ()
     ) -> tuple[bool, VersionedValue | None]: ...
     async def set_and_release(
         self,
-        lease: AnyLease,
+        lease: Lease,
         key: str,
         value: Value,
         timeout: float,
-        key_version: Any,
+        key_version: KeyVersion,
         tag_versions: Mapping[str, str],
         cas: bytes | None = None,
     ) -> bool: ...
-    async def release_lease(self, lease: AnyLease, shared: bool = True) -> None: ...
+    async def set_and_overtake(
+        self,
+        lease: Lease | None,
+        key: str,
+        value: Value,
+        timeout: float,
+        key_version: KeyVersion,
+        tag_versions: Mapping[str, str],
+        cas: bytes | None = None,
+    ) -> bool: ...
+    async def release_lease(self, lease: Lease, shared: bool = True) -> None: ...
 
 
 def new_token() -> str:

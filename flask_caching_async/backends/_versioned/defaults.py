@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from ...typing import Value
+from ...typing import Timeout, Value
 from .contract import (
     KEY_VERSION_LIFE,
-    AnyLease,
+    KeyVersion,
+    Lease,
     Operations,
     VersionedValue,
     key_version_name,
@@ -29,7 +29,9 @@ async def get(ops: Operations, key: str) -> Value:
     raise NotImplementedError(f"{ops!r} has neither get nor aget")
 
 
-async def set(ops: Operations, key: str, value: Value, timeout: Any = None) -> bool | None:
+async def set(
+    ops: Operations, key: str, value: Value, timeout: Timeout | None = None
+) -> bool | None:
     """Store ``value``; False if it could not be stored."""
     raise NotImplementedError(f"{ops!r} has neither set nor aset")
 
@@ -42,13 +44,13 @@ async def delete(ops: Operations, key: str) -> bool:
 # --- plain ----------------------------------------------------------------------------------------
 
 
-async def add(ops: Operations, key: str, value: Value, timeout: Any = None) -> bool:
+async def add(ops: Operations, key: str, value: Value, timeout: Timeout | None = None) -> bool:
     """Store ``value`` unless the key exists; whether it was stored."""
     return not await ops.has(key) and await ops.set(key, value, timeout) is not False
 
 
 async def has(ops: Operations, key: str) -> bool:
-    """Whether the key exists (a stored ``None`` cannot be told from nothing here)."""
+    """Whether the key exists (a stored ``None`` looks like nothing here)."""
     return await ops.get(key) is not None
 
 
@@ -62,7 +64,9 @@ async def get_dict(ops: Operations, *keys: str) -> dict[str, Value]:
     return dict(zip(keys, await ops.get_many(*keys), strict=True))
 
 
-async def set_many(ops: Operations, mapping: Mapping[str, Value], timeout: Any = None) -> list[str]:
+async def set_many(
+    ops: Operations, mapping: Mapping[str, Value], timeout: Timeout | None = None
+) -> list[str]:
     """Store several values; the list of the keys that were stored."""
     stored = []
     for key, value in mapping.items():
@@ -129,7 +133,7 @@ async def set_if_current(
     key: str,
     value: Value,
     timeout: float,
-    key_version: Any,
+    key_version: KeyVersion,
     tag_versions: Mapping[str, str],
     cas: bytes | None = None,
 ) -> bool:
@@ -188,7 +192,7 @@ async def invalidate(ops: Operations, keys: Sequence[str], tags: Sequence[str] =
 
 
 async def acquire_lease(
-    ops: Operations, lease: AnyLease, key: str, tags: Sequence[str] = ()
+    ops: Operations, lease: Lease, key: str, tags: Sequence[str] = ()
 ) -> tuple[bool, VersionedValue | None]:
     """Try once to take a lease, and look at the key in the same trip where that is possible.
 
@@ -196,16 +200,20 @@ async def acquire_lease(
     """
     if not lease.acquire():
         return False, None
-    return True, None if lease.abandoned else await ops.look_up(key, tags)
+    try:
+        return True, None if lease.abandoned else await ops.look_up(key, tags)
+    except BaseException:
+        lease.release()
+        raise
 
 
 async def set_and_release(
     ops: Operations,
-    lease: AnyLease,
+    lease: Lease,
     key: str,
     value: Value,
     timeout: float,
-    key_version: Any,
+    key_version: KeyVersion,
     tag_versions: Mapping[str, str],
     cas: bytes | None = None,
 ) -> bool:
@@ -216,6 +224,27 @@ async def set_and_release(
     return stored
 
 
-async def release_lease(ops: Operations, lease: AnyLease, shared: bool = True) -> None:
+async def set_and_overtake(
+    ops: Operations,
+    lease: Lease | None,
+    key: str,
+    value: Value,
+    timeout: float,
+    key_version: KeyVersion,
+    tag_versions: Mapping[str, str],
+    cas: bytes | None = None,
+) -> bool:
+    """``set_if_current`` for a forced computation: what began before it must not overwrite it.
+
+    A lease is given back in the same trip where that is possible. Here, a slower computation that
+    did not wait for it still can; a backend with a transaction or a script also refuses that one.
+    """
+    what = (key, value, timeout, key_version, tag_versions, cas)
+    if lease is None:
+        return bool(await ops.set_if_current(*what))
+    return bool(await ops.set_and_release(lease, *what))
+
+
+async def release_lease(ops: Operations, lease: Lease, shared: bool = True) -> None:
     """Give a lease back; see :meth:`.Lease.release`."""
     lease.release(shared)

@@ -7,9 +7,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from ..._runtime.colour import run_now
 from ..._runtime.fork import forget_in_child
+from ...typing import Coro
+from .._connections.per_loop import Closable, PerLoop
 from .contract import Lease, new_token
 
 __all__ = ["RemoteLease"]
@@ -20,24 +23,31 @@ log = logging.getLogger("flask_caching_async")
 NOTED = 100
 
 
-class RemoteLease(Lease):
+T = TypeVar("T", bound=Closable)
+#: Lets a lease live for its life again; whether it was still ours.
+Renew = Callable[[T, Any], Coro[bool]]
+
+
+class RemoteLease(Lease, Generic[T]):
     """What is known of a lease on a server; the backend's operations do the work.
 
     :param name: where it is kept.
     :param life: seconds that others wait for its holder. The lease of a dead one ends in a third of
         that: one of them follows it then, before all of them have lost patience.
-    :param renew: lets it live for that long again; called in a thread of its own.
+    :param transports: those of the backend.
+    :param renew: a step over a blocking transport; called in a thread of its own.
     """
 
-    def __init__(self, name: str, life: float, renew: Callable[[RemoteLease], Any]) -> None:
-        self.name, self.life, self._renew = name, max(life / 3, 0.05), renew
+    def __init__(self, name: str, life: float, transports: PerLoop[T], renew: Renew[T]) -> None:
+        self.name, self.life = name, max(life / 3, 0.05)
+        self.transports, self._renew = transports, renew
         self.token = new_token()
+        #: The transport over which it was asked for.
+        self.taken_over: T | None = None
         #: The last holders that released it and said that no other caller may have their values.
         self.rejected: str | None = None
         self.held = False
         self.due = 0.0
-        #: For backends that give it back by comparing versions.
-        self.cas: Any = None
 
     @property
     def milliseconds(self) -> int:
@@ -67,8 +77,12 @@ class RemoteLease(Lease):
 
     def renew(self) -> None:
         """Let it live on; a failure only lets it end earlier."""
+        transport = self.transports.for_renewal(self.taken_over)
+        if transport is None:
+            self.given_back()  # the backend was closed: it ends by itself
+            return
         try:
-            if self.held and not self._renew(self):
+            if self.held and not run_now(self._renew(transport, self)):
                 self.given_back()  # it ended, and another process may have it
         except Exception as error:
             log.debug("a lease could not be renewed: %r", error)
@@ -79,12 +93,12 @@ class _Renewer:
 
     def __init__(self) -> None:
         # Weakly: a lease that its leader has lost, whatever happened to it, ends by itself.
-        self._leases: weakref.WeakSet[RemoteLease] = weakref.WeakSet()
+        self._leases: weakref.WeakSet[RemoteLease[Any]] = weakref.WeakSet()
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
         self._wakes = float("inf")
 
-    def add(self, lease: RemoteLease) -> None:
+    def add(self, lease: RemoteLease[Any]) -> None:
         lease.due = time.monotonic() + lease.life / 3
         with self._change:
             self._leases.add(lease)
@@ -96,7 +110,7 @@ class _Renewer:
             elif lease.due < self._wakes:
                 self._change.notify()
 
-    def drop(self, lease: RemoteLease) -> None:
+    def drop(self, lease: RemoteLease[Any]) -> None:
         with self._change:
             self._leases.discard(lease)
 

@@ -8,13 +8,13 @@ in one process at a time. ``contract.py`` says what versions are, ``defaults.py`
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar, cast
 
 from ..._runtime.colour import Awaited, Instant, halves, run_now
 from ..._runtime.process_loop import on_process_loop
 from ..._runtime.threads import offload
-from ...typing import Args, Kwargs
+from ...typing import Args, Coro, Kwargs
 from . import defaults
 from .contract import Lease, Operations
 
@@ -22,11 +22,9 @@ __all__ = ["VersionedOperations", "pair"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Step = Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]
-Pair = tuple[
-    Callable[Concatenate[Any, P], R],
-    Callable[Concatenate[Any, P], Coroutine[Any, Any, R]],
-]
+Step = Callable[Concatenate[Operations, P], Coro[R]]
+#: Of any backend: which one it is, a subclass decides.
+Pair = tuple[Callable[Concatenate[Any, P], R], Callable[Concatenate[Any, P], Coro[R]]]
 
 
 def pair(step: Step[P, R]) -> Pair[P, R]:
@@ -37,17 +35,24 @@ def pair(step: Step[P, R]) -> Pair[P, R]:
     return halves(step, _run, _arun)
 
 
-def _run(backend: Any, step: Any, args: Args, kwargs: Kwargs) -> Any:
+def _over(face: object) -> Operations:
+    """The operations behind a face, whose methods are found by their names."""
+    return cast(Operations, face)
+
+
+def _run(backend: VersionedOperations, step: Step[..., R], args: Args, kwargs: Kwargs) -> R:
     if backend.async_native:
-        return on_process_loop(functools.partial(step, Awaited(backend), *args, **kwargs))
-    return run_now(step(Instant(backend), *args, **kwargs))
+        over = _over(Awaited(backend))
+        return on_process_loop(functools.partial(step, over, *args, **kwargs))
+    return run_now(step(_over(Instant(backend)), *args, **kwargs))
 
 
-async def _arun(backend: Any, step: Any, args: Args, kwargs: Kwargs) -> Any:
+async def _arun(backend: VersionedOperations, step: Step[..., R], args: Args, kwargs: Kwargs) -> R:
     if backend.async_native or (backend.two_coloured and backend.native_here()):
-        return await step(Awaited(backend), *args, **kwargs)
+        return await step(_over(Awaited(backend)), *args, **kwargs)
     # As a whole, and by its name: a subclass may have a sync method of its own.
-    return await backend._away(getattr(backend, step.__name__), *args, **kwargs)
+    method: Callable[..., R] = getattr(backend, step.__name__)
+    return await backend._away(method, *args, **kwargs)
 
 
 class VersionedOperations:
@@ -55,6 +60,11 @@ class VersionedOperations:
 
     blocking: ClassVar[bool]
     async_native: ClassVar[bool]
+    two_coloured: ClassVar[bool]
+
+    def native_here(self) -> bool:
+        """Whether the running loop owns connections of this backend."""
+        return False
 
     look_up, alook_up = pair(defaults.look_up)
     ensure_versions, aensure_versions = pair(defaults.ensure_versions)
@@ -63,6 +73,7 @@ class VersionedOperations:
     invalidate, ainvalidate = pair(defaults.invalidate)
     acquire_lease, aacquire_lease = pair(defaults.acquire_lease)
     set_and_release, aset_and_release = pair(defaults.set_and_release)
+    set_and_overtake, aset_and_overtake = pair(defaults.set_and_overtake)
     release_lease, arelease_lease = pair(defaults.release_lease)
 
     @classmethod
@@ -81,7 +92,7 @@ class VersionedOperations:
         """
         return None
 
-    async def _away(self, method: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    async def _away(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a sync method without blocking the loop."""
         if not self.blocking:
             return method(*args, **kwargs)

@@ -23,7 +23,7 @@ class Crowds(Abilities):
     @in_each_regime
     async def test_many_may_use_it_at_once(self, cache: Hands) -> None:
         """Nobody sees the value of another key, or none of what was just set."""
-        await cache.compute(cache.key(), 1)  # so that the stamp of all entries is there
+        await cache.compute(cache.key(), 1)  # so that the namespace has its version
         await cache.together(*[functools.partial(come_and_go, cache, n) for n in range(CROWD)])
 
     def test_threads_and_loops_of_all_kinds_may_use_it_at_once(self, backend: BaseCache) -> None:
@@ -75,8 +75,8 @@ class Crowds(Abilities):
             assert await cache.get(key) == winners[0]
 
     @in_each_regime
-    async def test_all_agree_on_new_stamps(self, cache: Hands) -> None:
-        """Of those who miss a stamp at the same time, all get the same new one."""
+    async def test_all_agree_on_new_tag_versions(self, cache: Hands) -> None:
+        """Of those who miss a version at the same time, all get the same new one."""
         needs(self.atomic, "is not atomic")
         for number in range(3):
             names = cache.keys(f"~one~{number} ~two~{number}")

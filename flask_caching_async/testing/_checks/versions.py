@@ -16,11 +16,11 @@ __all__ = ["VersionedOperations"]
 
 
 class VersionedOperations(Abilities):
-    """Checks of read, ensure, fill, put and expel."""
+    """Checks of the operations that know versions."""
 
     @in_each_regime
-    async def test_one_look_shows_value_mark_and_stamps(self, cache: Hands) -> None:
-        """``read`` gives what is there, in the order in which it was asked for."""
+    async def test_one_look_shows_value_and_versions(self, cache: Hands) -> None:
+        """``look_up`` gives what is there, in the order in which it was asked for."""
         key, a, b, missing = cache.keys("key ~a~ ~b~ ~missing~")
         nothing: Any = await cache.look_up(key, [a, missing])
         assert (nothing.value, tuple(nothing.tag_versions)) == (None, (None, None))
@@ -37,29 +37,29 @@ class VersionedOperations(Abilities):
         )
 
     @in_each_regime
-    async def test_a_mark_changes_with_each_invalidation(self, cache: Hands) -> None:
+    async def test_a_key_version_changes_with_each_invalidation(self, cache: Hands) -> None:
         """And with nothing else: not by looking, and not by what happens to other keys."""
-        key, other, stamp = cache.keys("key other ~stamp~")
+        key, other, tag = cache.keys("key other ~tag~")
 
         async def key_version() -> Any:
-            found: Any = await cache.look_up(key, [stamp])
+            found: Any = await cache.look_up(key, [tag])
             return found.key_version
 
-        marks = [await key_version()]
+        seen = [await key_version()]
         for number in range(2):
             await cache.invalidate([key])
-            marks.append(await key_version())
+            seen.append(await key_version())
             await cache.set_and_supersede({key: number}, 60)
-            marks.append(await key_version())
-        await cache.ensure_versions([stamp], 60)
-        await cache.invalidate([other], [stamp])
+            seen.append(await key_version())
+        await cache.ensure_versions([tag], 60)
+        await cache.invalidate([other], [tag])
         await cache.set_and_supersede({other: 1}, 60)
-        assert await key_version() == marks[-1]
-        assert all(a != b for n, a in enumerate(marks) for b in marks[:n])
+        assert await key_version() == seen[-1]
+        assert all(a != b for n, a in enumerate(seen) for b in seen[:n])
 
     @in_each_regime
-    async def test_stamps_stand_until_they_are_dropped(self, cache: Hands) -> None:
-        """``ensure`` creates only what is missing; ``expel`` drops what it is told to."""
+    async def test_tag_versions_stand_until_they_are_dropped(self, cache: Hands) -> None:
+        """``ensure_versions`` creates what is missing; ``invalidate`` drops what it is told to."""
         a, b, c = names = cache.keys("~a~ ~b~ ~c~")
         one: Any = await cache.ensure_versions([a, b], 60)
         two: Any = await cache.ensure_versions([c, b, a], 0)
@@ -71,7 +71,7 @@ class VersionedOperations(Abilities):
         assert await cache.ensure_versions([], 60) == []
 
     @in_each_regime
-    async def test_expel_names_the_keys_that_existed(self, cache: Hands) -> None:
+    async def test_invalidate_names_the_keys_that_existed(self, cache: Hands) -> None:
         """As ``delete`` does."""
         a, b, missing = cache.keys("a b missing")
         await cache.set_many({a: 1, b: 2})
@@ -84,7 +84,7 @@ class VersionedOperations(Abilities):
 
     @in_each_regime
     async def test_a_computed_value_is_found(self, cache: Hands) -> None:
-        """With its stamps, and by hand; a later computation replaces it."""
+        """With its tag versions, and by hand; a later computation replaces it."""
         key, tag = cache.keys("key ~tag~")
         for number in range(3):
             assert await cache.compute(key, [number], tag) is True
@@ -148,7 +148,7 @@ class VersionedOperations(Abilities):
 
     @in_each_regime
     async def test_a_deletion_hinders_nothing_that_begins_after_it(self, cache: Hands) -> None:
-        """Nor does that of another key or stamp; and setting by hand hinders nothing later."""
+        """Nor does that of another key or tag; and setting by hand hinders nothing later."""
         key, other, tag = cache.keys("key other ~tag~")
         await cache.steps.invalidate((key,), (tag,))
         work = await cache.begin(key, tag)
@@ -161,7 +161,7 @@ class VersionedOperations(Abilities):
         assert await cache.found(key, tag) == "computed"
 
     @in_each_regime
-    async def test_a_dropped_stamp_ends_all_its_entries(self, cache: Hands) -> None:
+    async def test_a_dropped_tag_version_ends_all_its_entries(self, cache: Hands) -> None:
         """At once, those that were set by hand too; entries without it live on."""
         one, two, three, hand, a, b = cache.keys("one two three hand ~a~ ~b~")
         await cache.compute(one, 1, a)
@@ -181,8 +181,8 @@ class VersionedOperations(Abilities):
         assert await cache.got(one) == 5
 
     @in_each_regime
-    async def test_a_dropped_stamp_beats_a_computation(self, cache: Hands) -> None:
-        """Also one for which the stamp was created, and when the stamp is created again."""
+    async def test_a_dropped_tag_version_beats_a_computation(self, cache: Hands) -> None:
+        """Also one for which the tag version was created, and when it is created again."""
         key, tag, other = cache.keys("key ~tag~ ~other~")
         for again in (False, True):
             late = await cache.begin(key, tag, other)

@@ -1,0 +1,199 @@
+"""What users do with a store by hand, over any backend: set, add, count, delete."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from .._entries.entry import BY_HAND, MISSING
+from .._entries.envelope import is_entry, pack, unpack
+from .._entries.times import NEVER, seconds, times_from
+from ..backends._versioned.contract import NAMESPACE, Operations
+from ..backends.base import BaseCache
+from ..exceptions import BackendError, InvalidKeyError
+from ..typing import Timeout, Value
+from .failures import Attempts, Failures, is_of_the_caller
+from .pending_invalidations import PendingInvalidations
+
+__all__ = ["StepsByHand", "version_life"]
+
+log = logging.getLogger("flask_caching_async")
+
+#: The shortest life of a tag version in seconds. One that ends before its entries costs a
+#: recomputation.
+VERSION_LIFE = 30 * 24 * 3600
+
+
+class StepsByHand(Attempts):
+    """These steps in one colour; see :class:`.StoreSteps`."""
+
+    def __init__(
+        self,
+        backend: BaseCache,
+        ops: Operations,
+        failures: Failures,
+        pending: PendingInvalidations,
+        check: Callable[[Iterable[str]], None],
+    ) -> None:
+        super().__init__(ops, failures, pending)
+        self.backend = backend
+        self.check = check
+
+    async def get(self, keys: Sequence[str]) -> list[Value]:
+        """The values of several keys; those with tag versions cost one more trip."""
+        self.check(keys)
+        nothing: list[Value] = [MISSING] * len(keys)
+        return await self._attempt(f"read {list(keys)!r}", nothing, self._get, keys)
+
+    async def _get(self, keys: Sequence[str]) -> list[Value]:
+        raws = await self.ops.get_many(*keys)
+        now = self.backend.clock()
+        found = [(None, {}) if raw is None else unpack(raw) for raw in raws]
+        for _, versions in found:
+            versions.pop(BY_HAND, None)
+        names = list({name for _, versions in found for name in versions})
+        seen: dict[str, str | None] = {}
+        if names:
+            look = await self.ops.look_up(keys[0], names)
+            seen = dict(zip(names, look.tag_versions, strict=True))
+        return [
+            entry.value()
+            if entry is not None
+            and now < entry.usable_until
+            and all(seen[name] == token for name, token in versions.items())
+            else MISSING
+            for entry, versions in found
+        ]
+
+    async def has(self, key: str) -> bool:
+        """Whether a living entry exists, be its value ``None``."""
+        if (await self.get((key,)))[0] is not MISSING:
+            return True
+        return bool(await self._attempt(f"read {key!r}", False, self._has_none, key))
+
+    async def _has_none(self, key: str) -> bool:
+        # A stored None cannot be told from nothing by reading; a dead entry can.
+        found = await self.ops.look_up(key)
+        return found.value is None and bool(await self.ops.has(key))
+
+    async def set_many(
+        self, mapping: Mapping[str, Value], timeout: Timeout | None, tags: tuple[str, ...]
+    ) -> list[str]:
+        """Set values by hand: plainly, or as entries where they carry tags."""
+        self.check((*mapping, *tags))
+        doing, life = f"store {list(mapping)!r}", seconds(timeout)
+        try:
+            stored = await self._write(doing, None, self._set_many, mapping, life, tags)
+        except BackendError:
+            self.pending.add(mapping)
+            raise
+        if stored is None:
+            # Whatever was there is not what was set, so it must not be served any more.
+            self.pending.add(mapping)
+            return []
+        self.pending.forget(stored)
+        return stored
+
+    async def _set_many(
+        self, mapping: Mapping[str, Value], life: float | None, tags: tuple[str, ...]
+    ) -> list[str]:
+        if life is not None and life < 0:  # over before it began
+            await self.ops.invalidate(list(mapping), [])
+            return list(mapping)
+        if tags:
+            mapping = await self._tagged(mapping, life, tags)
+        return await self.ops.set_and_supersede(mapping, life)
+
+    async def _tagged(
+        self, mapping: Mapping[str, Value], life: float | None, tags: tuple[str, ...]
+    ) -> Mapping[str, Value]:
+        """Values as entries that die with their tags."""
+        tags = (NAMESPACE, *tags)
+        life = seconds(self.backend.default_timeout if life is None else life) or 0
+        versions = await self.ops.ensure_versions(tags, version_life(life))
+        named = {BY_HAND: "", **dict(zip(tags, versions, strict=True))}
+        times = times_from(self.backend.clock(), life)
+        return {key: pack(value, times, named) for key, value in mapping.items()}
+
+    async def add(
+        self, key: str, value: Value, timeout: Timeout | None, tags: tuple[str, ...]
+    ) -> bool:
+        """Set a value by hand unless there is one."""
+        self.check((key, *tags))
+        life = seconds(timeout)
+        if life is not None and life < 0:  # over before it began
+            return not await self.has(key)
+        return await self._write(f"store {key!r}", False, self._add, key, value, life, tags)
+
+    async def _add(self, key: str, value: Value, life: float | None, tags: tuple[str, ...]) -> bool:
+        raw = (await self.ops.get_many(key))[0]
+        if raw is not None and is_entry(raw) and (await self._get((key,)))[0] is MISSING:
+            await self.ops.invalidate((key,))  # a dead entry is nothing
+        if tags:
+            value = (await self._tagged({key: value}, life, tags))[key]
+        return bool(await self.ops.add(key, value, life))
+
+    async def inc(self, key: str, delta: int) -> int | None:
+        """Add to a number."""
+        self.check((key,))
+        return await self._write(f"count {key!r}", None, self.ops.inc, key, delta)
+
+    async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> list[str] | None:
+        """Delete keys and drop the versions of tags; the keys that existed.
+
+        ``None`` if it could not be done: then it will be, before anything is read again.
+        """
+        keys, tags = list(keys), list(tags)
+        self.check((*keys, *tags))
+        if self.breaker.is_open:
+            self._defer(keys, tags)
+            self.failures.refuse(f"delete {keys!r}")
+            return None
+        try:
+            existed = await self.ops.invalidate(keys, tags)
+        except BaseException as error:  # cancelled: how far it came is unknown
+            if is_of_the_caller(error):  # it could never be made up for either
+                raise InvalidKeyError(f"cannot delete {[*keys, *tags]}: {error}") from error
+            self._defer(keys, tags)
+            if not isinstance(error, Exception):
+                raise
+            self.failures.note(error, f"delete {keys!r}")
+            return None
+        self.failures.fine()
+        return existed
+
+    def _defer(self, keys: Sequence[str], tags: Sequence[str]) -> None:
+        if not self.pending:  # one line, however much follows
+            names = [*keys, *tags]
+            log.error("%s could not be deleted; that is made up for before the next read", names)
+        self.pending.add(keys, tags)
+
+    async def clear(self) -> bool:
+        """Invalidate everything, and remove what can be listed."""
+        if self.breaker.is_open:
+            self.pending.add_everything()
+            self.failures.refuse("clear")
+            return False
+        pending = self.pending.look()
+        try:
+            cleared = bool(await self._clear())
+        except BaseException as error:
+            self.pending.add_everything()
+            if not isinstance(error, Exception):
+                raise
+            self.failures.note(error, "clear")
+            return False
+        if cleared:  # whatever was pending is gone, too
+            self.pending.replayed(pending._replace(everything=True))
+            self.failures.fine()
+        return cleared
+
+    async def close(self) -> None:
+        """Release what the backend holds."""
+        await self.ops.close()
+
+
+def version_life(life: float) -> int:
+    """Seconds that a tag version must live for entries that live ``life`` seconds."""
+    return 0 if life in (0, NEVER) else max(VERSION_LIFE, math.ceil(life) * 2)

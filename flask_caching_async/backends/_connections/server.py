@@ -1,0 +1,79 @@
+"""What all backends on servers have in common: a prefix, a serializer, timeouts and settings."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+from cachelib.serializers import BaseSerializer, RedisSerializer
+
+from ..._entries.times import life_of
+from ...serializers._checked import dumps
+from ...typing import Config, Timeout, Value
+from ..base import BaseCache
+
+__all__ = ["Budget", "KeyPrefix", "ServerCache", "common_settings", "text_of"]
+
+#: What stands in front of all keys: a text, or a callable that is asked on each call.
+KeyPrefix: TypeAlias = str | Callable[[], str] | None
+
+
+class Budget(NamedTuple):
+    """What connections may cost.
+
+    :param connect: seconds to open one, its handshake included.
+    :param operation: seconds for an answer.
+    :param patience: seconds to wait for a free one.
+    :param limit: how many there may be to each server, of all threads or of one loop.
+    """
+
+    connect: float
+    operation: float
+    patience: float
+    limit: int
+
+
+class ServerCache(BaseCache):
+    """Base of the backends that keep bytes on a server."""
+
+    shared = True
+    #: Turns values into bytes and back: anything with cachelib's ``dumps`` and ``loads``.
+    serializer: BaseSerializer
+
+    def __init__(
+        self,
+        default_timeout: float | dt.timedelta = 300,
+        key_prefix: KeyPrefix = None,
+        ignore_delete_many_errors: bool = False,
+    ) -> None:
+        super().__init__(default_timeout, ignore_delete_many_errors)
+        self.key_prefix = key_prefix or ""
+        self.serializer = RedisSerializer()  # whole numbers as digits, anything else as pickles
+
+    def _prefix(self) -> str:
+        prefix = self.key_prefix
+        return prefix if isinstance(prefix, str) else str(prefix())
+
+    def _life(self, timeout: Timeout | None) -> float:
+        """Seconds that a value lives; ``NEVER`` if it does not end."""
+        return life_of(self.default_timeout if timeout is None else timeout)
+
+    def _dumps(self, value: Value) -> bytes:
+        """The bytes of a value.
+
+        :raises SerializationError: if it cannot be stored.
+        """
+        return dumps(self.serializer, value)
+
+
+def common_settings(config: Config, kwargs: Config) -> None:
+    """Put into ``kwargs`` what all of them take from a configuration; ``CACHE_OPTIONS`` wins."""
+    kwargs.setdefault("key_prefix", config.get("CACHE_KEY_PREFIX"))
+    kwargs.setdefault("connect_timeout", float(config["CACHE_CONNECT_TIMEOUT"]))
+    kwargs.setdefault("operation_timeout", float(config["CACHE_OPERATION_TIMEOUT"]))
+
+
+def text_of(token: bytes | None) -> str | None:
+    """A token as a server keeps it: ``None`` is none."""
+    return None if token is None else token.decode("utf-8", "replace")

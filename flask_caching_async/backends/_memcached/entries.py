@@ -1,0 +1,62 @@
+"""An entry and what lies beside it on a server: where that is, and the commands that change it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .._versioned.contract import KEY_VERSION_LIFE, new_token
+from .protocol import Answer, Command, Item, Place, found_in, gets, store, touch
+from .values import exptime
+
+__all__ = ["Look", "Spot", "replacing", "storing", "superseding", "token_of"]
+
+
+class Spot(NamedTuple):
+    """Where an entry lies, its key version, and the version of the namespace."""
+
+    entry: Place
+    key_version: Place
+    space: Place
+
+
+class Look(NamedTuple):
+    """What was found at a spot."""
+
+    item: Item | None
+    key_version: str | None
+    token: str | None
+
+    @classmethod
+    def of(cls, spot: Spot, answers: Sequence[Answer]) -> Look:
+        """What some answers say of a spot."""
+        found = found_in(answers)
+        key_version, token = (token_of(found.get(place[1])) for place in spot[1:])
+        return cls(found.get(spot.entry[1]), key_version, token)
+
+
+def token_of(item: Item | None) -> str | None:
+    """A token that was found, if it was."""
+    return None if item is None else item.text
+
+
+def superseding(place: Place) -> Command:
+    """Give a key a new version."""
+    return store("set", place, new_token().encode(), exptime(KEY_VERSION_LIFE))
+
+
+def replacing(item: Item | None, place: Place, raw: bytes, life: float) -> Command:
+    """Store something in the place of exactly what was there, or where nothing was."""
+    verb, unique = ("add", b"") if item is None else ("cas", item.unique)
+    return store(verb, place, raw, exptime(life), unique)
+
+
+def storing(
+    spot: Spot, payload: bytes, life: float, key_version: str | None, cas: bytes
+) -> list[Command]:
+    """Store an entry, and look at its key version afterwards."""
+    verb = "cas" if cas else "add"
+    commands = [store(verb, spot.entry, payload, exptime(life), cas)]
+    if key_version is not None:  # it must outlive the entry that names it
+        commands.append(touch(spot.key_version, exptime(life and max(life, KEY_VERSION_LIFE))))
+    return [*commands, *gets([spot.key_version])]

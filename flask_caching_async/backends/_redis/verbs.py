@@ -1,0 +1,45 @@
+"""What a backend says to Redis, in either colour, whatever carries it there.
+
+``transport.py`` has the verbs over connections of our own, ``client_transport.py`` over a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
+
+__all__ = ["Argument", "Command", "RedisTransport", "Reply"]
+
+#: A part of a command; redis-py makes bytes of it.
+Argument: TypeAlias = str | bytes | int | float
+#: A command with its arguments.
+Command: TypeAlias = Sequence[Argument]
+#: What the server answers: bytes, a number, a list of these … Which one it is, the command says.
+Reply: TypeAlias = Any
+
+
+class RedisTransport(Protocol):
+    """Carries commands to a server, or to the nodes of a cluster; see :class:`.PerLoop`."""
+
+    async def run(self, *command: Argument) -> Reply:
+        """The answer to one command."""
+        ...
+
+    async def batch(self, commands: Sequence[Command]) -> list[Reply]:
+        """The answers to several commands, in one trip or one for each node.
+
+        The first error among them is raised after all were answered.
+        """
+        ...
+
+    async def mget(self, names: Sequence[str]) -> list[bytes | None]:
+        """The values of several names, in one trip or one for each node."""
+        ...
+
+    async def sweep(self, pattern: str) -> None:
+        """Remove all keys that match, in batches, without blocking the server."""
+        ...
+
+    async def close(self) -> None:
+        """Close what is idle now, and the rest when it is given back."""
+        ...

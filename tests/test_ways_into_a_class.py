@@ -1,0 +1,419 @@
+"""However a cached function gets into a class, it is bound to the instance it is reached through.
+
+A table: ways into a class, colours, and what users do with a method. ``classmethod`` and
+``staticmethod`` have tables of their own, because they bind to something else.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import inspect
+import pickle
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from flask_caching_async import Cache
+from support.faces import COLOURS, Face
+
+Decorator = Callable[[Any], Any]
+
+#: On Quart nothing is different here.
+in_both_colours = pytest.mark.parametrize("colour", COLOURS, indirect=True)
+
+
+class Named:
+    """Instances are told apart by their names."""
+
+    def __init__(self, name: str = "shop") -> None:
+        self.name = name
+
+    def __caching_id__(self) -> str:
+        return self.name
+
+
+def price(self: Any, n: int, factor: int = 2) -> tuple[str, int]:
+    """What is memoized: the instance's name and a number."""
+    return self.name, n * factor
+
+
+def same(f: Any) -> Any:
+    """A decorator that changes nothing, in the colour of what it wraps."""
+    if inspect.iscoroutinefunction(f):
+
+        @functools.wraps(f)
+        async def around(*args: Any, **kwargs: Any) -> Any:
+            return await f(*args, **kwargs)
+
+        return around
+
+    @functools.wraps(f)
+    def around_now(*args: Any, **kwargs: Any) -> Any:
+        return f(*args, **kwargs)
+
+    return around_now
+
+
+# --- the ways -------------------------------------------------------------------------------------
+
+
+def in_the_body(memoize: Decorator) -> Any:
+    class Shop(Named):
+        price = memoize(globals()["price"])
+
+    return Shop
+
+
+def assigned_later(memoize: Decorator) -> Any:
+    class Shop(Named):
+        pass
+
+    Shop.price = memoize(price)  # type: ignore[attr-defined]
+    return Shop
+
+
+def an_undecorated_method_replaced(memoize: Decorator) -> Any:
+    class Shop(Named):
+        def price(self, n: int, factor: int = 2) -> tuple[str, int]:
+            return self.name, n * factor
+
+    Shop.price = memoize(Shop.price)  # type: ignore[method-assign]
+    return Shop
+
+
+def a_module_level_function(memoize: Decorator) -> Any:
+    function = memoize(price)
+
+    class Shop(Named):
+        price = function
+
+    return Shop
+
+
+def made_by_a_factory(memoize: Decorator) -> Any:
+    def make() -> Any:
+        def made(self: Any, n: int, factor: int = 2) -> tuple[str, int]:
+            return self.name, n * factor
+
+        return memoize(made)
+
+    class Shop(Named):
+        price = make()
+
+    return Shop
+
+
+def by_a_class_decorator(memoize: Decorator) -> Any:
+    def with_price(cls: Any) -> Any:
+        cls.price = memoize(price)
+        return cls
+
+    @with_price
+    class Shop(Named):
+        pass
+
+    return Shop
+
+
+def by_a_metaclass(memoize: Decorator) -> Any:
+    class Meta(type):
+        def __new__(mcs, name: str, bases: Any, body: dict[str, Any]) -> Any:
+            return super().__new__(mcs, name, bases, {**body, "price": memoize(price)})
+
+    class Shop(Named, metaclass=Meta):
+        pass
+
+    return Shop
+
+
+def by_calling_type(memoize: Decorator) -> Any:
+    return type("Shop", (Named,), {"price": memoize(price)})
+
+
+def inherited(memoize: Decorator) -> Any:
+    class Base(Named):
+        price = memoize(globals()["price"])
+
+    class Shop(Base):
+        pass
+
+    return Shop
+
+
+def in_a_dataclass_with_slots(memoize: Decorator) -> Any:
+    @dataclass(slots=True)
+    class Shop:
+        name: str = "shop"
+        price = memoize(globals()["price"])
+
+        def __caching_id__(self) -> str:
+            return self.name
+
+    return Shop
+
+
+def above_another_decorator(memoize: Decorator) -> Any:
+    class Shop(Named):
+        price = memoize(same(globals()["price"]))
+
+    return Shop
+
+
+def in_two_classes(memoize: Decorator) -> Any:
+    class Shop(Named):
+        price = memoize(globals()["price"])
+
+    class Other(Named):
+        price = Shop.price
+
+    return Other
+
+
+WAYS = [
+    in_the_body,
+    assigned_later,
+    an_undecorated_method_replaced,
+    a_module_level_function,
+    made_by_a_factory,
+    by_a_class_decorator,
+    by_a_metaclass,
+    by_calling_type,
+    inherited,
+    in_a_dataclass_with_slots,
+    above_another_decorator,
+    in_two_classes,
+]
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: way.__name__)
+def shop(request: pytest.FixtureRequest, face: Face) -> Any:
+    """A class with a memoized method."""
+    return request.param(face.memoize())
+
+
+@in_both_colours
+@pytest.mark.asyncio
+async def test_a_call_through_an_instance_or_the_class_is_one_call(face: Face, shop: Any) -> None:
+    """``obj.price(3)`` and ``Shop.price(obj, 3)`` have one entry; another instance its own."""
+    one, other = shop("one"), shop("other")
+    assert await face.call(one.price, 3) == ("one", 6)
+    assert await face.call(shop.price, one, 3) == ("one", 6)
+    assert face.cache.stats().computed == 1
+    assert await face.call(other.price, 3, factor=1) == ("other", 3)
+    assert face.cache.stats().computed == 2
+
+
+@in_both_colours
+@pytest.mark.asyncio
+async def test_refresh_knows_its_instance(face: Face, shop: Any) -> None:
+    """``obj.price.refresh(3)``, and its awaitable half."""
+    one = shop("one")
+    assert await face.call(one.price.refresh, 3) == ("one", 6)
+    assert await one.price.arefresh(3) == ("one", 6)
+    assert await face.call(shop.price.refresh, one, 3) == ("one", 6)
+    assert face.cache.stats().computed == 3
+    assert await face.call(one.price, 3) == ("one", 6)
+    assert face.cache.stats().computed == 3
+
+
+@in_both_colours
+@pytest.mark.asyncio
+async def test_a_deletion_knows_its_instance(face: Face, shop: Any) -> None:
+    """``delete_memoized(obj.price)`` drops the calls on it, ``(obj.price, 3)`` one of them."""
+    one, other = shop("one"), shop("other")
+    calls = [(one, 1), (one, 2), (other, 1)]
+    for instance, n in calls:
+        await face.call(instance.price, n)
+    assert await face.delete_memoized(one.price, 1)
+    assert [await face.call(i.price, n) for i, n in calls] == [("one", 2), ("one", 4), ("other", 2)]
+    assert face.cache.stats().computed == 4
+    assert await face.delete_memoized(one.price)
+    for instance, n in calls:
+        await face.call(instance.price, n)
+    assert face.cache.stats().computed == 6
+    assert await face.delete_memoized(shop.price)
+    for instance, n in calls:
+        await face.call(instance.price, n)
+    assert face.cache.stats().computed == 9
+
+
+@in_both_colours
+@pytest.mark.asyncio
+async def test_the_undecorated_function_is_there(face: Face, shop: Any) -> None:
+    """``uncached`` takes the instance, computes, and stores nothing."""
+    one = shop("one")
+    assert await face.call(one.price.uncached, one, 3) == ("one", 6)
+    assert one.price.uncached is shop.price.uncached
+    assert face.cache.stats().computed == 0
+
+
+@in_both_colours
+def test_it_looks_like_a_method(face: Face, shop: Any) -> None:
+    """Colour, signature, ``__self__`` and ``__func__``, equality."""
+    one, other = shop("one"), shop("other")
+    assert inspect.iscoroutinefunction(one.price) == face.is_async
+    assert inspect.iscoroutinefunction(shop.price) == face.is_async
+    assert list(inspect.signature(one.price).parameters) == ["n", "factor"]
+    assert list(inspect.signature(shop.price).parameters) == ["self", "n", "factor"]
+    assert one.price.__self__ is one and one.price.__func__ is shop.price
+    assert one.price == one.price != other.price
+
+
+# --- below a decorator that binds by itself -------------------------------------------------------
+
+
+@in_both_colours
+@pytest.mark.asyncio
+async def test_below_another_decorator_refresh_is_given_the_instance(face: Face) -> None:
+    """``functools.wraps`` hands the attributes on as they are; the rest knows the instance."""
+
+    class Shop(Named):
+        price = same(face.memoize()(globals()["price"]))
+
+    one, other = Shop("one"), Shop("other")
+    assert await face.call(one.price, 3) == ("one", 6)
+    assert await face.call(one.price.refresh, one, 3) == ("one", 6)
+    assert await one.price.arefresh(one, 3) == ("one", 6)
+    assert face.cache.stats().computed == 3
+    assert await face.call(other.price, 3) == ("other", 6)
+    assert await face.delete_memoized(one.price)
+    assert await face.call(other.price, 3) == ("other", 6)
+    assert face.cache.stats().computed == 4
+    assert await face.call(one.price, 3) == ("one", 6)
+    assert face.cache.stats().computed == 5
+
+
+# --- classmethod and staticmethod -----------------------------------------------------------------
+
+
+def made(cls: Any, n: int = 1) -> tuple[str, int]:
+    """What a classmethod returns."""
+    return cls.__name__, n
+
+
+@in_both_colours
+@pytest.mark.parametrize("later", [False, True], ids=["in the body", "assigned later"])
+@pytest.mark.parametrize("order", ["cache above", "cache below"])
+@pytest.mark.asyncio
+async def test_a_classmethod_is_bound_to_its_class(face: Face, order: str, later: bool) -> None:
+    """In either order, for subclasses too; ``refresh`` below it only before Python 3.13."""
+    memoize = face.memoize()
+    if order == "cache above":
+        function: Any = face.cache.memoize()(classmethod(face.dye(made)))
+    else:
+        function = classmethod(memoize(made))
+    body = {} if later else {"made": function}
+    shop: Any = type("Shop", (), body)
+    if later:
+        shop.made = function
+    sub: Any = type("Sub", (shop,), {})
+    for _ in range(2):
+        assert await face.call(shop.made, 2) == ("Shop", 2)
+        assert await face.call(sub.made, 2) == ("Sub", 2)
+        assert await face.call(shop().made, n=2) == ("Shop", 2)
+    assert face.cache.stats().computed == 2
+    assert inspect.iscoroutinefunction(shop.made) == face.is_async
+    assert await face.delete_memoized(shop.made, shop, 2)
+    assert await face.call(sub.made, 2) == ("Sub", 2)
+    assert face.cache.stats().computed == 2
+    if order == "cache below" and sys.version_info >= (3, 13):
+        with pytest.raises(TypeError, match="above it, or pass the class as the first argument"):
+            await face.call(sub.made.refresh, 2)
+        assert await face.call(sub.made.refresh, sub, 2) == ("Sub", 2)
+        assert await sub.made.arefresh(sub, 2) == ("Sub", 2)
+    else:
+        assert await face.call(sub.made.refresh, 2) == ("Sub", 2)
+        assert await sub.made.arefresh(2) == ("Sub", 2)
+    assert face.cache.stats().computed == 4
+
+
+@in_both_colours
+@pytest.mark.parametrize("order", ["cache above", "cache below"])
+@pytest.mark.asyncio
+async def test_a_staticmethod_is_bound_to_nothing(face: Face, order: str) -> None:
+    """In either order: call, refresh, deletion, the undecorated function."""
+
+    def double(n: int) -> int:
+        return 2 * n
+
+    if order == "cache above":
+        function: Any = face.cache.memoize()(staticmethod(face.dye(double)))
+    else:
+        function = staticmethod(face.memoize()(double))
+    shop: Any = type("Shop", (), {"double": function})
+    assert await face.call(shop.double, 3) == await face.call(shop().double, 3) == 6
+    assert await face.call(shop().double.refresh, 3) == await shop.double.arefresh(3) == 6
+    assert await face.call(shop.double.uncached, 3) == 6
+    assert face.cache.stats().computed == 3
+    assert await face.delete_memoized(shop.double, 3)
+    assert await face.call(shop.double, 3) == 6
+    assert face.cache.stats().computed == 4
+
+
+@in_both_colours
+@pytest.mark.asyncio
+async def test_a_method_of_an_enumeration_is_no_member(face: Face) -> None:
+    """``Enum`` takes for members what does not bind."""
+
+    class Coin(enum.Enum):
+        PENNY = 1
+        POUND = 100
+
+        @face.memoize()
+        def times(self, n: int) -> int:
+            return int(self.value) * n
+
+    assert [coin.name for coin in Coin] == ["PENNY", "POUND"]
+    assert await face.call(Coin.POUND.times, 2) == 200
+    assert await face.call(Coin.POUND.times.refresh, 2) == 200
+    assert face.cache.stats().computed == 2
+
+
+# --- a function that is in no class ---------------------------------------------------------------
+
+cache_of_module = Cache()
+
+
+@cache_of_module.memoize()
+def of_module(n: int) -> int:
+    """A function that can be pickled by its name."""
+    return n
+
+
+@cache_of_module.memoize()
+async def a_of_module(n: int) -> int:
+    """The same, async."""
+    return n
+
+
+@pytest.mark.parametrize("function", [of_module, a_of_module])
+def test_a_cached_function_passes_for_a_function(function: Any) -> None:
+    """Its names, text, signature, module, colour; it is pickled and copied by reference."""
+    original = function.uncached
+    for name in ("__name__", "__qualname__", "__module__", "__doc__", "__annotations__"):
+        assert getattr(function, name) == getattr(original, name)
+    assert inspect.signature(function) == inspect.signature(original)
+    assert inspect.iscoroutinefunction(function) == inspect.iscoroutinefunction(original)
+    assert inspect.isroutine(function) and callable(function)
+    assert inspect.unwrap(function) is original
+    assert pickle.loads(pickle.dumps(function)) is function
+    assert repr(function) == f"<cached {original.__qualname__}>"
+
+
+def test_attributes_of_the_function_are_kept() -> None:
+    """What other decorators have left on it stays readable, and new attributes may be set."""
+
+    def f() -> None:
+        """Nothing."""
+
+    f.mine = 1  # type: ignore[attr-defined]
+    cached: Any = cache_of_module.memoize()(f)
+    assert cached.mine == 1
+    cached.yours = 2
+    assert same(cached).yours == 2
+    assert same(cached).refresh == cached.refresh
+    assert not hasattr(cached, "unheard_of")
