@@ -83,13 +83,15 @@ def unpack(raw: Value) -> tuple[Entry | None, dict[str, str]]:
     if not is_entry(raw):
         return Entry(raw), {}
     try:
-        _, *times, versions, name, value = raw
-        created, fresh_until, usable_until = [until or NEVER for until in times]
-        if not all(isinstance(until, (int, float)) for until in times):
-            return None, {}
-        named = {tag: version for tag, version in versions}
-        if not all(isinstance(tag, str) for tag in named):
-            return None, {}
-        return Entry(decode(name, value), None, created, fresh_until, usable_until), named
+        _, created, fresh_until, usable_until, versions, name, value = raw
+        for time in (created, fresh_until, usable_until):
+            if not isinstance(time, (float, int)):
+                return None, {}
+        named: dict[str, str] = dict(versions)
+        for tag in named:
+            if type(tag) is not str:
+                return None, {}
+        value = decode(name, value)
+        return Entry(value, None, created, fresh_until or NEVER, usable_until or NEVER), named
     except Exception:  # whatever it was, it is not readable now: a miss, to be overwritten
         return None, {}

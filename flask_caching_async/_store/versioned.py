@@ -77,16 +77,20 @@ class VersionedSteps(StepsByHand, StoreSteps):
         if (self.breaker.is_open or self.pending) and not await self._ready("read"):
             return FAILED
         try:
-            lookup = await self._lookup(key, tags, await self.ops.look_up(key, _asked(tags)))
+            asked = _asked(tags)
+            found = await self.ops.look_up(key, asked)
+            lookup = await self._lookup(key, tags, asked, found)
         except Exception as error:
             self.failures.note(error, f"read {key!r}")
             return FAILED
         self.failures.fine()
         return lookup
 
-    async def _lookup(self, key: str, tags: tuple[str, ...], found: VersionedValue) -> Lookup:
+    async def _lookup(
+        self, key: str, tags: tuple[str, ...], asked: tuple[str, ...], found: VersionedValue
+    ) -> Lookup:
         """What was found, as the flow wants to have it."""
-        seen = dict(zip(_asked(tags), found.tag_versions, strict=True))
+        seen = dict(zip(asked, found.tag_versions, strict=True))
         entry = None
         if found.value is not None:
             known = {**seen, key_version_name(key): found.key_version}
@@ -104,8 +108,10 @@ class VersionedSteps(StepsByHand, StoreSteps):
         if entry is None or entry.usable_until <= self.backend.clock():
             return None
         by_hand = versions.pop(BY_HAND, None) is not None or not versions or BY_HAND in tags
-        if not by_hand and not versions.keys() >= set(tags):
-            return None
+        if not by_hand:
+            for tag in tags:
+                if tag not in versions:
+                    return None
         unseen = [name for name in versions if name not in seen]
         if unseen:
             more = await self.ops.look_up(key, unseen)
@@ -152,7 +158,7 @@ class VersionedSteps(StepsByHand, StoreSteps):
                 lookup = await self.load(key, tags) if taken else None
             else:
                 doing, looking = f"read {key!r}", self._lookup
-                lookup = await self._attempt(doing, FAILED, looking, key, tags, look)
+                lookup = await self._attempt(doing, FAILED, looking, key, tags, asked, look)
         except BaseException:
             lease.forsake()
             raise
@@ -218,4 +224,6 @@ class VersionedSteps(StepsByHand, StoreSteps):
 
 def _asked(tags: tuple[str, ...]) -> tuple[str, ...]:
     """The tags whose versions a call asks for."""
-    return (NAMESPACE, *[tag for tag in tags if tag != BY_HAND])
+    if BY_HAND in tags:
+        tags = tuple(tag for tag in tags if tag != BY_HAND)
+    return (NAMESPACE, *tags)
