@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask, Response, abort, jsonify, make_response
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import MethodNotAllowed, NotFound, Unauthorized
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Unauthorized
+from werkzeug.sansio.response import Response as AnyResponse
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from flask_caching_async import Cache, CachedResponse
@@ -22,6 +26,7 @@ from support.backends import config_for
 from support.faces import COLOURS
 from support.params import each_form, named
 from support.sites import Site
+from support.waiting import PATIENCE, together
 
 
 class Page(Response):
@@ -279,6 +284,22 @@ def test_only_response_classes_are_built(name: str) -> None:
     """A stored entry imports no module, and chooses nothing else that is called."""
     with pytest.raises(LookupError):
         FORMS[WerkzeugResponse].build([name, "", "200 OK", [], {}])
+
+
+def test_several_threads_may_look_for_the_classes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that two of them find is one class, which is built from then on."""
+    all_below, barrier = responses._all_below, threading.Barrier(2)
+
+    def together_with_another(*bases: type) -> Iterator[type]:
+        if bases == (AnyResponse, HTTPException):
+            barrier.wait(PATIENCE)
+        return all_below(*bases)
+
+    monkeypatch.setattr(responses, "_all_below", together_with_another)
+    monkeypatch.setattr(responses, "_known", {})
+    name, find = "flask.wrappers:Response", responses._class_called
+    assert together(*[functools.partial(find, name)] * 2) == [Response, Response]
+    assert find(name) is Response
 
 
 def test_a_value_that_cannot_be_read_is_a_miss(app: Flask, tmp_path: Path) -> None:

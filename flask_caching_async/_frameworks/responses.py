@@ -258,12 +258,13 @@ def _class_called(name: str) -> Value:
 
     :raises LookupError: if there is none of that name, or several.
     """
+    global _known
     kinds = _known.get(name)
     if kinds is None:
-        _known.clear()
-        for kind in _all_below(AnyResponse, HTTPException):
-            _known.setdefault(f"{kind.__module__}:{kind.__qualname__}", []).append(kind)
-        kinds = _known.get(name, [])
+        known: dict[str, list[type]] = {}  # of this call alone, until all are there
+        for kind in dict.fromkeys(_all_below(AnyResponse, HTTPException)):
+            known.setdefault(f"{kind.__module__}:{kind.__qualname__}", []).append(kind)
+        _known, kinds = known, known.get(name, [])
     if len(kinds) != 1:
         raise LookupError(f"this program has no response class or HTTPException {name!r}")
     return kinds[0]
