@@ -241,6 +241,17 @@ async def test_a_key_that_only_this_backend_refuses_fails_for_its_caller(picky: 
 
 
 @pytest.mark.asyncio
+async def test_a_read_that_fails_for_its_key_is_logged_once(
+    picky: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log does not grow with the requests, and does not say that something was not stored."""
+    for _ in range(7):
+        assert await picky.face.get("k" * 60) is None
+    (record,) = caplog.records
+    assert record.getMessage().startswith("Picky failed to read ['kkk")
+
+
+@pytest.mark.asyncio
 async def test_a_deletion_that_can_never_be_made_up_for_becomes_one_of_everything(
     picky: Setting,
 ) -> None:

@@ -182,13 +182,15 @@ class Attempts:
         **kwargs: P.kwargs,
     ) -> R | D:
         """What a step gives, or ``default`` if the backend fails or is not to be used."""
+        if (self.breaker.is_open or self.pending) and not await self._ready(doing):
+            return default
         try:
-            return await self._write(doing, default, step, *args, **kwargs)
+            result = await step(*args, **kwargs)
         except Exception as error:
-            if not is_of_the_caller(error):
-                raise
             self.failures.note(error, doing)
             return default
+        self.failures.fine()
+        return result
 
     async def _write(
         self,
