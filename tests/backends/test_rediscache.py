@@ -339,6 +339,26 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"CACHE_REDIS_URL": "redis://:s3cr3t@here:high"},
         r"CACHE_REDIS_URL must be .*, not redis://\.\.\.: Port could not be cast",
     ),
+    "a password that splits the URL": (
+        {"CACHE_REDIS_URL": "redis://user:s3cr3t/2@here:6379"},
+        r"CACHE_REDIS_URL must be .*, not redis://\.\.\.: Port could not be cast",
+    ),
+    "a URL without a scheme": (
+        {"CACHE_REDIS_URL": ":s3cr3t@here:6379"},
+        "CACHE_REDIS_URL must be .*, not text without a scheme: Redis URL must specify",
+    ),
+    "a URL as bytes": (
+        {"CACHE_REDIS_URL": b"redis://:s3cr3t@here"},
+        "CACHE_REDIS_URL must be .*, not a bytes",
+    ),
+    "a URL as the host": (
+        {"CACHE_REDIS_HOST": "redis://:s3cr3t@here"},
+        r"not redis://\.\.\.; a URL is given as CACHE_REDIS_URL",
+    ),
+    "settings as the host": (
+        {"CACHE_REDIS_HOST": {"password": "s3cr3t"}},
+        "must be a host name or a client of redis-py, not a dict",
+    ),
     "no URL": ({"CACHE_REDIS_URL": 6379}, "CACHE_REDIS_URL must be .*, not 6379"),
     "decode_responses": (
         {"CACHE_OPTIONS": {"decode_responses": True}},

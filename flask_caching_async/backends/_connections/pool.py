@@ -101,14 +101,11 @@ class SyncPool(Generic[C]):
             slots.release()
 
     def _take(self) -> C:
-        while True:
-            try:
-                connection = self._free.pop()
-            except IndexError:
-                return self.opener.connect()
+        while (connection := _last(self._free)) is not None:
             if self.opener.usable(connection):
                 return connection
             self._discard(connection)
+        return self.opener.connect()
 
     def _give_back(self, connection: C, free: deque[C]) -> None:
         free.append(connection)
@@ -177,14 +174,11 @@ class AsyncPool(Generic[C]):
             self._slots.release()
 
     async def _take(self) -> C:
-        while True:
-            try:
-                connection = self._free.pop()
-            except IndexError:
-                return await self.opener.connect()
+        while (connection := _last(self._free)) is not None:
             if self.opener.usable(connection):
                 return connection
             await self._discard(connection)
+        return await self.opener.connect()
 
     async def _give_back(self, connection: C, free: deque[C]) -> None:
         free.append(connection)
@@ -208,3 +202,11 @@ class AsyncPool(Generic[C]):
         """Close everything, as :meth:`renew` does, and keep no connection any more."""
         self._closed = True
         await self.renew()
+
+
+def _last(free: deque[C]) -> C | None:
+    """The connection that was given back last; another thread may take it at the same moment."""
+    try:
+        return free.pop()
+    except IndexError:
+        return None

@@ -45,6 +45,11 @@ def client(host: str, port: int, password: str | None, db: int, options: Config)
 
     :raises ConfigurationError: if it does not take these options.
     """
+    if "://" in host:  # errors would name it, with the password in it
+        raise ConfigurationError(
+            f"CACHE_REDIS_HOST is the name of a host, not {_without_secrets(host)}; a URL is given "
+            "as CACHE_REDIS_URL"
+        )
     try:
         return redis.Redis(host=host, port=int(port), password=password, db=int(db), **options)
     except (TypeError, ValueError) as error:
@@ -78,11 +83,22 @@ def _parsed(url: str) -> Config:
     try:
         return dict(parse_url(url))
     except (AttributeError, TypeError, ValueError) as error:
-        # It may contain a password.
-        shown = re.sub("://.*", "://...", url) if isinstance(url, str) else repr(url)
         raise ConfigurationError(
-            f"CACHE_REDIS_URL must be redis://, rediss:// (TLS) or unix://, not {shown}: {error}"
+            "CACHE_REDIS_URL must be redis://, rediss:// (TLS) or unix://, not "
+            f"{_without_secrets(url)}: {_QUOTED.sub('...', str(error))}"
         ) from None
+
+
+#: What an error quotes of a URL: of one that is split wrongly, it may be a part of the password.
+_QUOTED = re.compile(r"'.*'|\".*\"", re.DOTALL)
+
+
+def _without_secrets(url: object) -> str:
+    """What can be shown of a URL, in which a password may stand anywhere."""
+    if not isinstance(url, str):
+        return repr(url) if isinstance(url, (int, float)) else f"a {type(url).__name__}"
+    scheme, separator, _ = url.partition("://")
+    return f"{scheme}://..." if separator and scheme.isalpha() else "text without a scheme"
 
 
 def _check(names: Iterable[str], *takes: Iterable[str]) -> None:
@@ -121,7 +137,8 @@ def per_loop(
         )
     if not callable(execute):
         raise ConfigurationError(
-            f"CACHE_REDIS_HOST must be a host name or a client of redis-py, not {ready!r}"
+            "CACHE_REDIS_HOST must be a host name or a client of redis-py, not "
+            f"{_without_secrets(ready)}"
         )
     clustered = hasattr(ready, "mget_nonatomic")
     limit = min(limit or LIMIT, _limit_of(ready))
