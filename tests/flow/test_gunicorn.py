@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.backends import ON_SERVERS, SHARED, FileBackend, ServerBackend
-from support.crew import TESTS
-from support.servers import free_port
-from support.waiting import PATIENCE, until
+from support.web_server import WebServer
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system"),
@@ -26,8 +20,8 @@ pytestmark = [
 ]
 
 
-class Gunicorn:
-    """A server that has nothing to say on stderr, unless something goes wrong.
+class Gunicorn(WebServer):
+    """gunicorn; what it says at its end counts only if it is an error.
 
     :param python: options of the interpreter.
     :param arguments: options of gunicorn.
@@ -36,53 +30,18 @@ class Gunicorn:
     def __init__(
         self, folder: Path, config: dict[str, Any], python: str, arguments: str, **more: str
     ) -> None:
-        self.folder, self.port, self.stderr = folder, free_port(), folder / "stderr"
         command = [
-            sys.executable, *python.split(), "-m", "gunicorn", "--no-control-socket",
-            "--bind", f"127.0.0.1:{self.port}", "--log-level", "warning", "--timeout", "60",
+            "gunicorn", "--no-control-socket", "--bind", "127.0.0.1:{port}",
+            "--log-level", "warning", "--timeout", "60",
             *arguments.split(), "support.gunicorn_app:make()",
         ]  # fmt: skip
         config = {**config, "CACHE_KEY_PREFIX": folder.name}
-        environment = {**os.environ, "PYTHONPATH": TESTS, "SERVED": json.dumps(config), **more}
-        with open(self.stderr, "wb") as stderr:
-            self.process = subprocess.Popen(
-                command, cwd=folder, stdout=stderr, stderr=stderr, env=environment
-            )
-        until(self._answers)
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, self.stderr.read_text()
-        try:
-            return self.get("/up")[0] == 200
-        except (OSError, http.client.HTTPException):
-            return False
-
-    def get(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
-
-    def get_all(self, paths: list[str], at_once: int) -> list[tuple[int, str]]:
-        """The answers to many requests."""
-        with ThreadPoolExecutor(at_once) as pool:
-            return list(pool.map(self.get, paths))
-
-    def computed(self, name: str) -> int:
-        return len((self.folder / f"{name}.notes").read_text().split())
+        super().__init__(folder, config, python.split(), command, **more)
 
     def close(self) -> str:
         """End it; what it said until then, and of errors also at its end."""
         said = self.stderr.read_text()
-        self.process.terminate()
-        try:
-            self.process.wait(PATIENCE)
-        finally:
-            self.process.kill()
-            self.process.wait()
+        self.terminate()
         last = self.stderr.read_text()
         return last if "Traceback" in last else said
 
@@ -118,17 +77,17 @@ def test_workers_that_were_forked_after_the_cache_was_used_do_so_too(start: Star
     assert server.get_all(["/cold/early"] * 16, 16) == [(200, "1")] * 16
     for kind in ("cold", "acold"):
         assert server.get_all([f"/{kind}/{kind}"] * 40, 40) == [(200, "1")] * 40
-        assert server.computed(kind) == 1
+        assert len(server.computed(kind)) == 1
     answers = server.get_all([f"/busy/{number}" for number in range(200)], 16)
     assert [json.loads(text)["after"] for _, text in answers] == list(range(200))
-    assert server.computed("early") == 1
+    assert len(server.computed("early")) == 1
 
 
 def test_greenlets_of_all_workers_cause_one_computation(start: Start) -> None:
     """With gevent: whoever waits, for a greenlet or for another process, stops nobody else."""
     server = start("", "--worker-class gevent --workers 2")
     assert server.get_all(["/cold/page"] * 60, 60) == [(200, "1")] * 60
-    assert server.computed("page") == 1
+    assert len(server.computed("page")) == 1
     # Flask cannot run two async views at once in one of these workers; but hits need no loop.
     assert server.get("/acold/other") == (200, "1")
     assert server.get_all(["/acold/other"] * 60, 60) == [(200, "1")] * 60

@@ -68,29 +68,13 @@ async def test_what_began_before_a_refresh_is_not_stored_after_it(
 
 
 @pytest.mark.parametrize("stage", ["SimpleCache", "RedisCache"], indirect=True)
+@pytest.mark.parametrize("older_is", ["a call", "a refresh"])
 @story
-async def test_a_refresh_is_stored_after_what_began_before_it(stage: Stage) -> None:
-    """It took longer, and is newer all the same."""
+async def test_a_refresh_is_stored_after_what_began_before_it(stage: Stage, older_is: str) -> None:
+    """It took longer, and is newer all the same, also than a refresh that was stored first."""
     held = Held(stage, 1, 2)
     f = held.function(lock=False)
-    older = stage.start(f)
-    await held.entered(1)
-    newer = stage.start(f.refresh)
-    await held.entered(2)
-    held.go[1].set()
-    assert await older.result() == 1
-    held.go[2].set()
-    assert await newer.result() == 2
-    assert await stage.call(f) == 2
-
-
-@pytest.mark.parametrize("stage", ["SimpleCache", "RedisCache"], indirect=True)
-@story
-async def test_of_two_refreshes_that_overlap_the_newer_one_is_stored(stage: Stage) -> None:
-    """Also when the older one was stored first."""
-    held = Held(stage, 1, 2)
-    f = held.function(lock=False)
-    older = stage.start(f.refresh)
+    older = stage.start(f if older_is == "a call" else f.refresh)
     await held.entered(1)
     newer = stage.start(f.refresh)
     await held.entered(2)

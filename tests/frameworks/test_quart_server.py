@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.crew import TESTS
 from support.quart_sites import connections, redis_config
-from support.servers import free_port
-from support.waiting import PATIENCE, until
+from support.waiting import until
+from support.web_server import WebServer
 
 __all__ = ["connections", "redis_config"]
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
 
 
-class Hypercorn:
-    """A server that has nothing to say on stderr, unless something goes wrong.
+class Hypercorn(WebServer):
+    """hypercorn, which has nothing to say at its end either.
 
     :param program: a function in ``support/hypercorn_apps.py``, perhaps after ``wsgi:``.
     :param workers: processes beside its own, 0 for none.
@@ -38,66 +32,21 @@ class Hypercorn:
     def __init__(
         self, folder: Path, config: dict[str, Any], program: str, workers: int, **more: str
     ) -> None:
-        self.folder, self.port, self.stderr = folder, free_port(), folder / "stderr"
         how, _, name = program.rpartition(":")
         command = [
-            sys.executable, "-X", "dev", "-W", "error", "-m", "hypercorn",
-            "--bind", f"127.0.0.1:{self.port}", "--workers", str(workers), "--log-level", "ERROR",
+            "hypercorn", "--bind", "127.0.0.1:{port}",
+            "--workers", str(workers), "--log-level", "ERROR",
             f"{how + ':' if how else ''}support.hypercorn_apps:{name}()",
         ]  # fmt: skip
-        environment = {**os.environ, "PYTHONPATH": TESTS, "SERVED": json.dumps(config), **more}
-        with open(self.stderr, "wb") as stderr:
-            self.process = subprocess.Popen(
-                command, cwd=folder, stdout=stderr, stderr=stderr, env=environment
-            )
-        until(self._answers)
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, self.stderr.read_text()
-        try:
-            return self.get("/up")[0] == 200
-        except (OSError, http.client.HTTPException):
-            return False
-
-    def get(self, path: str) -> tuple[int, str]:
-        """Status and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        try:
-            connection.request("GET", path, headers={"Connection": "close"})
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
-
-    def get_all(self, paths: list[str], at_once: int) -> list[tuple[int, str]]:
-        """The answers to many requests; so many of them begin in the same moment."""
-        barrier = threading.Barrier(min(at_once, len(paths)))
-
-        def get(number: int) -> tuple[int, str]:
-            if number < at_once:
-                barrier.wait(PATIENCE)
-            return self.get(paths[number])
-
-        with ThreadPoolExecutor(at_once) as pool:
-            return list(pool.map(get, range(len(paths))))
-
-    def computed(self, name: str) -> list[str]:
-        """The process ids of those who computed something, in order."""
-        return (self.folder / f"{name}.notes").read_text().split()
+        super().__init__(folder, config, ["-X", "dev", "-W", "error"], command, **more)
 
     def let_end(self, name: str, number: int) -> None:
         """Let a refresh end that is held."""
         (self.folder / f"{name}-{number}-may-end").touch()
 
     def close(self) -> tuple[int, str]:
-        """End it with SIGTERM; its exit code, and what it said."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            code = self.process.wait(PATIENCE)
-        finally:
-            self.process.kill()
-            self.process.wait()
+        """End it; its exit code, and what it said."""
+        code = self.terminate()
         return code, self.stderr.read_text()
 
 
