@@ -6,9 +6,9 @@ An entry and its tag versions are read in one round trip. Whatever the backend r
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
-from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from .._entries.entry import BY_HAND, Entry, Lookup
@@ -19,16 +19,12 @@ from ..backends._versioned.contract import (
     NAMESPACE,
     KeyVersion,
     Lease,
-    Operations,
     VersionedValue,
     key_version_name,
 )
-from ..backends.base import BaseCache
 from ..exceptions import InvalidKeyError, SerializationError
 from ..typing import Value
 from .by_hand import StepsByHand, version_life
-from .failures import Failures
-from .pending_invalidations import PendingInvalidations
 
 __all__ = ["Expected", "VersionedSteps"]
 
@@ -59,16 +55,10 @@ class VersionedSteps(StepsByHand, StoreSteps):
     :param check: refuses keys that the backend can never have.
     """
 
-    def __init__(
-        self,
-        backend: BaseCache,
-        ops: Operations,
-        failures: Failures,
-        pending: PendingInvalidations,
-        check: Callable[[Iterable[str]], None],
-    ) -> None:
-        super().__init__(backend, ops, failures, pending, check)
-        self.names_key_version = backend.entries_name_key_version()
+    @functools.cached_property
+    def names_key_version(self) -> bool:
+        """Whether entries also name the version of their key."""
+        return self.backend.entries_name_key_version()
 
     # --- for the flow -----------------------------------------------------------------------------
 

@@ -305,7 +305,7 @@ def test_foreign_files_are_left_alone(cache: FileSystemCache, tmp_path: Path) ->
 
 
 def test_a_truncated_file_is_a_miss_and_is_overwritten(cache: FileSystemCache) -> None:
-    """A file that was cut off is absent for every operation; set, add and fill replace it."""
+    """A file that was cut off is absent for all; set, add and a computation replace it."""
     path = cache._files.entries["key"]
 
     def cut(length: int) -> None:
@@ -597,7 +597,7 @@ def test_a_fill_is_refused_after(cache: FileSystemCache, change: str) -> None:
 
 
 def test_a_fill_is_stored_while_everything_stands(cache: FileSystemCache, clock: FakeClock) -> None:
-    """Reads, other keys and expiry change no version; a fill has its own timeout."""
+    """Reads, other keys and expiry change no version; what is computed has its own timeout."""
     cache.set("key", "old", 5)
     snapshot = cache.look_up("key", ["tag"])
     assert snapshot.tag_versions == (None,)
@@ -650,7 +650,7 @@ def test_a_stamp_is_created_once_and_expires(cache: FileSystemCache, clock: Fake
 
 
 def test_a_stamp_is_no_key(cache: FileSystemCache) -> None:
-    """Stamps, leases and entries of one name do not meet."""
+    """Tag versions, leases and entries of one name do not meet."""
     cache.ensure_versions(["name"], 60)
     assert cache.get("name") is None and cache.look_up("name").key_version is None
     cache.set("name", 1)
@@ -741,7 +741,7 @@ def test_eviction_does_not_let_an_older_computation_win(
 def test_eviction_keeps_the_guard_through_fills(
     make: Callable[..., FileSystemCache], clock: FakeClock, damage: bool
 ) -> None:
-    """A fill over a tombstone, once evicted, still refuses what began before the deletion."""
+    """A value over a tombstone, once evicted, still refuses what began before the deletion."""
     cache = make(threshold=5)
     version = cache.look_up("key").key_version
     cache.delete("key")
@@ -777,8 +777,8 @@ def test_eviction_spares_what_was_written_meanwhile(
     path = cache._files.entries["key"]
     seen = _files.look(path)
     cache.set("key", "new")
-    for guard in (0.0, seen.keep_until):
-        cache._sweeper._retire(path, seen._replace(keep_until=guard), clock.now)
+    for until in (0.0, seen.keep_until):
+        cache._sweeper._retire(path, seen._replace(keep_until=until), clock.now)
         assert cache.get("key") == "new"
 
 
@@ -916,7 +916,7 @@ def test_an_expired_stamp_is_renewed_once(cache: FileSystemCache, processes: Pro
     assert len(set(processes.results(code, 3))) == 1
 
 
-FILLER = """
+LEADER = """
 generation = os.open(os.path.join(sys.argv[1], "generation"), os.O_RDONLY)
 ready()
 stored = 0
@@ -939,12 +939,12 @@ def test_no_fill_survives_an_invalidation(
     cache.clock = time.time
     data = os.open(os.path.join(cache._path, "generation"), os.O_RDWR | os.O_CREAT)
     os.pwrite(data, b"%19d" % 0, 0)
-    fillers = processes.start(FILLER, 2)
-    processes.go(*fillers)
+    leaders = processes.start(LEADER, 2)
+    processes.go(*leaders)
     for generation in range(1, rounds):
         os.pwrite(data, b"%19d" % generation, 0)
         cache.invalidate(["key"]) if change == "invalidate" else cache.clear()
-        # Every eighth time until a filler was in time, so that fills do happen.
+        # Every eighth time until a computation was in time, so that some are stored.
         looks, value, end = generation % 40, None, time.monotonic() + PATIENCE
         while looks > 0 or (generation % 8 == 0 and value is None and time.monotonic() < end):
             looks -= 1
@@ -953,7 +953,7 @@ def test_no_fill_survives_an_invalidation(
         assert generation % 8 or value is not None
     os.pwrite(data, b"%19d" % -1, 0)
     os.close(data)
-    assert sum(int(filler.communicate(timeout=PATIENCE)[0]) for filler in fillers) >= rounds // 8
+    assert sum(int(leader.communicate(timeout=PATIENCE)[0]) for leader in leaders) >= rounds // 8
 
 
 class Hold:
@@ -988,10 +988,10 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 def test_an_invalidation_waits_for_a_fill_that_has_checked(
     cache: FileSystemCache, waits: threading.Event, change: str
 ) -> None:
-    """A fill between its check and its write is waited for, and its value removed."""
+    """A leader between its check and its write is waited for, and its value removed."""
     hold, version = Hold(cache, "key"), cache.look_up("key").key_version
-    fill = threading.Thread(target=cache.set_if_current, args=("key", "older", 60, version, {}))
-    fill.start()
+    leader = threading.Thread(target=cache.set_if_current, args=("key", "older", 60, version, {}))
+    leader.start()
     assert hold.inside.wait(PATIENCE)
     other = cache.clear if change == "clear" else lambda: cache.invalidate(["key"])
     invalidate = threading.Thread(target=other)
@@ -1000,31 +1000,31 @@ def test_an_invalidation_waits_for_a_fill_that_has_checked(
     assert invalidate.is_alive()
     hold.release.set()
     invalidate.join()
-    fill.join()
+    leader.join()
     assert cache.get("key") is None
 
 
 def test_clear_waits_for_a_fill_over_an_old_file(
     cache: FileSystemCache, waits: threading.Event
 ) -> None:
-    """The same, when the fill begins after clear has changed the epoch, and finds a file."""
+    """The same, when the leader begins after clear has changed the epoch, and finds a file."""
     cache.set("key", "old")
     hold, version = Hold(cache, "key"), cache.look_up("key").key_version
-    fill = threading.Thread(target=cache.set_if_current, args=("key", "older", 60, version, {}))
+    leader = threading.Thread(target=cache.set_if_current, args=("key", "older", 60, version, {}))
     go_on = threading.Thread(target=lambda: waits.wait(PATIENCE) and hold.release.set())
     listing = cache._files.listing
 
     def listing_late(*args: str) -> list[str]:
         found = listing(*args)
         if not hold.inside.is_set():
-            fill.start()
+            leader.start()
             assert hold.inside.wait(PATIENCE)
             go_on.start()
         return found
 
     cache._files.listing = listing_late  # type: ignore[method-assign]
     cache.clear()
-    fill.join()
+    leader.join()
     assert cache.get("key") is None
 
 
