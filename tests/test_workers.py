@@ -46,10 +46,15 @@ SERVED = """
     """
 
 PYTHON = [sys.executable, "-m"]
-#: A worker may miss the signal to end while it boots: it is killed after the graceful timeout.
+# A worker may miss the signal to end while it boots: then it is killed, after a second here.
 GUNICORN = [
     *(*PYTHON, "gunicorn", "--no-control-socket", "--graceful-timeout", "1"),
     *("--bind", "127.0.0.1:{port}"),
+]
+UWSGI = [
+    *("uwsgi", "--master", "--processes", "{n}", "--http-socket", "127.0.0.1:{port}"),
+    *("--module", "served:app", "--die-on-term"),
+    *("--worker-reload-mercy", "1", "--reload-mercy", "1"),
 ]
 
 #: The command of each server, and in how many processes it imports an app for four workers.
@@ -66,16 +71,8 @@ SERVERS: dict[str, tuple[list[str], int]] = {
         [*PYTHON, "uvicorn", "--workers", "{n}", "--port", "{port}", "served:asgi"],
         4,
     ),
-    "uwsgi": (
-        ["uwsgi", "--master", "--processes", "{n}", "--http-socket", "127.0.0.1:{port}",
-         "--module", "served:app", "--die-on-term"],
-        1,
-    ),
-    "uwsgi lazy": (
-        ["uwsgi", "--master", "--processes", "{n}", "--http-socket", "127.0.0.1:{port}",
-         "--module", "served:app", "--die-on-term", "--lazy-apps"],
-        4,
-    ),
+    "uwsgi": (UWSGI, 1),
+    "uwsgi lazy": ([*UWSGI, "--lazy-apps"], 4),
 }  # fmt: skip
 
 Serve = Callable[..., str]
