@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol, Self
 
 from ._entries.entry import BY_HAND, MISSING, Verdict
@@ -80,12 +80,12 @@ class Operations:
         """The steps for async code."""
         return (self._only or self._binding()).engine.aio
 
-    def _forget_flights(
-        self, found: list[str] | None, invalidation: Invalidation
-    ) -> list[str] | None:
-        """After an invalidation: no new caller joins what it has overtaken."""
-        (self._only or self._binding()).engine.flights.forget(*invalidation)
-        return found
+    def _forget_flights(self, keys: Collection[str], tags: Collection[str] = ()) -> None:
+        """After a deletion or a set, however it ended: no new caller joins what it overtakes."""
+        try:
+            (self._only or self._binding()).engine.flights.forget(keys, tags)
+        except TypeError:  # of a key that no dict would have, and that was refused
+            pass
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -171,16 +171,20 @@ class Operations:
     def _set(
         self, name: str, mapping: Mapping[str, Value], timeout: Timeout | None, tags: Iterable[str]
     ) -> list[str]:
-        stored = run_now(self._sync(name, 4).set_many(mapping, timeout, user_tags(tags)))
-        (self._only or self._binding()).engine.flights.forget(mapping)
-        return stored
+        steps, named = self._sync(name, 4), user_tags(tags)
+        try:
+            return run_now(steps.set_many(mapping, timeout, named))
+        finally:
+            self._forget_flights(mapping)
 
     async def _aset(
         self, mapping: Mapping[str, Value], timeout: Timeout | None, tags: Iterable[str]
     ) -> list[str]:
-        stored = await self._aio().set_many(mapping, timeout, user_tags(tags))
-        (self._only or self._binding()).engine.flights.forget(mapping)
-        return stored
+        steps, named = self._aio(), user_tags(tags)
+        try:
+            return await steps.set_many(mapping, timeout, named)
+        finally:
+            self._forget_flights(mapping)
 
     def add(
         self, key: str, value: Value, timeout: Timeout | None = None, *, tags: Iterable[str] = ()
@@ -246,26 +250,33 @@ class Operations:
 
     def clear(self) -> bool:
         """Drop everything that this cache stored; whether it was done."""
-        done = run_now(self._sync("clear").clear())
-        self._binding().engine.flights.forget_all()
-        return bool(done)
+        steps = self._sync("clear")
+        try:
+            return bool(run_now(steps.clear()))
+        finally:
+            self._binding().engine.flights.forget_all()
 
     async def aclear(self) -> bool:
         """Awaitable :meth:`clear`."""
-        done = await self._aio().clear()
-        self._binding().engine.flights.forget_all()
-        return bool(done)
+        steps = self._aio()
+        try:
+            return bool(await steps.clear())
+        finally:
+            self._binding().engine.flights.forget_all()
 
     def _invalidate(self, name: str, invalidation: Invalidation) -> list[str] | None:
-        return self._forget_flights(
-            run_now(self._sync(name, 4).invalidate(invalidation.keys, invalidation.tags)),
-            invalidation,
-        )
+        steps = self._sync(name, 4)
+        try:
+            return run_now(steps.invalidate(*invalidation))
+        finally:
+            self._forget_flights(*invalidation)
 
     async def _ainvalidate(self, invalidation: Invalidation) -> list[str] | None:
-        return self._forget_flights(
-            await self._aio().invalidate(invalidation.keys, invalidation.tags), invalidation
-        )
+        steps = self._aio()
+        try:
+            return await steps.invalidate(*invalidation)
+        finally:
+            self._forget_flights(*invalidation)
 
     # --- both at once -----------------------------------------------------------------------------
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 
 from flask_caching_async import Cache, ColourError
+from support.backends import config_for
 from support.faces import COLOURS, Face
+from support.waiting import all_busy, auntil, until
 
 
 class Log:
@@ -616,3 +620,63 @@ async def test_an_invalidation_wins_over_the_computation_that_makes_it(any_face:
         assert await any_face.call(f, 1) == 1, how
         for _ in range(2):
             assert await any_face.call(f, 1) == ("by hand" if how == "set" else 2), how
+
+
+# --- cancelled ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ask", ["key", "tag", "everything"])
+@pytest.mark.parametrize("backend", ["FileSystemCache", "async-only"])
+def test_a_deletion_is_made_though_its_caller_was_cancelled(
+    app: Flask, tmp_path: Path, backend: str, ask: str
+) -> None:
+    """Also while it waits for a thread, or for the loop of the process, that is busy."""
+    cache = Cache(app, config=config_for(backend, tmp_path))
+    cache.set("a", 1, tags=["t"])
+    delete = {
+        "key": lambda: cache.adelete("a"),
+        "tag": lambda: cache.adelete_tags("t"),
+        "everything": cache.aclear,
+    }[ask]
+
+    async def main() -> None:
+        task = asyncio.create_task(delete())  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with all_busy():
+        asyncio.run(main())
+    until(lambda: cache.get("a") is None)
+
+
+def test_after_a_cancelled_deletion_nobody_joins_what_it_overtakes(
+    app: Flask, tmp_path: Path
+) -> None:
+    """A call that begins then computes anew, instead of waiting for an old value."""
+    cache = Cache(app, config=config_for("FileSystemCache", tmp_path))
+    go, calls = asyncio.Event(), Log()
+
+    @cache.memoize()
+    async def f() -> int:
+        number = calls()
+        if number == 1:
+            await go.wait()
+        return number
+
+    async def main() -> None:
+        old = asyncio.create_task(f())
+        await auntil(lambda: calls.count == 1)
+        with contextlib.ExitStack() as stack:
+            await asyncio.to_thread(stack.enter_context, all_busy())
+            deletion = asyncio.create_task(f.adelete_memoized())
+            await asyncio.sleep(0)
+            deletion.cancel()
+            await asyncio.wait([deletion])
+        assert await f() == 2
+        go.set()
+        assert await old == 1
+        assert await f() == 2
+
+    asyncio.run(main())

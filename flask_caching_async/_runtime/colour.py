@@ -107,22 +107,25 @@ class Awaited:
         return step
 
 
+#: Runs a step elsewhere: it is given a function that makes the coroutine.
+Move = Callable[[Callable[[], Coro[Value]]], Coro[Value]]
+
+
 class Moved:
     """Steps that run elsewhere as a whole: in a worker thread, or on the loop of the process.
 
     :param steps: an object whose methods are steps.
-    :param move: runs what it is given there; it is given a function that makes the coroutine.
+    :param move: runs them there.
+    :param others: what runs the steps of these names instead.
     """
 
-    __slots__ = ("_move", "_steps")
+    __slots__ = ("_move", "_others", "_steps")
 
-    def __init__(
-        self, steps: object, move: Callable[[Callable[[], Coro[Value]]], Coro[Value]]
-    ) -> None:
-        self._steps, self._move = steps, move
+    def __init__(self, steps: object, move: Move, **others: Move) -> None:
+        self._steps, self._move, self._others = steps, move, others
 
     def __getattr__(self, name: str) -> Half:
-        step, move = getattr(self._steps, name), self._move
+        step, move = getattr(self._steps, name), self._others.get(name, self._move)
         return lambda *args: move(functools.partial(step, *args))
 
 

@@ -54,8 +54,19 @@ def on_process_loop(make: Callable[[], Awaitable[T]]) -> T:
 
 
 async def bridge(make: Callable[[], Awaitable[T]]) -> T:
-    """Run ``make()`` on the process loop without blocking the running one."""
-    done = await wait_for(submit_to_process_loop(lambda: _caught(make)), None)
+    """Run ``make()`` on the process loop without blocking the running one.
+
+    A cancelled caller does not stop it, also where that loop has not begun it yet.
+    """
+    # Marked at once, so that no waiter can cancel it: asyncio marks its own when the work ends.
+    future: Future[_Returned[T] | _Raised] = Future()
+    future.set_running_or_notify_cancel()
+
+    async def run() -> None:
+        future.set_result(await _caught(make))
+
+    submit_to_process_loop(run)
+    done = await wait_for(future, None)
     if isinstance(done, _Raised):
         raise done.error
     return done.result
@@ -67,7 +78,7 @@ class _Returned(Generic[T]):
 
 
 class _Raised:
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
@@ -75,7 +86,7 @@ async def _caught(make: Callable[[], Awaitable[T]]) -> _Returned[T] | _Raised:
     # As a value: an exception that is not awaited any more would be reported as never retrieved.
     try:
         return _Returned(await make())
-    except Exception as error:
+    except BaseException as error:
         return _Raised(error)
 
 

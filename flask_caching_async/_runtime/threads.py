@@ -7,12 +7,13 @@ import contextvars
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from .fork import forget_in_child
+from .loops import wait_for
 
-__all__ = ["in_worker", "offload"]
+__all__ = ["carry_out", "in_worker", "offload"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,6 +50,24 @@ async def offload(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
     import anyio.to_thread
 
     return await anyio.to_thread.run_sync(call)
+
+
+async def carry_out(function: Callable[[], T]) -> T:
+    """:func:`offload` what has to be done, whether its caller waits for it or is cancelled.
+
+    A call that no worker has begun yet is dropped with its caller by :func:`offload`.
+    """
+    context, future = contextvars.copy_context(), Future[T]()
+    future.set_running_or_notify_cancel()  # so that no waiter can cancel it
+
+    def call() -> None:
+        try:
+            future.set_result(context.run(function))
+        except BaseException as error:
+            future.set_exception(error)
+
+    in_worker(call)
+    return await wait_for(future, None)
 
 
 def in_worker(function: Callable[[], object]) -> None:

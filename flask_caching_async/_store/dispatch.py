@@ -17,7 +17,7 @@ from .._flow.store_protocol import Store, StoreSteps
 from .._runtime.colour import Awaited, Chosen, Instant, Moved, run_now
 from .._runtime.loops import start_task
 from .._runtime.process_loop import bridge, on_process_loop
-from .._runtime.threads import in_worker, offload
+from .._runtime.threads import carry_out, in_worker, offload
 from ..backends._versioned.contract import NAMESPACE, Lease, Operations
 from ..backends.base import BaseCache
 from ..typing import Coro, Value
@@ -64,7 +64,8 @@ class VersionedStore(Store):
             self.sync = cast(StoreSteps, Moved(steps, _on_process_loop))
             self.aio = cast(StoreSteps, Moved(steps, _beside_process_loop))
         elif backend.blocking:
-            moved = Moved(steps, _in_worker)
+            # A deletion is made, or known to be pending, whatever becomes of its caller.
+            moved = Moved(steps, _in_worker, invalidate=_carried_out, clear=_carried_out)
             self.aio = cast(StoreSteps, moved)
             if backend.two_coloured:
                 native = over(Awaited(backend))
@@ -130,3 +131,7 @@ async def _beside_process_loop(make: Make) -> Value:
 
 async def _in_worker(make: Make) -> Value:
     return await offload(lambda: run_now(make()))
+
+
+async def _carried_out(make: Make) -> Value:
+    return await carry_out(lambda: run_now(make()))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import anyio
 import pytest
 import trio
 
@@ -18,8 +19,8 @@ from flask_caching_async._runtime import colour as _colour
 from flask_caching_async._runtime.colour import Awaited, Instant, is_coroutine_function, run_now
 from flask_caching_async._runtime.loops import pause, running_loop_kind, wait_for, whoami
 from flask_caching_async._runtime.process_loop import bridge, on_process_loop
-from flask_caching_async._runtime.threads import offload
-from support.waiting import PATIENCE, until
+from flask_caching_async._runtime.threads import carry_out, offload
+from support.waiting import PATIENCE, all_busy, until
 
 #: Runs an async function on each kind of loop.
 RUNNERS: list[Any] = [lambda make: asyncio.run(make()), trio.run]
@@ -207,7 +208,7 @@ def test_a_future_may_end_after_the_loops_that_waited_for_it(run: Any, caplog: A
 
 @each_loop
 def test_bridge_runs_on_the_process_loop_without_blocking_this_one(run: Any) -> None:
-    """Results and errors come back; a cancelled waiter does not stop what runs there."""
+    """Results and errors come back."""
     ended = threading.Event()
 
     async def work() -> int:
@@ -226,6 +227,30 @@ def test_bridge_runs_on_the_process_loop_without_blocking_this_one(run: Any) -> 
     run(main)
     assert ended.wait(PATIENCE)
     assert on_process_loop(work) != threading.get_ident()
+
+
+@each_loop
+@pytest.mark.parametrize("way", ["a worker", "the process loop"])
+def test_what_must_be_done_is_begun_though_its_caller_is_gone(run: Any, way: str) -> None:
+    """A cancelled caller does not take with it what has only been waiting for its turn."""
+    done = threading.Event()
+
+    async def work() -> None:
+        done.set()
+
+    async def begin() -> None:
+        await (carry_out(done.set) if way == "a worker" else bridge(work))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(begin)
+            await anyio.sleep(0)
+            group.cancel_scope.cancel()
+
+    with all_busy():
+        run(main)
+        assert not done.is_set()
+    assert done.wait(PATIENCE)
 
 
 def test_blocking_on_the_process_loop_from_itself_is_refused() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from flask_caching_async._runtime import process_loop, threads
 from flask_caching_async._runtime.loops import pause
 
 #: Seconds after which something that should have happened counts as failed.
@@ -63,3 +66,24 @@ def at_once(count: int, function: Callable[[], Any]) -> list[Any]:
         if isinstance(result, Raised):
             raise result.error
     return results
+
+
+@contextlib.contextmanager
+def all_busy() -> Iterator[None]:
+    """All worker threads, and the loop of the process, do something else meanwhile."""
+    busy, go = threading.Semaphore(0), threading.Event()
+
+    def hold() -> None:
+        busy.release()
+        go.wait(PATIENCE)
+
+    workers = threads._worker_pool()._max_workers
+    for _ in range(workers):
+        threads.in_worker(hold)
+    process_loop._process_loop().call_soon_threadsafe(hold, context=contextvars.Context())
+    for _ in range(workers + 1):
+        assert busy.acquire(timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        go.set()
