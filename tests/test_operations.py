@@ -291,6 +291,29 @@ async def test_a_timeout_that_is_none_is_refused(any_face: Face) -> None:
 
 
 @pytest.mark.asyncio
+async def test_what_has_tags_is_counted(any_face: Face) -> None:
+    """It keeps its tags; once one of them is deleted, counting begins anew."""
+    for value in (41, 1.5):
+        await any_face.set("n", value, tags=["t", "u"])
+        assert await any_face.inc("n") == value + 1
+        assert await any_face.dec("n", 2) == value - 1
+        assert await any_face.get("n") == value - 1
+        await any_face.delete_tags("t")
+        assert await any_face.get("n") is None
+        assert await any_face.inc("n", 5) == 5 == await any_face.get("n")
+        await any_face.delete_tags("t", "u")
+        assert await any_face.get("n") == 5
+    assert await any_face.get_or_set("computed", lambda: 7, tags=["t"]) == 7
+    assert await any_face.inc("computed") == 8 == await any_face.get("computed")
+    await any_face.delete_tags("t")
+    assert await any_face.get("computed") is None
+    await any_face.set("text", "1", tags=["t"])
+    with pytest.raises(SerializationError, match="text"):
+        await any_face.inc("text")
+    assert await any_face.get("text") == "1"
+
+
+@pytest.mark.asyncio
 async def test_inc_and_dec_return_the_new_value(any_face: Face) -> None:
     """A missing counter begins at 0."""
     assert await any_face.inc("n") == 1

@@ -20,6 +20,7 @@ __all__ = [
     "Lookup",
     "Verdict",
     "judge",
+    "tag_of",
 ]
 
 
@@ -45,6 +46,14 @@ NOTHING = Absent.NOTHING
 #: The tag of entries that a program stored under a key of its own choice, with ``set`` or
 #: ``get_or_set``: they are an answer to each call of that key. It has no version.
 BY_HAND = "~set~"
+
+
+def tag_of(kind: str, name: str) -> str:
+    """The tag of something: of a base key (``b``), a user's tag (``t``), a function or a view.
+
+    It begins with a tilde, as no key does on a backend.
+    """
+    return f"~{kind}:{name}"
 
 
 class Verdict(enum.Enum):

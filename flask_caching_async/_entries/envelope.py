@@ -11,12 +11,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from ..exceptions import SerializationError
 from ..typing import Value
-from .entry import Entry
+from .entry import BY_HAND, Entry
 from .isolation import IMMUTABLE
 from .times import NEVER, Times
 
-__all__ = ["FORMS", "Form", "decode", "encode", "is_entry", "pack", "unpack"]
+__all__ = [
+    "FORMS",
+    "Form",
+    "counted",
+    "decode",
+    "encode",
+    "is_entry",
+    "is_living",
+    "pack",
+    "unpack",
+    "versions_in",
+]
 
 MAGIC = "fca\x001"
 
@@ -95,3 +107,36 @@ def unpack(raw: Value) -> tuple[Entry | None, dict[str, str]]:
         return Entry(value, None, created, fresh_until or NEVER, usable_until or NEVER), named
     except Exception:  # whatever it was, it is not readable now: a miss, to be overwritten
         return None, {}
+
+
+def is_living(
+    entry: Entry | None, versions: Mapping[str, str], seen: Mapping[str, str | None], now: float
+) -> bool:
+    """Whether what :func:`unpack` gave is in time, and all its versions stand.
+
+    :param seen: the versions that stand now.
+    """
+    if entry is None or now >= entry.usable_until:
+        return False
+    for tag, version in versions.items():
+        if seen.get(tag) != version and tag != BY_HAND:
+            return False
+    return True
+
+
+def versions_in(raw: Value) -> list[str]:
+    """The tags whose versions decide whether a stored object is alive: none for a plain value."""
+    return [tag for tag in unpack(raw)[1] if tag != BY_HAND] if is_entry(raw) else []
+
+
+def counted(key: str, raw: Value, delta: float) -> tuple[Value, Value]:
+    """The sum of a stored number and ``delta``, and what to store for it: an entry stays one.
+
+    :param raw: what is stored; ``None`` for nothing.
+    :raises SerializationError: if it is no number.
+    """
+    head, number = (raw[:-1], raw[-1]) if is_entry(raw) else (None, 0 if raw is None else raw)
+    if not isinstance(number, (int, float)):
+        raise SerializationError(f"what {key!r} has is a {type(number).__name__}, no number")
+    total = number + delta
+    return total, total if head is None else (*head, total)

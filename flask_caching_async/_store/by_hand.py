@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .._entries.entry import BY_HAND, MISSING
-from .._entries.envelope import is_entry, pack, unpack
+from .._entries.envelope import is_entry, is_living, pack, unpack
 from .._entries.times import NEVER, seconds, times_from
 from ..backends._versioned.contract import NAMESPACE, Operations
 from ..backends.base import BaseCache
@@ -15,14 +15,11 @@ from ..exceptions import BackendError, InvalidKeyError
 from ..typing import Timeout, Value
 from .failures import Attempts, Failures, is_of_the_caller
 from .pending_invalidations import PendingInvalidations
+from .valid_keys import spelled
 
-__all__ = ["StepsByHand", "version_life"]
+__all__ = ["StepsByHand", "whole_life"]
 
 log = logging.getLogger("flask_caching_async")
-
-#: The shortest life of a tag version in seconds. One that ends before its entries costs a
-#: recomputation.
-VERSION_LIFE = 30 * 24 * 3600
 
 
 class StepsByHand(Attempts):
@@ -44,24 +41,21 @@ class StepsByHand(Attempts):
         """The values of several keys; those with tag versions cost one more trip."""
         self.check(keys)
         nothing: list[Value] = [MISSING] * len(keys)
-        return await self._attempt(f"read {list(keys)!r}", nothing, self._get, keys)
+        names = [spelled(key) for key in keys]
+        return await self._attempt(f"read {list(keys)!r}", nothing, self._get, names)
 
     async def _get(self, keys: Sequence[str]) -> list[Value]:
         raws = await self.ops.get_many(*keys)
         now = self.backend.clock()
         found = [(None, {}) if raw is None else unpack(raw) for raw in raws]
-        for _, versions in found:
-            versions.pop(BY_HAND, None)
-        names = list({name for _, versions in found for name in versions})
+        names = list({tag for _, versions in found for tag in versions if tag != BY_HAND})
         seen: dict[str, str | None] = {}
         if names:
             look = await self.ops.look_up(keys[0], names)
             seen = dict(zip(names, look.tag_versions, strict=True))
         return [
             entry.value()
-            if entry is not None
-            and now < entry.usable_until
-            and all(seen[name] == token for name, token in versions.items())
+            if entry is not None and is_living(entry, versions, seen, now)
             else MISSING
             for entry, versions in found
         ]
@@ -70,7 +64,7 @@ class StepsByHand(Attempts):
         """Whether a living entry exists, be its value ``None``."""
         if (await self.get((key,)))[0] is not MISSING:
             return True
-        return bool(await self._attempt(f"read {key!r}", False, self._has_none, key))
+        return bool(await self._attempt(f"read {key!r}", False, self._has_none, spelled(key)))
 
     async def _has_none(self, key: str) -> bool:
         # A stored None cannot be told from nothing by reading; a dead entry can.
@@ -83,17 +77,19 @@ class StepsByHand(Attempts):
         """Set values by hand: plainly, or as entries where they carry tags."""
         self.check((*mapping, *tags))
         doing, life = f"store {list(mapping)!r}", seconds(timeout)
+        keys = {spelled(key): key for key in mapping}
+        values = {name: mapping[key] for name, key in keys.items()}
         try:
-            stored = await self._write(doing, None, self._set_many, mapping, life, tags)
+            stored = await self._write(doing, None, self._set_many, values, life, tags)
         except BackendError:
-            self.pending.add(mapping)
+            self.pending.add(values)
             raise
         if stored is None:
             # Whatever was there is not what was set, so it must not be served any more.
-            self.pending.add(mapping)
+            self.pending.add(values)
             return []
         self.pending.forget(stored)
-        return stored
+        return [keys[name] for name in stored]
 
     async def _set_many(
         self, mapping: Mapping[str, Value], life: float | None, tags: tuple[str, ...]
@@ -111,7 +107,7 @@ class StepsByHand(Attempts):
         """Values as entries that die with their tags."""
         tags = (NAMESPACE, *tags)
         life = seconds(self.backend.default_timeout if life is None else life) or 0
-        versions = await self.ops.ensure_versions(tags, version_life(life))
+        versions = await self.ops.ensure_versions(tags, whole_life(life))
         named = {BY_HAND: "", **dict(zip(tags, versions, strict=True))}
         times = times_from(self.backend.clock(), life)
         return {key: pack(value, times, named) for key, value in mapping.items()}
@@ -124,7 +120,8 @@ class StepsByHand(Attempts):
         life = seconds(timeout)
         if life is not None and life < 0:  # over before it began
             return not await self.has(key)
-        return await self._write(f"store {key!r}", False, self._add, key, value, life, tags)
+        what = (spelled(key), value, life, tags)
+        return await self._write(f"store {key!r}", False, self._add, *what)
 
     async def _add(self, key: str, value: Value, life: float | None, tags: tuple[str, ...]) -> bool:
         raw = (await self.ops.get_many(key))[0]
@@ -137,7 +134,7 @@ class StepsByHand(Attempts):
     async def inc(self, key: str, delta: int) -> int | None:
         """Add to a number."""
         self.check((key,))
-        return await self._write(f"count {key!r}", None, self.ops.inc, key, delta)
+        return await self._write(f"count {key!r}", None, self.ops.inc, spelled(key), delta)
 
     async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> list[str] | None:
         """Delete keys and drop the versions of tags; the keys that existed.
@@ -146,24 +143,25 @@ class StepsByHand(Attempts):
         """
         keys, tags = list(keys), list(tags)
         self.check((*keys, *tags))
+        names = {spelled(key): key for key in keys}
         if self.breaker.is_open:
-            self._defer(keys, tags)
+            self._defer(names, tags)
             self.failures.refuse(f"delete {keys!r}")
             return None
         try:
-            existed = await self.ops.invalidate(keys, tags)
+            existed = await self.ops.invalidate(list(names), tags)
         except BaseException as error:  # cancelled: how far it came is unknown
             if is_of_the_caller(error):  # it could never be made up for either
                 raise InvalidKeyError(f"cannot delete {[*keys, *tags]}: {error}") from error
-            self._defer(keys, tags)
+            self._defer(names, tags)
             if not isinstance(error, Exception):
                 raise
             self.failures.note(error, f"delete {keys!r}")
             return None
         self.failures.fine()
-        return existed
+        return [names[name] for name in existed]
 
-    def _defer(self, keys: Sequence[str], tags: Sequence[str]) -> None:
+    def _defer(self, keys: Iterable[str], tags: Sequence[str]) -> None:
         if not self.pending:  # one line, however much follows
             names = [*keys, *tags]
             log.error("%s could not be deleted; that is made up for before the next read", names)
@@ -194,6 +192,6 @@ class StepsByHand(Attempts):
         await self.ops.close()
 
 
-def version_life(life: float) -> int:
-    """Seconds that a tag version must live for entries that live ``life`` seconds."""
-    return 0 if life in (0, NEVER) else max(VERSION_LIFE, math.ceil(life) * 2)
+def whole_life(life: float) -> int:
+    """A life in whole seconds, as backends are told it; 0 is for ever."""
+    return 0 if life == NEVER else math.ceil(life)

@@ -23,7 +23,7 @@ from ..backends.base import BaseCache
 from ..typing import Coro, Value
 from .failures import Failures, Limits
 from .pending_invalidations import PendingInvalidations
-from .valid_keys import check_text, check_utf8
+from .valid_keys import check_text, check_utf8, spelled
 from .versioned import Expected, VersionedSteps
 
 __all__ = ["VersionedStore"]
@@ -114,7 +114,7 @@ class VersionedStore(Store):
         standing = (expected.key_version, sorted(expected.tag_versions.items()))
         state = hashlib.sha256(repr(standing).encode()).hexdigest()
         try:
-            return self.backend.lease(f"{key}@{state[:16]}", life)
+            return self.backend.lease(f"{spelled(key)}@{state[:16]}", life)
         except Exception as error:
             self.failures.note(error, f"lease {key!r}")
             return None

@@ -9,7 +9,15 @@ from collections.abc import Iterable
 
 from ..exceptions import InvalidKeyError
 
-__all__ = ["check_text", "check_utf8"]
+__all__ = ["check_text", "check_utf8", "spelled"]
+
+
+def spelled(key: str) -> str:
+    """The name of a key on a backend.
+
+    Names with a tilde in front are ours (versions, leases): a key that has one gets another name.
+    """
+    return f"~key~{key}" if key.startswith("~") else key
 
 
 def check_text(keys: Iterable[object]) -> None:

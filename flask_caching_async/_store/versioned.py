@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 from typing import NamedTuple
 
 from .._entries.entry import BY_HAND, Entry, Lookup
@@ -24,7 +23,8 @@ from ..backends._versioned.contract import (
 )
 from ..exceptions import InvalidKeyError, SerializationError
 from ..typing import Value
-from .by_hand import StepsByHand, version_life
+from .by_hand import StepsByHand, whole_life
+from .valid_keys import spelled
 
 __all__ = ["Expected", "VersionedSteps"]
 
@@ -68,7 +68,7 @@ class VersionedSteps(StepsByHand, StoreSteps):
             return FAILED
         try:
             asked = _asked(tags)
-            found = await self.ops.look_up(key, asked)
+            found = await self.ops.look_up(spelled(key), asked)
             lookup = await self._lookup(key, tags, asked, found)
         except Exception as error:
             self.failures.note(error, f"read {key!r}")
@@ -83,7 +83,7 @@ class VersionedSteps(StepsByHand, StoreSteps):
         seen = dict(zip(asked, found.tag_versions, strict=True))
         entry = None
         if found.value is not None:
-            known = {**seen, key_version_name(key): found.key_version}
+            known = {**seen, key_version_name(spelled(key)): found.key_version}
             entry = await self._entry(key, found.value, known, tags)
         return Lookup(entry, (found.key_version, seen), False, found.cas)
 
@@ -104,7 +104,7 @@ class VersionedSteps(StepsByHand, StoreSteps):
                     return None
         unseen = [name for name in versions if name not in seen]
         if unseen:
-            more = await self.ops.look_up(key, unseen)
+            more = await self.ops.look_up(spelled(key), unseen)
             seen = {**seen, **dict(zip(unseen, more.tag_versions, strict=True))}
         return entry if all(seen[name] == token for name, token in versions.items()) else None
 
@@ -120,7 +120,7 @@ class VersionedSteps(StepsByHand, StoreSteps):
         missing = [tag for tag in tags if tag not in versions]
         if missing:
             doing, ensuring = f"create versions for {key!r}", self.ops.ensure_versions
-            created = await self._attempt(doing, None, ensuring, missing, version_life(life))
+            created = await self._attempt(doing, None, ensuring, missing, whole_life(life))
             if created is None:
                 return None
             versions.update(zip(missing, created, strict=True))
@@ -137,7 +137,8 @@ class VersionedSteps(StepsByHand, StoreSteps):
         """
         acquiring, asked = self.ops.acquire_lease, _asked(tags)
         try:
-            found = await self._attempt(f"lease {key!r}", None, acquiring, lease, key, asked)
+            doing, name = f"lease {key!r}", spelled(key)
+            found = await self._attempt(doing, None, acquiring, lease, name, asked)
             if found is None:  # it may have been had before the failure
                 lease.forsake()
                 return False, FAILED
@@ -193,9 +194,9 @@ class VersionedSteps(StepsByHand, StoreSteps):
         named: dict[str, str | None] = {BY_HAND: ""} if by_hand else {}
         named |= tag_versions
         if self.names_key_version:
-            named[key_version_name(key)] = key_version
-        entry, life = pack(value, times, named), math.ceil(times.life)
-        what = (key, entry, life, key_version, tag_versions, lookup.cas)
+            named[key_version_name(spelled(key))] = key_version
+        entry, life = pack(value, times, named), whole_life(times.life)
+        what = (spelled(key), entry, life, key_version, tag_versions, lookup.cas)
         doing = f"store {key!r}"
         try:
             if forced:

@@ -27,12 +27,13 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from cachelib.serializers import BaseSerializer, FileSystemSerializer
 
-from .._entries.times import life_of, seconds
-from ..exceptions import BackendError, ConfigurationError
+from .._entries.envelope import counted, is_living, unpack, versions_in
+from .._entries.times import NEVER, life_of, seconds
+from ..exceptions import BackendError
 from ..serializers._checked import dumps
 from ..typing import Config, Timeout, Value
 from ._files.directory import (
@@ -43,17 +44,27 @@ from ._files.directory import (
     Directory,
     Record,
     damaged,
+    existing_directory,
     look,
     pack,
     parse,
 )
 from ._files.lease import FileLease
-from ._files.locks import remove, slurp
+from ._files.locks import is_full, remove, slurp
 from ._files.sweeper import Sweeper
-from ._versioned.contract import KEY_VERSION_LIFE, KeyVersion, Lease, VersionedValue
+from ._versioned.contract import (
+    KEY_VERSION_LIFE,
+    NAMESPACE,
+    KeyVersion,
+    Lease,
+    VersionedValue,
+    new_token,
+)
 from .base import BaseCache
 
 __all__ = ["FileSystemCache"]
+
+R = TypeVar("R")
 
 
 class FileSystemCache(BaseCache):
@@ -103,7 +114,7 @@ class FileSystemCache(BaseCache):
         self.default_timeout = seconds(default_timeout)  # type: ignore[assignment]
         self.serializer = FileSystemSerializer()
         self._threshold, self._hash_method = threshold, hash_method
-        self._path = _existing_directory(cache_dir)
+        self._path = existing_directory(cache_dir)
         self._files = Directory(self._path, 0o600 if mode is None else mode, hash_method)
         self._sweeper = Sweeper(self._files, threshold)
 
@@ -174,17 +185,21 @@ class FileSystemCache(BaseCache):
 
     def inc(self, key: str, delta: int = 1) -> int:
         """Add ``delta`` to the number under ``key`` and return the sum. Its timeout goes on."""
-        total = delta
+        total: Value = delta
 
         def add_delta(old: Record) -> bytes:
             nonlocal total
-            expiry = self._expiry(None)
-            if old.lives(self.clock()):
-                total, expiry = (self.get(key) or 0) + delta, old.expiry
-            return self._entry(self._dumps(total), expiry)
+            raw = self.get(key)
+            tags = versions_in(raw)
+            seen = dict(zip(tags, self._tag_versions(tags), strict=True))
+            if tags and not is_living(*unpack(raw), seen, self.clock()):
+                raw = None
+            total, stored = counted(key, raw, delta)
+            lives = raw is not None or (not tags and old.lives(self.clock()))
+            return self._entry(self._dumps(stored), old.expiry if lives else self._expiry(None))
 
         self._replace(key, add_delta)
-        return total
+        return total  # type: ignore[no-any-return]
 
     def clear(self) -> bool:
         """Remove all entries and tag versions. Other files in the directory stay."""
@@ -213,22 +228,32 @@ class FileSystemCache(BaseCache):
             value = self._value(record, data)
             key_version = record.key_version if record is not None else damaged(path).key_version
         # Tag versions after the entry: one that is dropped in between shows the entry dead.
-        now = self.clock() if tags else 0.0
-        versions = [files.tag_version(files.versions[tag], now) for tag in tags]
-        return VersionedValue(value, key_version, tuple(versions))
+        return VersionedValue(value, key_version, tuple(self._tag_versions(tags)))
+
+    def _tag_versions(self, tags: Sequence[str]) -> list[str | None]:
+        files, now = self._files, self.clock() if tags else 0.0
+        return [files.tag_version(files.versions[tag], now) for tag in tags]
 
     def ensure_versions(self, tags: Sequence[str], timeout: float) -> list[str | None]:
         """The versions of ``tags``; all callers anywhere agree on those that had to be created."""
-        return [self._ensure_version(self._files.versions[name], timeout) for name in tags]
+        return [self._ensure_version(name, timeout) for name in tags]
 
-    def _ensure_version(self, path: str, timeout: float) -> str:
-        token = self._files.tag_version(path, self.clock())
-        if token is None:
-            with self._files.section(path):
-                token = self._files.tag_version(path, self.clock())
-                if token is None:
-                    token = self._files.write_tag_version(path, self._expiry(timeout))
-        return token
+    def _ensure_version(self, tag: str, timeout: float) -> str:
+        """The version of a tag, which will live long enough for entries that live ``timeout``."""
+        files, path, now = self._files, self._files.versions[tag], self.clock()
+        life = NEVER if tag == NAMESPACE or not timeout else timeout
+        token = files.tag_version(path, now, now + life)
+        if token is not None:
+            return token
+        longer = max(2 * life, KEY_VERSION_LIFE)
+
+        def write() -> str:
+            with files.section(path):  # what is there lives on: it cannot be dropped meanwhile
+                kept = files.tag_version(path, now) or new_token()
+                files.write_tag_version(path, now + longer, kept)
+                return kept
+
+        return self._with_room(write)
 
     def set_and_supersede(self, mapping: Mapping[str, Value], timeout: Any = None) -> list[str]:
         """Set several values; here, :meth:`set` itself wins over computations under way."""
@@ -256,7 +281,10 @@ class FileSystemCache(BaseCache):
                 return None
             return self._entry(payload, self._expiry(timeout), old.keep_until)
 
-        return self._replace(key, if_all_stand) is not None
+        stored = self._replace(key, if_all_stand) is not None
+        if stored:  # what it needs must not end before it
+            self.ensure_versions(list(tag_versions), timeout)
+        return stored
 
     def _stands(
         self, old: Record, key_version: KeyVersion, tag_versions: Mapping[str, str]
@@ -283,6 +311,12 @@ class FileSystemCache(BaseCache):
         """A lease on ``key``. It needs no ``life``: a dead holder's ends at once."""
         return FileLease(self._files.leases[key], self._files.mode)
 
+    # --- what its errors mean ---------------------------------------------------------------------
+
+    def is_answer(self, error: Exception) -> bool:
+        """Whether the disk is full: the directory can be read all the same."""
+        return is_full(error)
+
     # --- steps ------------------------------------------------------------------------------------
 
     def _replace(self, key: str, decide: Callable[[Record], bytes | None]) -> Record | None:
@@ -292,14 +326,30 @@ class FileSystemCache(BaseCache):
         :returns: the old header, or ``None`` if the file was left.
         """
         path = self._files.entries[key]
-        with self._files.section(path):
-            old = look(path)
-            data = decide(old)
-            if data is None:
-                return None
-            self._files.write(path, data)
+
+        def change() -> tuple[Record, bytes | None]:
+            with self._files.section(path):
+                old = look(path)
+                data = decide(old)
+                if data is not None:
+                    self._files.write(path, data)
+                return old, data
+
+        old, data = self._with_room(change)
+        if data is None:
+            return None
         self._sweeper.count(path, old, data, self.clock())
         return old
+
+    def _with_room(self, write: Callable[[], R]) -> R:
+        """Write something; where the disk is full, remove old values and try once more."""
+        try:
+            return write()
+        except BackendError as error:
+            if not is_full(error):
+                raise
+        self._sweeper.make_room(self.clock())
+        return write()
 
     def _entry(self, payload: bytes, expiry: float, keep_until: float | None = None) -> bytes:
         """The file of a value.
@@ -330,21 +380,3 @@ class FileSystemCache(BaseCache):
             return self.serializer.loads(data[HEADER_SIZE:])
         except Exception:
             return None
-
-
-def _existing_directory(path: str | os.PathLike[str] | None) -> str:
-    """The absolute path of a directory, which is created where it is missing."""
-    if not path:
-        raise ConfigurationError(
-            "FileSystemCache needs a directory: set CACHE_DIR, for example to "
-            "'/var/cache/myapp' (or give cache_dir to the class itself)"
-        )
-    absolute = os.path.abspath(path)
-    try:
-        os.makedirs(absolute, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f"CACHE_DIR {absolute!r} cannot be created: {error}; "
-            "set it to a directory that this process may write to"
-        ) from error
-    return absolute

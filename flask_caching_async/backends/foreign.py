@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from .._entries.envelope import is_entry
 from ..typing import Timeout, Value
 from .base import BaseCache
 
@@ -95,11 +96,22 @@ class ForeignCache(BaseCache):
 
     def inc(self, key: str, delta: int = 1) -> int | None:
         """Add to a number, as the backend does it."""
-        return self.target.inc(key, delta)  # type: ignore[no-any-return]
+        try:
+            return self.target.inc(key, delta)  # type: ignore[no-any-return]
+        except Exception:
+            if not is_entry(self.get(key)):
+                raise
+            total: int | None = super().inc(key, delta)  # it has tags
+            return total
 
     def dec(self, key: str, delta: int = 1) -> int | None:
         """Subtract from a number, as the backend does it."""
-        return self.target.dec(key, delta)  # type: ignore[no-any-return]
+        try:
+            return self.target.dec(key, delta)  # type: ignore[no-any-return]
+        except Exception:
+            if not is_entry(self.get(key)):
+                raise
+            return self.inc(key, -delta)
 
     def clear(self) -> bool:
         """Drop everything, as the backend does it."""

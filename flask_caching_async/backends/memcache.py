@@ -12,13 +12,14 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from .._entries.entry import MISSING
+from .._entries.envelope import counted, is_entry, is_living, unpack
 from ..exceptions import BackendError, ConfigurationError
 from ..typing import Config, Timeout, Value
 from ._connections.both_colours import over_transport, respect_overrides
 from ._connections.server import Budget, KeyPrefix, common_settings
 from ._memcached.clients import Client, ClientCache, pooled_client, shared_client
-from ._memcached.entries import Look, replacing, superseding
-from ._memcached.protocol import STORED, TOO_LARGE, MemcachedTransport, add_to, found_in, gets
+from ._memcached.entries import Look, by_place, replacing, superseding, token_of
+from ._memcached.protocol import STORED, TOO_LARGE, MemcachedTransport, add_to, gets
 from ._memcached.values import Header, split
 from ._memcached.versioned import TRIES, MemcachedVersioned
 from ._versioned.contract import NAMESPACE, PLAIN
@@ -103,12 +104,12 @@ class MemcachedCache(MemcachedVersioned):
         if not keys:
             return []
         prefix = self._prefix()
-        places = [self._place(prefix, key) for key in keys]
-        space = self._own_place(prefix, NAMESPACE)
-        found = found_in(await transport.batch(gets([*places, space])))
-        version = found.get(space[1])
-        token = None if version is None else version.text
-        values = [self._value(found.get(name), token) for _, name in places]
+        spots = [self._spot(prefix, key) for key in keys]
+        wanted = [place for entry, _, space in spots for place in (entry, space)]
+        found = by_place(await transport.batch(gets(wanted)), wanted)
+        values = [
+            self._value(found.get(entry), token_of(found.get(space))) for entry, _, space in spots
+        ]
         return [None if value is MISSING else value for value in values]
 
     get_many, aget_many = over_transport(_get_many)
@@ -177,19 +178,25 @@ class MemcachedCache(MemcachedVersioned):
             item, _, token = Look.of(spot, answers)
             value = self._value(item, token)
             header = None if item is None else split(item.raw)[0]
-            total: Value = delta
+            entry, versions = unpack(value) if is_entry(value) else (None, {})
+            if entry is not None:
+                tags = list(versions)
+                seen = await self._look_up(transport, key, tags)
+                known = dict(zip(tags, seen.tag_versions, strict=True))
+                if not is_living(entry, versions, known, self.clock()):
+                    value = MISSING
             if value is MISSING:
                 token = token or await self._space(transport, spot.space)
                 header = Header(token, self.clock() + self._life(None))
-            elif isinstance(value, (int, float)):
-                total += value
-            else:
-                raise TypeError(f"{key!r} holds a {type(value).__name__}, not a number")
-            if header is None:
-                change = add_to(spot.entry, delta)
-            else:
-                raw, life = header.around(self._dumps(total)), header.until - self.clock()
+            total, stored = counted(key, None if value is MISSING else value, delta)
+            if header is not None:
+                raw, life = header.around(self._dumps(stored)), header.until - self.clock()
                 change = replacing(item, spot.entry, raw, life)
+            elif entry is not None:  # of a decorator
+                life = entry.usable_until - self.clock()
+                change = replacing(item, spot.entry, self._dumps(stored), life)
+            else:
+                change = add_to(spot.entry, delta)
             result, *answers = await transport.batch([change, *looking])
             if result == STORED or result.isdigit():
                 return total if result == STORED else int(result)

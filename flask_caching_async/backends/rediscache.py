@@ -9,14 +9,16 @@ import datetime as dt
 import importlib
 from typing import Any, NamedTuple
 
-from ..exceptions import ConfigurationError, SerializationError, warn
+from .._entries.envelope import counted, is_living, unpack, versions_in
+from ..exceptions import ConfigurationError, warn
 from ..typing import Config, Timeout, Value
 from ._connections.both_colours import over_transport
 from ._connections.per_loop import PerLoop
-from ._connections.server import KeyPrefix, common_settings
+from ._connections.server import KeyPrefix, common_settings, warn_of_prefix
 from ._redis import scripts as lua
 from ._redis.verbs import RedisTransport
-from ._redis.versioned import RedisVersioned
+from ._redis.versioned import TOMBSTONE, RedisVersioned
+from ._versioned.contract import new_token
 
 __all__ = ["RedisCache"]
 
@@ -166,10 +168,12 @@ class RedisCache(RedisVersioned):
         adding = self._putting(self._prefix(), lua.ADD, key, value, timeout)
         if await transport.run(*adding):
             return True
-        raw = await self._raw(transport, name := self._full(self._prefix(), key))
+        names = self._names(self._prefix(), key)
+        raw = await self._raw(transport, names[0])
         if raw is None or self._readable(raw):
             return False
-        await transport.run("EVAL", lua.SWAP, 1, name, raw, b"")  # it cannot be read
+        superseding = (new_token(), TOMBSTONE)
+        await transport.run("EVAL", lua.SWAP, 2, *names, *superseding, raw, b"")  # it is unreadable
         return bool(await transport.run(*adding))
 
     add, aadd = over_transport(_add)
@@ -195,23 +199,29 @@ class RedisCache(RedisVersioned):
     unlink, aunlink = over_transport(_unlink)
 
     async def _inc(self, transport: RedisTransport, key: str, delta: int = 1) -> int:
-        """Add to the number under ``key``, atomically; the sum."""
+        """Add to the number under ``key``, atomically; the sum.
+
+        A computation that is under way will not overwrite it.
+        """
         from redis.exceptions import ResponseError
 
-        name = self._full(self._prefix(), key)
+        names, superseding = self._names(self._prefix(), key), (new_token(), TOMBSTONE)
         if self._dumps(10) == b"10":
             try:
-                return int(await transport.run("INCRBY", name, delta))
+                return int(await transport.run("EVAL", lua.COUNT, 2, *names, *superseding, delta))
             except ResponseError:
                 pass  # what is there is no number, for Redis at least
         while True:
-            raw = await self._raw(transport, name)
+            raw = await self._raw(transport, names[0])
             old = self._loads(raw)
-            if not isinstance(old, (int, float, type(None))):
-                raise SerializationError(f"what {key!r} has is a {type(old).__name__}, no number")
-            total: Value = (old or 0) + delta
-            swap = (raw or b"", self._dumps(total))
-            if await transport.run("EVAL", lua.SWAP, 1, name, *swap):
+            tags = versions_in(old)
+            if tags:
+                seen = dict(zip(tags, (await self._look_up(transport, key, tags))[2], strict=True))
+                if not is_living(*unpack(old), seen, self.clock()):
+                    old = None
+            total, stored = counted(key, old, delta)
+            swap = (raw or b"", self._dumps(stored))
+            if await transport.run("EVAL", lua.SWAP, 2, *names, *superseding, *swap):
                 return total  # type: ignore[no-any-return]
 
     inc, ainc = over_transport(_inc)
@@ -245,3 +255,4 @@ def common(config: Config, kwargs: Config) -> None:
     common_settings(config, kwargs)
     if not kwargs["key_prefix"]:
         warn("CACHE_KEY_PREFIX is empty, so clear() empties the whole Redis database")
+    warn_of_prefix(kwargs["key_prefix"])

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from .._entries.times import NEVER
+from ..backends._connections.server import warn_of_prefix
 from ..backends._versioned.contract import KeyVersion
 from ..exceptions import BackendError, ConfigurationError
 from ..typing import Config, Timeout, Value
@@ -96,6 +97,7 @@ class GoogleCloudStorageCache(DatedCache):
         if "bucket" not in kwargs:
             args.insert(0, config.get("CACHE_GCS_BUCKET"))
         kwargs.setdefault("key_prefix", config["CACHE_KEY_PREFIX"])
+        warn_of_prefix(kwargs["key_prefix"])
         return cls(*args, **kwargs)
 
     @property

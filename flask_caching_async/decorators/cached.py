@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from werkzeug.exceptions import HTTPException
 from werkzeug.sansio.request import Request
 
-from .._entries.entry import BY_HAND
+from .._entries.entry import BY_HAND, tag_of
 from .._flow.callbacks import CallCallback, acall_callback, call_callback_now
 from .._flow.policy import Call, Fate
 from .._frameworks.responses import fate_of, for_callbacks
@@ -173,7 +173,7 @@ class ViewPlan(Plan):
             levels = self.request_levels(state, prefix)
         if self.vary_on:
             levels.append(f"{levels[-1]}|{self._variant(request, given)}")
-        below = [f"b:{level}" for level in dict.fromkeys(levels[:-1]) if level != levels[-1]]
+        below = [tag_of("b", level) for level in dict.fromkeys(levels[:-1]) if level != levels[-1]]
         own = (BY_HAND, self.tag) if self.shares else (self.tag,)
         return levels[-1], (*own, *below, *tags)
 

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
+from .._entries.entry import tag_of
 from .._flow.callbacks import CallCallback
 from ..exceptions import ColourError
 from ..keys import made_key, signature_of
@@ -32,7 +33,7 @@ class Invalidation(NamedTuple):
 def of_keys(keys: Iterable[str]) -> Invalidation:
     """Keys, with all variants of the pages whose base they are."""
     keys = list(keys)
-    return Invalidation(keys, [f"b:{key}" for key in keys])
+    return Invalidation(keys, [tag_of("b", key) for key in keys])
 
 
 def _plan(

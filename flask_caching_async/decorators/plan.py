@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
+from .._entries.entry import tag_of
 from .._entries.times import seconds
 from .._flow.callbacks import ajoin_generated
 from .._flow.policy import CallHooks, Policy
@@ -93,7 +94,7 @@ class Plan(CallHooks, abc.ABC):
         self.response_filter = options.response_filter
         self.name = function_name(function)
         #: The tag of all entries of this function.
-        self.tag = f"{self.kind}:{self.name}"
+        self.tag = tag_of(self.kind, self.name)
         self.is_async = is_coroutine_function(function) or inspect.isasyncgenfunction(function)
         #: The state that was used last.
         self.last: State | None = None
@@ -224,4 +225,4 @@ def user_tags(tags: str | Iterable[str] | None) -> tuple[str, ...]:
     if not tags:
         return ()
     names = (tags,) if isinstance(tags, str) else tags
-    return tuple([f"t:{name}" for name in names])
+    return tuple([tag_of("t", name) for name in names])

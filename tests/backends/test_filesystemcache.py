@@ -443,18 +443,18 @@ def test_a_failing_disk_is_a_backend_error(
     """The driver's error is chained, the old value stays, and no temporary file is left."""
     cache.set("key", 1)
 
-    def full(*args: Any) -> None:
-        raise OSError(28, "No space left on device")
+    def broken(*args: Any) -> None:
+        raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", full)
+        patch.setattr(os, "replace", broken)
         for operation in (
             lambda: cache.set("key", 2),
             lambda: cache.invalidate(["key"]),
             lambda: cache.ensure_versions(["tag"], 60),
             cache.clear,
         ):
-            with pytest.raises(BackendError, match="No space left") as caught:
+            with pytest.raises(BackendError, match="Input/output error") as caught:
                 operation()
             assert isinstance(caught.value.__cause__, OSError)
         with pytest.raises(RuntimeError, match="key"):
@@ -632,13 +632,17 @@ def test_put_returns_the_keys_it_stored(cache: FileSystemCache, clock: FakeClock
     assert cache.set_and_supersede({}) == []
 
 
-def test_a_stamp_is_created_once_and_expires(cache: FileSystemCache, clock: FakeClock) -> None:
-    """Ensure keeps a token until it expires; after that, or if its file is broken, it makes one."""
-    first = cache.ensure_versions(["a", "b", "a"], 60)
+def test_a_tag_version_is_created_once_and_expires(
+    cache: FileSystemCache, clock: FakeClock
+) -> None:
+    """It lives on while it is needed; once it has expired, or its file is broken, it is made."""
+    first = cache.ensure_versions(["a", "b", "a"], 3600)
     assert first[0] == first[2] != first[1]
-    clock.advance(59.5)
-    assert cache.ensure_versions(["a"], 60) == first[:1]
-    clock.advance(0.5)
+    clock.advance(7199)
+    assert cache.ensure_versions(["a"], 3600) == first[:1]
+    clock.advance(1)
+    assert cache.look_up("x", ["a", "b"]).tag_versions == (first[0], None)
+    clock.advance(7199)
     assert cache.look_up("x", ["a"]).tag_versions == (None,)
     (second,) = cache.ensure_versions(["a"], 0)
     assert second not in (None, *first)
@@ -857,7 +861,7 @@ def test_what_dead_processes_left_is_tidied_up(cache: FileSystemCache, clock: Fa
     old = time.time() - 4000
     for path in (paths[0], paths[2], *Path(cache._files.state).glob("*.lock")):
         os.utime(path, (old, old))
-    clock.advance(61)
+    clock.advance(3601)
     (token,) = cache.ensure_versions(["living"], 60)
     for number in range(501):
         cache.set("key", number)
@@ -867,6 +871,18 @@ def test_what_dead_processes_left_is_tidied_up(cache: FileSystemCache, clock: Fa
     assert not os.path.exists(cache._files.versions["expired"])
     assert cache.ensure_versions(["living"], 60) == [token]
     assert cache.lease("held", 10).acquire() is False
+
+
+def test_tag_versions_count_for_the_bound(tmp_path: Path) -> None:
+    """Paths that visitors make up have one each; the namespace's stays, what is dropped is dead."""
+    cache = FileSystemCache(str(tmp_path), threshold=600)
+    (namespace,) = cache.ensure_versions(["~stamp~"], 0)
+    for number in range(2_500):
+        (version,) = cache.ensure_versions([f"path {number}"], number % 2)
+        versions = {"~stamp~": namespace, f"path {number}": version}
+        cache.set_if_current(f"{number}", 1, number % 2, None, versions)
+    assert len(list(Path(cache._files.state).glob("*.stamp"))) < 2_000
+    assert cache.look_up("x", ["~stamp~"]).tag_versions == (namespace,)
 
 
 # --- between threads and processes ----------------------------------------------------------------

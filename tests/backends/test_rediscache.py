@@ -408,7 +408,18 @@ def test_an_empty_prefix_warns(make: Make, clean_redis: RedisServer) -> None:
     assert cache.clear() and clean_redis.ask("DBSIZE") == 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        make(CACHE_KEY_PREFIX="mine")
+        make(CACHE_KEY_PREFIX="mine:")
+
+
+@pytest.mark.parametrize("prefix", ["shop", "shop2", "Läden"])
+def test_a_prefix_that_clears_another_one_warns(make: Make, prefix: str) -> None:
+    """Names are a prefix and a key, so what begins with a longer prefix cannot be told apart."""
+    with pytest.warns(CacheWarning, match=f"what another cache keeps under '{prefix}2'"):
+        cache = make(CACHE_KEY_PREFIX=prefix)
+    with pytest.warns(CacheWarning):
+        other, apart = make(CACHE_KEY_PREFIX=f"{prefix}2"), make(CACHE_KEY_PREFIX="other:")
+    other.set("a", 1), apart.set("a", 1)
+    assert cache.clear() and other.get("a") is None and apart.get("a") == 1
 
 
 def test_redis_need_not_be_installed_until_it_is_used() -> None:
@@ -551,7 +562,7 @@ def test_the_serializer_runs_once_per_set_and_once_per_get(make: Make) -> None:
 async def test_every_serializer_serves_all_operations(make: Make, enter: Enter) -> None:
     """Entries, tags, counters and a stored ``None`` work with any of them."""
     for kind in (JSONSerializer, MsgpackSerializer, PickleSerializer, CachelibJSONSerializer):
-        cache = make(CACHE_SERIALIZER=kind, CACHE_KEY_PREFIX=f"{kind.__module__}.{kind.__name__}")
+        cache = make(CACHE_SERIALIZER=kind, CACHE_KEY_PREFIX=f"{kind.__name__}:")
         face = await enter(cache)
         await use_everything(face)
         value = {"a": [1, 2.5, None, True], "b": "ä"}
@@ -593,7 +604,7 @@ async def test_counters_are_atomic_with_any_serializer(make: Make, enter: Enter)
             await face.inc("n")
 
     for serializer in (None, MsgpackSerializer):
-        face = await enter(make(CACHE_SERIALIZER=serializer, CACHE_KEY_PREFIX=f"{serializer}"))
+        face = await enter(make(CACHE_SERIALIZER=serializer, CACHE_KEY_PREFIX=f"{serializer}:"))
         await face.set("n", 0, 60)
         if face.is_async:
             await asyncio.gather(*[count(face) for _ in range(10)])

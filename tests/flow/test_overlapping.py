@@ -16,7 +16,7 @@ from flask import Flask
 from flask_caching_async import Cache
 from flask_caching_async.testing import FakeClock
 from support.backends import OURS, config_of_ours
-from support.stages import Stage, story
+from support.stages import Stage, Started, story
 
 
 @pytest.fixture(params=OURS)
@@ -137,3 +137,28 @@ async def test_a_refresh_computes_whatever_a_clock_says(
         assert await stage.call(f) == 2
         force.clear()
     assert await stage.call(f) == 2
+
+
+# --- counting -------------------------------------------------------------------------------------
+
+
+@story
+async def test_what_was_counted_is_not_overwritten_by_what_began_before_it(stage: Stage) -> None:
+    """``get_or_set`` of a key that is counted meanwhile returns its default, and stores nothing."""
+    entered, go = threading.Event(), threading.Event()
+
+    async def default() -> int:
+        entered.set()
+        await stage.until(go.is_set)
+        return 100
+
+    async def begin() -> Any:
+        return await stage.get_or_set("visits", stage.dye(default))
+
+    slow = Started(stage, begin)
+    await stage.until(entered.is_set)
+    assert await stage.inc("visits") == 1
+    go.set()
+    assert await slow.result() == 100
+    assert await stage.inc("visits", 2**53) == 2**53 + 1
+    assert await stage.get("visits") == 2**53 + 1

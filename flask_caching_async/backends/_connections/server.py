@@ -9,11 +9,12 @@ from typing import NamedTuple, TypeAlias
 from cachelib.serializers import BaseSerializer, RedisSerializer
 
 from ..._entries.times import life_of
+from ...exceptions import warn
 from ...serializers._checked import dumps
 from ...typing import Config, Timeout, Value
 from ..base import BaseCache
 
-__all__ = ["Budget", "KeyPrefix", "ServerCache", "common_settings", "text_of"]
+__all__ = ["Budget", "KeyPrefix", "ServerCache", "common_settings", "text_of", "warn_of_prefix"]
 
 #: What stands in front of all keys: a text, or a callable that is asked on each call.
 KeyPrefix: TypeAlias = str | Callable[[], str] | None
@@ -72,6 +73,16 @@ def common_settings(config: Config, kwargs: Config) -> None:
     kwargs.setdefault("key_prefix", config.get("CACHE_KEY_PREFIX"))
     kwargs.setdefault("connect_timeout", float(config["CACHE_CONNECT_TIMEOUT"]))
     kwargs.setdefault("operation_timeout", float(config["CACHE_OPERATION_TIMEOUT"]))
+
+
+def warn_of_prefix(prefix: object) -> None:
+    """Warn of a prefix with which ``clear`` would remove the keys of another one."""
+    if isinstance(prefix, str) and prefix[-1:].isalnum():
+        warn(
+            f"CACHE_KEY_PREFIX {prefix!r} ends in a letter or digit, so clear() would also remove "
+            f"what another cache keeps under {prefix + '2'!r}: end it with another sign, for "
+            f"example {prefix + ':'!r}"
+        )
 
 
 def text_of(token: bytes | None) -> str | None:

@@ -29,9 +29,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..._entries.times import NEVER
-from .._versioned.contract import KeyVersion, new_token
+from ...exceptions import BackendError, ConfigurationError
+from .._versioned.contract import KeyVersion, as_token, new_token
 from .lease import discard_lease
-from .locks import CREATE, READ, Section, begins_with, patiently, remove, slurp
+from .locks import CREATE, READ, Section, begins_with, is_full, patiently, remove, slurp
 
 log = logging.getLogger(__name__)
 
@@ -161,9 +162,25 @@ class Directory:
         try:
             self._create(temp, data)
             patiently(os.replace, temp, path)
-        except BaseException:
+        except BaseException as error:
             remove(temp)
-            raise
+            if not (is_full(error) and self._shrink(path, data)):
+                raise
+
+    def _shrink(self, path: str, tombstone: bytes) -> bool:
+        """Make a tombstone of a file in its own place, which needs no room; whether that worked.
+
+        A reader sees the old header or the new one, or a length that belongs to neither.
+        """
+        if len(tombstone) != HEADER_SIZE or look(path).kind not in (VALUE, TOMBSTONE):
+            return False
+        fd = os.open(path, os.O_WRONLY)
+        try:
+            os.write(fd, tombstone)
+            os.ftruncate(fd, HEADER_SIZE)
+        finally:
+            os.close(fd)
+        return True
 
     def _create(self, path: str, data: bytes) -> None:
         fd = os.open(path, CREATE, self.mode)
@@ -190,26 +207,41 @@ class Directory:
         with self.section(self._epoch):
             self.write(self._epoch, new_token().encode())
 
-    def tag_version(self, path: str, now: float) -> str | None:
-        """The version of a tag in its file, unless it is missing, expired or damaged."""
+    def tag_version(self, path: str, now: float, until: float = 0.0) -> str | None:
+        """The version of a tag in its file, unless it is missing, expired or damaged.
+
+        :param until: when it must not have expired yet.
+        """
         try:
             data = slurp(path)
             kind, expiry = _TAG_VERSION.unpack_from(data)
         except (OSError, struct.error):
             return None
-        stands = kind == TAG_VERSION and now < (expiry or NEVER)
-        return data[_TAG_VERSION.size :].decode("ascii", "replace") or None if stands else None
+        stands = kind == TAG_VERSION and max(now, until) < (expiry or NEVER)
+        return as_token(data[_TAG_VERSION.size :]) if stands else None
 
-    def write_tag_version(self, path: str, expiry: float) -> str:
-        """Put a new version into the file of a tag."""
-        token, head = new_token(), _TAG_VERSION.pack(TAG_VERSION, _on_disk(expiry))
-        self.write(path, head + token.encode())
-        return token
+    def end_of_version(self, path: str) -> float:
+        """When the version of a tag expires; 0 for one that is no good."""
+        try:
+            kind, expiry = _TAG_VERSION.unpack_from(slurp(path))
+        except (OSError, struct.error):
+            return 0.0
+        return expiry or NEVER if kind == TAG_VERSION else 0.0
+
+    def write_tag_version(self, path: str, expiry: float, token: str) -> None:
+        """Put a version into the file of a tag."""
+        self.write(path, _TAG_VERSION.pack(TAG_VERSION, _on_disk(expiry)) + token.encode())
 
     def listing(self, path: str, *suffixes: str) -> list[str]:
         """The files of a directory whose names end like ours."""
         names = os.listdir(path) if os.path.isdir(path) else []
         return [os.path.join(path, name) for name in names if name.endswith(suffixes)]
+
+    def _make_room(self) -> None:
+        """Remove all values without more ado: what is stored in between is found by the wipe."""
+        for path in self.listing(self.path, ENTRY_SUFFIX):
+            if look(path).kind == VALUE:
+                remove(path)
 
     def wipe(self) -> None:
         """Remove all entries and tag versions, and the leases that no process holds.
@@ -218,7 +250,13 @@ class Directory:
         file has checked the epoch in the same section, so passing through all sections waits for
         it; one that found a file has a name that is listed here.
         """
-        self.renew_absence()
+        try:
+            self.renew_absence()
+        except BackendError as error:
+            if not is_full(error):
+                raise
+            self._make_room()
+            self.renew_absence()
         for slot in self._slots:
             with Section(slot, self.mode, self.patience):
                 pass
@@ -231,3 +269,21 @@ class Directory:
                 remove(path)
         for path in self.listing(self.state, LEASE_SUFFIX):
             discard_lease(path)
+
+
+def existing_directory(path: str | os.PathLike[str] | None) -> str:
+    """The absolute path of a directory, which is created where it is missing."""
+    if not path:
+        raise ConfigurationError(
+            "FileSystemCache needs a directory: set CACHE_DIR, for example to "
+            "'/var/cache/myapp' (or give cache_dir to the class itself)"
+        )
+    absolute = os.path.abspath(path)
+    try:
+        os.makedirs(absolute, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"CACHE_DIR {absolute!r} cannot be created: {error}; "
+            "set it to a directory that this process may write to"
+        ) from error
+    return absolute

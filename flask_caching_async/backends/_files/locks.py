@@ -33,7 +33,7 @@ from typing import Any
 from ..._runtime.fork import forget_in_child, held_while_forking
 from ...exceptions import BackendError, BackendTimeout
 
-__all__ = ["LockedFile", "Section", "age", "begins_with", "patiently", "remove", "slurp"]
+__all__ = ["LockedFile", "Section", "age", "begins_with", "is_full", "patiently", "remove", "slurp"]
 
 _BINARY = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 READ = os.O_RDONLY | _BINARY
@@ -85,6 +85,15 @@ def begins_with(path: str, magic: bytes) -> bool:
         return magic.startswith(slurp(path)[: len(magic)])
     except OSError:
         return False
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether there was no room on the disk, or none for this user."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
 
 
 def age(path: str) -> float:

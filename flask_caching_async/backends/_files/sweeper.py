@@ -9,6 +9,7 @@ import os
 import random
 
 from ...exceptions import BackendError
+from .._versioned.contract import NAMESPACE
 from .directory import (
     ABSENT,
     ENTRY_SUFFIX,
@@ -31,6 +32,8 @@ log = logging.getLogger("flask_caching_async")
 
 #: Tombstones that a directory may always have; it may have ``threshold`` if that is more.
 _TOMBSTONES = 1000
+#: Tag versions that a directory may always have; it may have twice its ``threshold``.
+_VERSIONS = 1000
 #: Writes between two looks at tag versions, leases and temporary files; more where there are more.
 _TIDY_EVERY = 500
 #: Seconds after which a temporary file has no writer any more, and an unheld lease no reader.
@@ -94,6 +97,14 @@ class Sweeper:
             self._room = self._threshold - len(living) + excess
             self._until_sweep = max(16, self._threshold // 8)
 
+    def make_room(self, now: float) -> None:
+        """The disk is full: remove what is over, and the oldest tenth of the values."""
+        living, over = self._survey(now)
+        living.sort(key=lambda item: item[1].written)
+        for path, record in over + living[: len(living) // 10 + 1]:
+            with contextlib.suppress(BackendError):
+                self._retire(path, record, now)
+
     def _survey(self, now: float) -> tuple[list[tuple[str, Record]], list[tuple[str, Record]]]:
         """The files of the values that live, and of all other entries."""
         living, over = [], []
@@ -142,4 +153,19 @@ class Sweeper:
                 discard_lease(path)
             elif path.endswith(TEMP_SUFFIX) and age(path) > _TEMP_AGE:
                 remove(path)
+        self._forget_versions(now)
         self._until_tidy = max(_TIDY_EVERY, len(litter))
+
+    def _forget_versions(self, now: float) -> None:
+        """Where there are too many tag versions, drop the half of them that would end first.
+
+        Each path that a visitor makes up has one. What is stored with them is dead then.
+        """
+        files, bound = self._files, max(_VERSIONS, 2 * self._threshold)
+        found = set(files.listing(files.state, VERSION_SUFFIX)) - {files.versions[NAMESPACE]}
+        if len(found) <= bound:
+            return
+        ends = sorted((files.end_of_version(path), -age(path), path) for path in found)
+        for _, _, path in ends[: len(found) - bound // 2]:
+            with files.section(path):
+                remove(path)

@@ -15,7 +15,7 @@ from ..._entries.entry import MISSING
 from ...exceptions import BackendError
 from ...typing import Timeout, Value
 from .._connections.pool import SyncPool
-from .._versioned.contract import NAMESPACE, new_token
+from .._versioned.contract import NAMESPACE, as_token, new_token
 from .values import Header, MemcachedValues, exptime, name_of, own_name, split
 
 __all__ = ["Client", "ClientCache", "Lend", "pooled_client", "shared_client"]
@@ -129,17 +129,19 @@ class ClientCache(MemcachedValues, Generic[C]):
         prefix = self._prefix()
         names = {key: _name(prefix, key) for key in (*keys, NAMESPACE)}
         found = self._fetch(client, list(dict.fromkeys(names.values())))
-        return {key: found.get(name) for key, name in names.items()}, _text(
-            found.get(names[NAMESPACE])
-        )
+        token = as_token(found.get(names[NAMESPACE]))
+        return {key: found.get(name) for key, name in names.items()}, token
 
     def _token(self, client: C, token: str | None = None) -> str:
         """The version of the namespace; it is created if it is missing."""
         name = _name(self._prefix(), NAMESPACE)
         for _ in range(3):
-            token = token or _text(self._fetch(client, [name]).get(name))
+            found = None if token else self._fetch(client, [name]).get(name)
+            token = token or as_token(found)
             if token:
                 return token
+            if found is not None:  # we never gave it out
+                self._drop(client, name)
             self._create(client, name, new_token().encode(), 0)
         raise BackendError("Memcached keeps nothing")
 
@@ -280,7 +282,3 @@ def _done(method: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> boo
 
 def _name(prefix: str, key: str) -> str:
     return own_name(prefix, key) if key == NAMESPACE else name_of(prefix, key)
-
-
-def _text(raw: Value) -> str | None:
-    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw

@@ -16,6 +16,8 @@ class MemcachedLease(RemoteLease[MemcachedTransport]):
     place: Place
     #: Where its holders are noted who released it unshared.
     unshared_place: Place
+    #: What stood for the version of the key when it was taken, if that had none.
+    witness: bytes | None = None
     #: What the server needs to end exactly this one.
     cas: bytes | None = None
 

@@ -78,6 +78,7 @@ class Ring:
         names = [one if isinstance(one, str) else f"{one[0]}:{one[1]}" for one in servers]
         self._numbers = {name: number for number, name in enumerate(names)}
         self._hash = RendezvousHash(names)
+        self.size = len(names)
         #: The number of the server for a name.
         self.at: Callable[[str], int] = functools.lru_cache(4096)(self._choose)
         if len(names) == 1:

@@ -111,15 +111,15 @@ _HEADER = b"\x00fca "
 
 
 def split(raw: bytes) -> tuple[Header | None, bytes]:
-    """The header of a stored value, if it has one, and the value without it."""
-    end = raw.find(b"\n", 0, 200)
-    if end < 0 or not raw.startswith(_HEADER):
+    """A stored value without its header, and the header, if it has one; a broken one is over."""
+    if not raw.startswith(_HEADER):
         return None, raw
+    head, _, payload = raw[len(_HEADER) :].partition(b"\n")
     try:
-        token, until = raw[len(_HEADER) : end].decode().split(" ")
-        return Header(token, float(until)), raw[end + 1 :]
+        token, until = head.decode().split(" ")
+        return Header(token, float(until)), payload
     except ValueError:
-        return None, raw
+        return Header("", 0.0), b""
 
 
 class MemcachedValues(ServerCache):

@@ -12,19 +12,20 @@ An entry, its key version and its lease are on one server, so that they can be s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from ..._entries.entry import MISSING
 from ...typing import Timeout, Value
-from .._connections.both_colours import TwoColouredCache, over_transport
+from .._connections.both_colours import over_transport
+from .._connections.server import text_of
 from .._versioned.contract import (
-    KEY_VERSION,
+    KEY_VERSION_LIFE,
     LEASE,
     NAMESPACE,
     UNSHARED,
     Lease,
     VersionedValue,
-    new_token,
+    as_key_version,
+    new_witness,
 )
 from .entries import Look, Spot, storing, superseding, token_of
 from .lease import MemcachedLease, look_for, renew
@@ -34,124 +35,41 @@ from .protocol import (
     Command,
     Item,
     MemcachedTransport,
-    Place,
     delete,
     found_in,
     gets,
     store,
 )
-from .values import Header, MemcachedValues, exptime, name_of, own_name
-
-if TYPE_CHECKING:
-    from .transport import Ring
+from .setting import MemcachedSetting
+from .values import exptime, own_name
 
 __all__ = ["TRIES", "MemcachedVersioned"]
 
 #: How often something is tried that another writer can make fail only by being faster.
 TRIES = 500
-#: How often a value is set again, because all was cleared at the same moment.
-CLEARED = 5
 
 
-class MemcachedVersioned(MemcachedValues, TwoColouredCache[MemcachedTransport]):
+class MemcachedVersioned(MemcachedSetting):
     """What the decorators need; :class:`.MemcachedCache` adds the plain operations."""
-
-    _ring: Ring
-    #: The last known version of each namespace, by its name on the server.
-    _tokens: dict[str, str]
 
     @classmethod
     def entries_name_key_version(cls) -> bool:
         """Entries name their key version: nothing can compare it and store in one step."""
         return True
 
-    # --- places -----------------------------------------------------------------------------------
-
-    def _place(self, prefix: str, key: str) -> Place:
-        """Where an entry lies."""
-        name = name_of(prefix, key)
-        return self._ring.at(name), name
-
-    def _own_place(self, prefix: str, tag: str) -> Place:
-        """Where the version of a tag lies."""
-        name = own_name(prefix, tag)
-        return self._ring.at(name), name
-
-    def _spot(self, prefix: str, key: str) -> Spot:
-        entry = self._place(prefix, key)
-        key_version = entry[0], own_name(prefix, KEY_VERSION + key)
-        return Spot(entry, key_version, self._own_place(prefix, NAMESPACE))
-
     def _value(self, item: Item | None, token: str | None) -> Value:
         return MISSING if item is None else self._decode(item.raw, item.flags, token)
 
     def _snapshot(self, look: Look, tags: Sequence[str | None]) -> VersionedValue:
         value = self._value(look.item, look.token)
+        if look.item is not None and (value is look.item.raw or look.item.flags == 8):
+            value = MISSING  # bytes of another program, which no function returned
         cas = b"" if look.item is None else look.item.unique
         return VersionedValue(
             None if value is MISSING else value, look.key_version, tuple(tags), cas
         )
 
-    # --- the version of the namespace -------------------------------------------------------------
-
-    async def _space(self, transport: MemcachedTransport, place: Place) -> str:
-        """The version of the namespace; it is created if it is missing, and lives for ever."""
-        made = store("add", place, new_token().encode())
-        answers = await transport.batch([made, *gets([place])])
-        item = answers[1].get(place[1])
-        token: str = new_token() if item is None else item.text  # none: nothing can be stored now
-        if len(self._tokens) > 1000:
-            self._tokens.clear()  # many prefixes
-        self._tokens[place[1]] = token
-        return token
-
-    # --- setting ----------------------------------------------------------------------------------
-
-    async def _set(
-        self, transport: MemcachedTransport, key: str, value: Value, timeout: Timeout | None = None
-    ) -> bool:
-        """Store a value; a computation that is under way will not overwrite it."""
-        return bool(await self._set_many(transport, {key: value}, timeout))
-
-    set, aset = over_transport(_set)
-
-    async def _set_many(
-        self,
-        transport: MemcachedTransport,
-        mapping: Mapping[str, Value],
-        timeout: Timeout | None = None,
-    ) -> list[str]:
-        """Store several values, in one trip; the keys that were stored."""
-        life, prefix = self._life(timeout), self._prefix()
-        if life < 0:  # over before it began
-            await self._invalidate(transport, list(mapping))
-        if life < 0 or not mapping:
-            return list(mapping)
-        payloads = {key: self._dumps(value) for key, value in mapping.items()}
-        space = self._own_place(prefix, NAMESPACE)
-        until = self.clock() + life
-        # The version is what it was the last time. The same trip says whether that is still so.
-        for _ in range(CLEARED):
-            token = self._tokens.get(space[1]) or await self._space(transport, space)
-            commands = gets([space])
-            for key, payload in payloads.items():
-                entry, key_version, _space = self._spot(prefix, key)
-                raw = Header(token, until).around(payload)
-                commands += [superseding(key_version), store("set", entry, raw, exptime(life))]
-            found, *answers = await transport.batch(commands)
-            if found and found[space[1]].text == token:
-                return self._stored(dict(zip(payloads, answers[1::2], strict=True)))
-            self._tokens.pop(space[1], None)
-        return []
-
-    set_many, aset_many = over_transport(_set_many)
-
-    def _stored(self, results: Mapping[str, bytes]) -> list[str]:
-        """The keys that were stored; what was under one that is too large is gone."""
-        for key, result in results.items():
-            if result == TOO_LARGE:
-                self._too_large(key)
-        return [key for key, result in results.items() if result == STORED]
+    # --- versioned operations ---------------------------------------------------------------------
 
     async def _set_and_supersede(
         self,
@@ -164,14 +82,12 @@ class MemcachedVersioned(MemcachedValues, TwoColouredCache[MemcachedTransport]):
 
     set_and_supersede, aset_and_supersede = over_transport(_set_and_supersede)
 
-    # --- versioned operations ---------------------------------------------------------------------
-
     async def _look_up(
         self, transport: MemcachedTransport, key: str, tags: Sequence[str] = ()
     ) -> VersionedValue:
         """Look at a key, its version and some tag versions, in one trip to each server."""
         prefix = self._prefix()
-        spot, places = self._spot(prefix, key), [self._own_place(prefix, tag) for tag in tags]
+        spot, places = self._spot(prefix, key), [self._own_place(prefix, tag, key) for tag in tags]
         answers = await transport.batch(gets([*spot, *places]))
         found = found_in(answers)
         tokens = [token_of(found.get(name)) for _, name in places]
@@ -184,15 +100,7 @@ class MemcachedVersioned(MemcachedValues, TwoColouredCache[MemcachedTransport]):
     ) -> list[str | None]:
         """The versions of ``tags``, in one trip; all callers anywhere agree on new ones."""
         prefix = self._prefix()
-        places = [self._own_place(prefix, tag) for tag in tags]
-        made = [
-            # What was set by hand relies on the namespace's, for however long.
-            store("add", place, new_token().encode(), 0 if tag == NAMESPACE else exptime(timeout))
-            for tag, place in zip(tags, places, strict=True)
-        ]
-        answers = await transport.batch([*made, *gets(places)])
-        found = found_in(answers[len(made) :])
-        return [token_of(found.get(name)) for _, name in places]
+        return await self._made(transport, [self._own_place(prefix, tag) for tag in tags])
 
     ensure_versions, aensure_versions = over_transport(_ensure_versions)
 
@@ -223,7 +131,10 @@ class MemcachedVersioned(MemcachedValues, TwoColouredCache[MemcachedTransport]):
             entry, key_version, _ = self._spot(prefix, key)
             # In this order: see the end of :meth:`_set_and_release`.
             commands += [superseding(key_version), delete(entry)]
-        commands += [delete(self._own_place(prefix, tag)) for tag in tags]
+        for tag in tags:
+            _, name = place = self._own_place(prefix, tag)
+            everywhere = [(at, name) for at in range(self._ring.size)] if tag == NAMESPACE else []
+            commands += [delete(each) for each in everywhere or [place]]
         answers = await transport.batch(commands)
         gone = answers[1 : 2 * len(keys) : 2]
         return [key for key, answer in zip(keys, gone, strict=True) if answer == b"DELETED"]
@@ -248,16 +159,23 @@ class MemcachedVersioned(MemcachedValues, TwoColouredCache[MemcachedTransport]):
         """Try once for a lease, and look at its key in the same trip."""
         assert isinstance(lease, MemcachedLease), "it is made by :meth:`lease`"
         prefix = self._prefix()
-        spot, places = self._spot(prefix, key), [self._own_place(prefix, tag) for tag in tags]
+        spot, places = self._spot(prefix, key), [self._own_place(prefix, tag, key) for tag in tags]
         lease.taken_over = transport
-        added = store("add", lease.place, lease.token.encode(), exptime(lease.life))
-        _, *answers = await transport.batch(
-            [added, *gets([lease.place, lease.unshared_place, *spot, *places])]
+        adding = [
+            store("add", lease.place, lease.token.encode(), exptime(lease.life)),
+            # Whether or not the lease is had: all who want it agree on it, and it counts as none.
+            store("add", spot.key_version, new_witness().encode(), exptime(KEY_VERSION_LIFE)),
+        ]
+        _, _, *answers = await transport.batch(
+            [*adding, *gets([lease.place, lease.unshared_place, *spot, *places])]
         )
         found = found_in(answers)
-        item = found.get(lease.name)
-        lease.holder, lease.rejected = token_of(item), token_of(found.get(lease.unshared_place[1]))
+        item, note = found.get(lease.name), found.get(lease.unshared_place[1])
+        lease.holder = None if item is None else item.text
+        lease.rejected = None if note is None else note.text
         taken = item is not None and lease.holder == lease.token
+        version = found.get(spot.key_version[1])
+        lease.witness = None if version is None else version.raw
         if item is not None and taken:
             lease.cas = item.unique
             lease.taken()
@@ -303,7 +221,7 @@ class MemcachedVersioned(MemcachedValues, TwoColouredCache[MemcachedTransport]):
             return False
         # An invalidation changes the key version before it deletes. If it has deleted already, the
         # version is a new one here; if it has not, it will delete what was stored.
-        if token_of(rest[-1 - len(ending)].get(spot.key_version[1])) == key_version:
+        if _still(rest[-1 - len(ending)].get(spot.key_version[1]), key_version, lease):
             return True
         await self._withdraw(transport, spot, payload)
         return False
@@ -333,3 +251,14 @@ class MemcachedVersioned(MemcachedValues, TwoColouredCache[MemcachedTransport]):
             await transport.batch(commands)
 
     release_lease, arelease_lease = over_transport(_release_lease)
+
+
+def _still(item: Item | None, key_version: str | None, lease: MemcachedLease | None) -> bool:
+    """Whether a key's version is what it was when its computation began.
+
+    Where it had none, the witness of the lease must be there: it may be evicted with a change.
+    """
+    raw = None if item is None else item.raw
+    if key_version is None and lease is not None and lease.witness is not None:
+        return raw == lease.witness
+    return text_of(as_key_version(raw)) == key_version

@@ -20,10 +20,14 @@ from .._versioned.contract import (
     KEY_VERSION,
     KEY_VERSION_LIFE,
     LEASE,
+    NAMESPACE,
     KeyVersion,
     Lease,
     VersionedValue,
+    as_key_version,
+    as_token,
     new_token,
+    new_witness,
 )
 from .._versioned.leases import RemoteLease
 from . import scripts as lua
@@ -37,6 +41,9 @@ TOMBSTONE = KEY_VERSION_LIFE * 1000
 
 class RedisLease(RemoteLease[RedisTransport]):
     """A lease on a key of Redis."""
+
+    #: What stood for the version of the key when it was taken, if that had none.
+    witness = b""
 
 
 class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
@@ -57,6 +64,10 @@ class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
         full = self._full(prefix, key)
         return f"{prefix}{what}{full}" if is_tagged(full) else f"{prefix}{what}{{{full}}}"
 
+    def _names(self, prefix: str, key: str) -> tuple[str, str]:
+        """Where an entry lies, and the version of its key."""
+        return self._full(prefix, key), self._beside(prefix, KEY_VERSION, key)
+
     # --- values -----------------------------------------------------------------------------------
 
     def _loads(self, raw: bytes | None) -> Value:
@@ -67,6 +78,18 @@ class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
             return self.serializer.loads(raw)
         except Exception:
             return None
+
+    def _seen(
+        self, raw: bytes | None, key_version: bytes | None, tokens: Sequence[object]
+    ) -> VersionedValue:
+        """What a look has found.
+
+        The serializer gives back what it did not write as it is: bytes of another program, which
+        no function returned.
+        """
+        value = self._loads(raw)
+        found = None if value is raw else value
+        return VersionedValue(found, as_key_version(key_version), tuple(map(as_token, tokens)))
 
     def _readable(self, raw: bytes | None) -> bool:
         """Whether there is a value; cachelib's serializers make ``None`` of what is none."""
@@ -108,9 +131,8 @@ class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
     def _putting(
         self, prefix: str, script: str, key: str, value: Value, timeout: Timeout | None
     ) -> tuple[Argument, ...]:
-        names = (self._full(prefix, key), self._beside(prefix, KEY_VERSION, key))
         what = (self._dumps(value), milliseconds(self._life(timeout)), new_token(), TOMBSTONE)
-        return ("EVAL", script, 2, *names, *what)
+        return ("EVAL", script, 2, *self._names(prefix, key), *what)
 
     # --- versioned operations ---------------------------------------------------------------------
 
@@ -119,9 +141,9 @@ class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
     ) -> VersionedValue:
         """Look at a key, its version and some tag versions, in one trip."""
         prefix = self._prefix()
-        names = [self._full(prefix, key), self._beside(prefix, KEY_VERSION, key)]
-        raw, key_version, *tokens = await transport.mget(names + [prefix + tag for tag in tags])
-        return VersionedValue(self._loads(raw), key_version, tuple(map(text_of, tokens)))
+        names = [*self._names(prefix, key), *(prefix + tag for tag in tags)]
+        raw, key_version, *tokens = await transport.mget(names)
+        return self._seen(raw, key_version, tokens)
 
     look_up, alook_up = over_transport(_look_up)
 
@@ -129,12 +151,12 @@ class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
         self, transport: RedisTransport, tags: Sequence[str], timeout: float
     ) -> list[str | None]:
         """The versions of ``tags``, in one trip; all callers anywhere agree on new ones."""
-        prefix, life = self._prefix(), milliseconds(timeout)
-        until = ("PX", life) if life else ()
-        names = [prefix + tag for tag in tags]
-        made: list[Command] = [("SET", name, new_token(), "NX", *until) for name in names]
-        answers = await transport.batch([*made, *(("GET", name) for name in names)])
-        return [text_of(token) for token in answers[len(names) :]]
+        prefix, life = self._prefix(), version_milliseconds(timeout)
+        lives = [(prefix + tag, 0 if tag == NAMESPACE else life) for tag in tags]
+        ensuring: list[Command] = [
+            ("EVAL", lua.ENSURE, 1, name, new_token(), needed) for name, needed in lives
+        ]
+        return list(map(as_token, await transport.batch(ensuring))) if ensuring else []
 
     ensure_versions, aensure_versions = over_transport(_ensure_versions)
 
@@ -175,11 +197,10 @@ class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
         prefix = self._prefix()
         commands: list[Command] = [("UNLINK", prefix + tag) for tag in tags]
         for key in keys:
-            key_version = self._beside(prefix, KEY_VERSION, key)
-            commands.append(("SET", key_version, new_token(), "PX", TOMBSTONE))
-            commands.append(("UNLINK", self._full(prefix, key)))
+            what = (*self._names(prefix, key), new_token(), TOMBSTONE)
+            commands.append(("EVAL", lua.DELETE, 2, *what))
         answers = await transport.batch(commands) if commands else []
-        gone = answers[len(tags) + 1 :: 2]
+        gone = answers[len(tags) :]
         return [key for key, existed in zip(keys, gone, strict=True) if existed]
 
     invalidate, ainvalidate = over_transport(_invalidate)
@@ -198,20 +219,20 @@ class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
         """Try once for a lease, and look at its key in the same trip."""
         assert isinstance(lease, RedisLease), "it is made by :meth:`lease`"
         prefix = self._prefix()
-        names = [lease.name, f"{lease.name}~unshared", self._full(prefix, key)]
-        names.append(self._beside(prefix, KEY_VERSION, key))
+        names = [lease.name, f"{lease.name}~unshared", *self._names(prefix, key)]
         near, far = self._split([prefix + tag for tag in tags])
-        what: Command = ("EVAL", lua.CLAIM, 4 + len(near), *names, *near)
+        what: Command = ("EVAL", lua.CLAIM, len(names) + len(near), *names, *near)
+        lives = (lease.token, lease.milliseconds, new_witness(), TOMBSTONE)
         lease.taken_over = transport
-        answer = await transport.run(*what, lease.token, lease.milliseconds)
+        answer = await transport.run(*what, *lives)
         taken, holder, unshared, (raw, key_version, *tokens) = answer
         lease.holder, lease.rejected = text_of(holder), text_of(unshared)
         if taken:
+            if as_key_version(key_version) is None:
+                lease.witness = key_version
             lease.taken()
         tokens += await transport.mget(far) if far else []
-        return bool(taken), VersionedValue(
-            self._loads(raw), key_version, tuple(map(text_of, tokens))
-        )
+        return bool(taken), self._seen(raw, key_version, tokens)
 
     acquire_lease, aacquire_lease = over_transport(_acquire_lease)
 
@@ -262,14 +283,17 @@ class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
     ) -> bool:
         assert lease is None or isinstance(lease, RedisLease), "it is made by :meth:`lease`"
         prefix, payload = self._prefix(), self._dumps(value)
-        names = [self._full(prefix, key), self._beside(prefix, KEY_VERSION, key)]
+        names = [*self._names(prefix, key)]
         names.append(lease.name if lease is not None else names[1])
-        near, _ = self._split([prefix + tag for tag in tag_versions])
-        token = lease.token if lease is not None else ""
-        what = (payload, milliseconds(timeout), key_version or b"", token, forced, TOMBSTONE)
+        near, far = self._split([prefix + tag for tag in tag_versions])
+        token, witness = ("", b"") if lease is None else (lease.token, lease.witness)
+        lives = (TOMBSTONE, extended := version_milliseconds(timeout))
+        what = (payload, milliseconds(timeout), key_version or b"", token, forced, *lives, witness)
         keys: Command = (len(names) + len(near), *names, *near)
         expected = list(tag_versions.values()) if near else []
-        stored = await transport.run("EVAL", lua.DELIVER, *keys, *what, *expected)
+        commands: list[Command] = [("EVAL", lua.DELIVER, *keys, *what, *expected)]
+        commands += [("EVAL", lua.EXTEND, 1, name, extended) for name in far]
+        stored = (await transport.batch(commands))[0]
         if lease is not None:
             lease.given_back()
         return bool(stored)
@@ -301,6 +325,14 @@ def is_tagged(name: str) -> bool:
 def milliseconds(life: float) -> int:
     """What to send of something that must live for ``life`` seconds; 0 is for ever."""
     return 0 if life == 0 or math.isinf(life) else max(1, math.ceil(life * 1000))
+
+
+def version_milliseconds(life: float) -> int:
+    """What to send of a tag version that entries need which live for ``life`` seconds.
+
+    A computation needs it for as long as it takes, and the next entry for as long as this one.
+    """
+    return milliseconds(max(2 * life, KEY_VERSION_LIFE) if life else 0)
 
 
 async def _renew(transport: RedisTransport, lease: RedisLease) -> bool:

@@ -10,11 +10,16 @@ A value must not be stored once it has been invalidated. Two kinds of small toke
   invalidate all that was stored with it; an entry whose tag version is gone, or another one, is
   dead.
 
-The names on a server (``~stamp~``, ``~mark~``) are older than these words.
+* A *witness* stands where a key has no version while it is computed under a lease; it counts as no
+  version. A server may evict the version that a deletion left, but then the witness is gone, too.
+
+The names on a server (``~stamp~``, ``~mark~``) are older than these words. All names of ours begin
+with a tilde: the tags of the decorators and of users do, and a key that does gets another name.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -33,8 +38,11 @@ __all__ = [
     "Lease",
     "Operations",
     "VersionedValue",
+    "as_key_version",
+    "as_token",
     "key_version_name",
     "new_token",
+    "new_witness",
 ]
 
 #: The tag of everything in a store: ``clear`` drops its version.
@@ -177,9 +185,33 @@ class Operations(Protocol):
     async def release_lease(self, lease: Lease, shared: bool = True) -> None: ...
 
 
+_is_token = re.compile("[A-Za-z0-9_-]{16}").fullmatch
+
+
 def new_token() -> str:
     """A token that is given out only once: 96 random bits."""
     return secrets.token_urlsafe(12)
+
+
+def as_token(raw: object) -> str | None:
+    """A tag version as it was read; ``None``, as if there were none, if we never gave it out.
+
+    Garbage that counted as a version could never be compared with what a server holds; where it
+    counts as missing, it is replaced when the version is needed next.
+    """
+    if isinstance(raw, bytes):
+        raw = raw.decode("latin-1")
+    return raw if isinstance(raw, str) and _is_token(raw) else None
+
+
+def new_witness() -> str:
+    """What stands for the version of a key that has none while it is computed."""
+    return f".{new_token()}"
+
+
+def as_key_version(raw: bytes | None) -> bytes | None:
+    """A key version as it was read; a witness is none."""
+    return None if raw is None or raw.startswith(b".") else raw
 
 
 def key_version_name(key: str) -> str:

@@ -10,16 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from ..._entries.envelope import counted, is_entry, is_living, unpack
+from ..._entries.times import NEVER
 from ...typing import Timeout, Value
 from .contract import (
     KEY_VERSION_LIFE,
+    NAMESPACE,
     KeyVersion,
     Lease,
     Operations,
     VersionedValue,
+    as_token,
     key_version_name,
     new_token,
 )
+
+#: The shortest life in seconds of a tag version that cannot be let live on.
+VERSION_LIFE = 30 * 24 * 3600
 
 # --- what a subclass must write -------------------------------------------------------------------
 
@@ -89,8 +96,18 @@ async def unlink(ops: Operations, *keys: str) -> list[str]:
 
 async def inc(ops: Operations, key: str, delta: int = 1) -> int | None:
     """Add ``delta`` to the number under ``key`` (0 if there is none) and return the sum."""
-    value: int = (await ops.get(key) or 0) + delta
-    return value if await ops.set(key, value) is not False else None
+    raw, life = await ops.get(key), None
+    if is_entry(raw):
+        entry, versions = unpack(raw)
+        seen = (await ops.look_up(key, list(versions))).tag_versions
+        known = dict(zip(versions, seen, strict=True))
+        if entry is not None and is_living(entry, versions, known, 0.0):
+            # Until then at least: the entry itself says when it ends.
+            life = 0 if entry.usable_until == NEVER else entry.usable_until - entry.created
+        else:
+            raw = None
+    total, stored = counted(key, raw, delta)
+    return total if await ops.set(key, stored, life) is not False else None
 
 
 async def dec(ops: Operations, key: str, delta: int = 1) -> int | None:
@@ -113,19 +130,29 @@ async def close(ops: Operations) -> None:
 async def look_up(ops: Operations, key: str, tags: Sequence[str] = ()) -> VersionedValue:
     """Look at a key, its version and some tag versions, in one round trip."""
     value, key_version, *versions = await ops.get_many(key, key_version_name(key), *tags)
-    return VersionedValue(value, key_version, tuple(versions))
+    return VersionedValue(value, key_version, tuple(map(as_token, versions)))
 
 
 async def ensure_versions(ops: Operations, tags: Sequence[str], timeout: float) -> list[str | None]:
-    """The versions of ``tags``; what is missing is created, to live ``timeout`` seconds.
+    """The versions of ``tags``, for entries that live ``timeout`` seconds; 0 is for ever.
 
-    ``None`` stands for one that the backend would not keep: nothing can be stored with it.
+    What is missing is created. It lives much longer than the entry, since plain operations cannot
+    let it live on when the next entry needs it: another process might be dropping it. The version
+    of the namespace never ends, for all entries need it. ``None`` stands for one that the backend
+    would not keep: nothing can be stored with it.
     """
-    versions: list[str | None] = await ops.get_many(*tags)
-    missing = [tag for tag, version in zip(tags, versions, strict=True) if version is None]
+    found = await ops.get_many(*tags)
+    life = max(2 * math.ceil(timeout), VERSION_LIFE) if timeout else 0
+    missing = [tag for tag, version in zip(tags, found, strict=True) if not as_token(version)]
     for tag in missing:
-        await ops.add(tag, new_token(), timeout)
-    return await ops.get_many(*tags) if missing else versions
+        await ops.add(tag, new_token(), 0 if tag == NAMESPACE else life)
+    if missing:
+        found = await ops.get_many(*tags)
+    for tag, version in zip(tags, found, strict=True):
+        if version is not None and not as_token(version):  # add leaves what is there
+            await ops.set(tag, new_token(), 0 if tag == NAMESPACE else life)
+            found = await ops.get_many(*tags)
+    return list(map(as_token, found))
 
 
 async def set_if_current(

@@ -1,0 +1,148 @@
+"""Setting values on Memcached by hand, so that ``clear`` of their namespace ends them.
+
+``values.py`` says how they lie there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ...typing import Timeout, Value
+from .._connections.both_colours import TwoColouredCache, over_transport
+from .._versioned.contract import KEY_VERSION, NAMESPACE, new_token
+from .entries import Spot, by_place, superseding, token_of
+from .protocol import STORED, TOO_LARGE, Item, MemcachedTransport, Place, gets, store
+from .values import Header, MemcachedValues, exptime, name_of, own_name
+
+if TYPE_CHECKING:
+    from .transport import Ring
+
+__all__ = ["MemcachedSetting"]
+
+#: How often a value is set again, because all was cleared at the same moment.
+CLEARED = 5
+
+
+class MemcachedSetting(MemcachedValues, TwoColouredCache[MemcachedTransport]):
+    """Where things lie on the servers, the version of the namespace, and setting."""
+
+    _ring: Ring
+    #: The last known version of each namespace, by its place.
+    _tokens: dict[Place, str]
+
+    async def _invalidate(
+        self, transport: MemcachedTransport, keys: Sequence[str], tags: Sequence[str] = ()
+    ) -> list[str]:
+        raise NotImplementedError
+
+    # --- places -----------------------------------------------------------------------------------
+
+    def _place(self, prefix: str, key: str) -> Place:
+        """Where an entry lies."""
+        name = name_of(prefix, key)
+        return self._ring.at(name), name
+
+    def _own_place(self, prefix: str, tag: str, beside: str = "") -> Place:
+        """Where the version of a tag lies.
+
+        :param beside: a key; what stands for the version of a key is on the server of its entry.
+        """
+        name = own_name(prefix, tag)
+        at = name_of(prefix, beside) if tag.startswith(KEY_VERSION) else name
+        return self._ring.at(at), name
+
+    def _spot(self, prefix: str, key: str) -> Spot:
+        at, name = self._place(prefix, key)
+        key_version = at, own_name(prefix, KEY_VERSION + key)
+        return Spot((at, name), key_version, (at, own_name(prefix, NAMESPACE)))
+
+    # --- the version of the namespace -------------------------------------------------------------
+
+    async def _space(self, transport: MemcachedTransport, place: Place) -> str:
+        """The version of the namespace; it is created if it is missing, and lives for ever."""
+        (made,) = await self._made(transport, [place])
+        token = made or new_token()  # none: nothing can be stored now
+        if len(self._tokens) > 1000:
+            self._tokens.clear()  # many prefixes
+        self._tokens[place] = token
+        return token
+
+    async def _made(
+        self, transport: MemcachedTransport, places: Sequence[Place]
+    ) -> list[str | None]:
+        """The versions at some places, in one trip; what is missing, or none of ours, is made.
+
+        They have no end: nobody could tell how long one still lives, to let it live on. The server
+        evicts those that are not asked for any more.
+        """
+        adding = [store("add", place, new_token().encode()) for place in places]
+        found: dict[Place, Item] = {}
+        for _ in range(2):
+            answers = (await transport.batch([*adding, *gets(places)]))[len(adding) :]
+            found = by_place(answers, places)
+            foreign = [
+                store("cas", place, b"", -1, item.unique)  # it ends now
+                for place, item in found.items()
+                if token_of(item) is None
+            ]
+            if not foreign:
+                break
+            await transport.batch(foreign)
+        return [token_of(found.get(place)) for place in places]
+
+    # --- setting ----------------------------------------------------------------------------------
+
+    async def _set(
+        self, transport: MemcachedTransport, key: str, value: Value, timeout: Timeout | None = None
+    ) -> bool:
+        """Store a value; a computation that is under way will not overwrite it."""
+        return bool(await self._set_many(transport, {key: value}, timeout))
+
+    set, aset = over_transport(_set)
+
+    async def _set_many(
+        self,
+        transport: MemcachedTransport,
+        mapping: Mapping[str, Value],
+        timeout: Timeout | None = None,
+    ) -> list[str]:
+        """Store several values, in one trip; the keys that were stored."""
+        life, prefix = self._life(timeout), self._prefix()
+        if life < 0:  # over before it began
+            await self._invalidate(transport, list(mapping))
+        if life < 0 or not mapping:
+            return list(mapping)
+        payloads = {key: self._dumps(value) for key, value in mapping.items()}
+        spots = {key: self._spot(prefix, key) for key in payloads}
+        spaces = list(dict.fromkeys(spot.space for spot in spots.values()))
+        until = self.clock() + life
+        # The version is what it was the last time. The same trip says whether that is still so.
+        for _ in range(CLEARED):
+            tokens = {
+                space: self._tokens.get(space) or await self._space(transport, space)
+                for space in spaces
+            }
+            commands = looking = gets(spaces)
+            for key, (entry, key_version, space) in spots.items():
+                raw = Header(tokens[space], until).around(payloads[key])
+                storing = store("set", entry, raw, exptime(life))
+                commands = [*commands, superseding(key_version), storing]
+            answers = await transport.batch(commands)
+            found = by_place(answers[: len(looking)], spaces)
+            overtaken = [space for space in spaces if token_of(found.get(space)) != tokens[space]]
+            if not overtaken:
+                stored = answers[len(looking) + 1 :: 2]
+                return self._stored(dict(zip(payloads, stored, strict=True)))
+            for space in overtaken:
+                self._tokens.pop(space, None)
+        return []
+
+    set_many, aset_many = over_transport(_set_many)
+
+    def _stored(self, results: Mapping[str, bytes]) -> list[str]:
+        """The keys that were stored; what was under one that is too large is gone."""
+        for key, result in results.items():
+            if result == TOO_LARGE:
+                self._too_large(key)
+        return [key for key, result in results.items() if result == STORED]
