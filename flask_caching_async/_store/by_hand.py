@@ -37,15 +37,19 @@ class StepsByHand(Attempts):
         self.backend = backend
         self.check = check
 
-    async def get(self, keys: Sequence[str]) -> list[Value]:
-        """The values of several keys; those with tag versions cost one more trip."""
+    async def get(self, keys: Sequence[str], raws: Sequence[Value] | None = None) -> list[Value]:
+        """The values of several keys; those with tag versions cost one more trip.
+
+        :param raws: what is stored there, if that is known.
+        """
         self.check(keys)
         nothing: list[Value] = [MISSING] * len(keys)
         names = [spelled(key) for key in keys]
-        return await self._attempt(f"read {list(keys)!r}", nothing, self._get, names)
+        return await self._attempt(f"read {list(keys)!r}", nothing, self._get, names, raws)
 
-    async def _get(self, keys: Sequence[str]) -> list[Value]:
-        raws = await self.ops.get_many(*keys)
+    async def _get(self, keys: Sequence[str], raws: Sequence[Value] | None = None) -> list[Value]:
+        if raws is None:
+            raws = await self.ops.get_many(*keys)
         now = self.backend.clock()
         found = [(None, {}) if raw is None else unpack(raw) for raw in raws]
         names = list({tag for _, versions in found for tag in versions if tag != BY_HAND})
@@ -145,7 +149,7 @@ class StepsByHand(Attempts):
         self.check((*keys, *tags))
         names = {spelled(key): key for key in keys}
         if self.breaker.is_open:
-            self._defer(names, tags)
+            self.defer(keys, tags)
             self.failures.refuse(f"delete {keys!r}")
             return None
         try:
@@ -153,7 +157,7 @@ class StepsByHand(Attempts):
         except BaseException as error:  # cancelled: how far it came is unknown
             if is_of_the_caller(error):  # it could never be made up for either
                 raise InvalidKeyError(f"cannot delete {[*keys, *tags]}: {error}") from error
-            self._defer(names, tags)
+            self.defer(keys, tags)
             if not isinstance(error, Exception):
                 raise
             self.failures.note(error, f"delete {keys!r}")
@@ -161,11 +165,12 @@ class StepsByHand(Attempts):
         self.failures.fine()
         return [names[name] for name in existed]
 
-    def _defer(self, keys: Iterable[str], tags: Sequence[str]) -> None:
+    def defer(self, keys: Sequence[str], tags: Sequence[str]) -> None:
+        """Remember a deletion, which is made before anything is read again."""
         if not self.pending:  # one line, however much follows
             names = [*keys, *tags]
             log.error("%s could not be deleted; that is made up for before the next read", names)
-        self.pending.add(keys, tags)
+        self.pending.add(map(spelled, keys), tags)
 
     async def clear(self) -> bool:
         """Invalidate everything, and remove what can be listed."""

@@ -51,13 +51,8 @@ class VersionedStore(Store):
 
     def _arrange(self, pending: PendingInvalidations) -> None:
         """Decide which steps serve sync code, and which async code."""
-        backend = self.backend
-
-        def over(ops: object) -> VersionedSteps:
-            face = cast(Operations, ops)
-            return VersionedSteps(backend, face, self.failures, pending, self.check)
-
-        steps = over(Awaited(backend) if backend.async_native else Instant(backend))
+        backend, self._pending = self.backend, pending
+        steps = self.steps(Awaited if backend.async_native else Instant)
         self.sync: StoreSteps = steps
         self.aio: StoreSteps = steps
         if backend.async_native:
@@ -68,9 +63,14 @@ class VersionedStore(Store):
             moved = Moved(steps, _in_worker, invalidate=_carried_out, clear=_carried_out)
             self.aio = cast(StoreSteps, moved)
             if backend.two_coloured:
-                native = over(Awaited(backend))
+                native = self.steps(Awaited)
                 self.aio = cast(StoreSteps, Chosen(backend.native_here, native, moved))
         self.failures.on_recovery.append(lambda: run_now(self.sync.replay()))
+
+    def steps(self, face: type[Awaited] | type[Instant]) -> StoreSteps:
+        """The steps over the operations in one colour."""
+        ops = cast(Operations, face(self.backend))
+        return VersionedSteps(self.backend, ops, self.failures, self._pending, self.check)
 
     def for_tenant(self, backend: BaseCache) -> VersionedStore:
         """A store for other keys of the same server: it fails, and is left alone, with this one."""

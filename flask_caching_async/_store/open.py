@@ -9,6 +9,7 @@ from ..backends.simplecache import SimpleCache
 from .dispatch import VersionedStore
 from .failures import Limits
 from .memory import MemoryStore
+from .sharded import ShardedStore
 
 
 def open_store(
@@ -21,7 +22,10 @@ def open_store(
     """
     if isinstance(backend, SimpleCache) and not _overridden(type(backend)):
         return MemoryStore(backend, raising)
-    return VersionedStore(backend, raising, limits or Limits())
+    limits = limits or Limits()
+    if len(backend.shards()) > 1:
+        return ShardedStore(backend, raising, limits)
+    return VersionedStore(backend, raising, limits)
 
 
 def _overridden(kind: type) -> bool:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from cachelib import BaseCache as CachelibBaseCache
@@ -134,6 +134,17 @@ class BaseCache(VersionedOperations, CachelibBaseCache):
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__, key_prefix=prefix)
         return view
+
+    def shards(self) -> Sequence[BaseCache]:
+        """What this backend spreads its keys over, each as a backend of its own, or itself alone.
+
+        One that is down costs its own keys, and no others.
+        """
+        return (self,)
+
+    def shard_of(self, key: str) -> int:
+        """Which of :meth:`shards` has a key."""
+        return 0
 
     # --- what its errors mean ---------------------------------------------------------------------
 

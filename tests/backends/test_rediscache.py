@@ -562,7 +562,7 @@ def test_the_serializer_runs_once_per_set_and_once_per_get(make: Make) -> None:
 async def test_every_serializer_serves_all_operations(make: Make, enter: Enter) -> None:
     """Entries, tags, counters and a stored ``None`` work with any of them."""
     for kind in (JSONSerializer, MsgpackSerializer, PickleSerializer, CachelibJSONSerializer):
-        cache = make(CACHE_SERIALIZER=kind, CACHE_KEY_PREFIX=f"{kind.__name__}:")
+        cache = make(CACHE_SERIALIZER=kind, CACHE_KEY_PREFIX=f"{kind.__module__}:")
         face = await enter(cache)
         await use_everything(face)
         value = {"a": [1, 2.5, None, True], "b": "ä"}

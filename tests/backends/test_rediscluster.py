@@ -166,8 +166,8 @@ def test_building_never_connects(clean_cluster: RedisCluster) -> None:
         ({"CACHE_REDIS_URL": "redis://a?z=1"}, "redis-py knows no option 'z'"),
         ({"CACHE_OPTIONS": {"nonsense": 1}}, "redis-py knows no option 'nonsense'"),
         ({"CACHE_OPTIONS": {"decode_responses": True}}, "decode_responses is not supported"),
-        ({"CACHE_KEY_PREFIX": "a{b"}, "CACHE_KEY_PREFIX 'a{b' has an open brace"),
-        ({"CACHE_KEY_PREFIX": "{}a"}, "CACHE_KEY_PREFIX '{}a' has an open brace"),
+        ({"CACHE_KEY_PREFIX": "a{b:"}, "CACHE_KEY_PREFIX 'a{b:' has an open brace"),
+        ({"CACHE_KEY_PREFIX": "{}a:"}, "CACHE_KEY_PREFIX '{}a:' has an open brace"),
     ],
 )
 def test_a_wrong_setting_says_what_is_wrong(config: dict[str, Any], message: str) -> None:

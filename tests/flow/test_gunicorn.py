@@ -35,7 +35,7 @@ class Gunicorn(WebServer):
             "--log-level", "warning", "--timeout", "60",
             *arguments.split(), "support.gunicorn_app:make()",
         ]  # fmt: skip
-        config = {**config, "CACHE_KEY_PREFIX": folder.name}
+        config = {**config, "CACHE_KEY_PREFIX": f"{folder.name}:"}
         super().__init__(folder, config, python.split(), command, **more)
 
     def close(self) -> str:

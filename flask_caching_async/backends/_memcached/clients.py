@@ -7,9 +7,9 @@ Values lie on the server as everywhere: the clients are given bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Generic, ParamSpec, Protocol, TypeVar
+from typing import Generic, ParamSpec, Protocol, Self, TypeVar
 
 from ..._entries.entry import MISSING
 from ...exceptions import BackendError
@@ -93,6 +93,10 @@ class ClientCache(MemcachedValues, Generic[C]):
     def native_here(self) -> bool:
         """No loop owns connections."""
         return False
+
+    def shards(self) -> Sequence[Self]:
+        """The client decides which server has a key, and says nothing of it."""
+        return (self,)
 
     async def aopen(self) -> None:
         """Nothing can be opened for a loop."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ...typing import Timeout, Value
 from .._connections.both_colours import TwoColouredCache, over_transport
@@ -56,6 +56,20 @@ class MemcachedSetting(MemcachedValues, TwoColouredCache[MemcachedTransport]):
         at, name = self._place(prefix, key)
         key_version = at, own_name(prefix, KEY_VERSION + key)
         return Spot((at, name), key_version, (at, own_name(prefix, NAMESPACE)))
+
+    def shards(self) -> Sequence[Self]:
+        """One view for each server: all that an entry depends on is on the server of that entry."""
+        return [self._on(number) for number in self._ring.numbers]
+
+    def _on(self, number: int) -> Self:
+        part = object.__new__(type(self))
+        part.__dict__.update(self.__dict__, _ring=self._ring.only(number), _tokens={})
+        part.clock = lambda: self.clock()
+        return part
+
+    def shard_of(self, key: str) -> int:
+        """The number of the server that has a key."""
+        return self._place(self._prefix(), key)[0]
 
     # --- the version of the namespace -------------------------------------------------------------
 

@@ -13,6 +13,7 @@ connection that failed in any way is closed.
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import socket
 import time
@@ -78,11 +79,18 @@ class Ring:
         names = [one if isinstance(one, str) else f"{one[0]}:{one[1]}" for one in servers]
         self._numbers = {name: number for number, name in enumerate(names)}
         self._hash = RendezvousHash(names)
-        self.size = len(names)
+        #: The numbers of all servers.
+        self.numbers = range(len(names))
         #: The number of the server for a name.
         self.at: Callable[[str], int] = functools.lru_cache(4096)(self._choose)
         if len(names) == 1:
             self.at = lambda name: 0
+
+    def only(self, number: int) -> Ring:
+        """The part of this ring that is on one server."""
+        part = copy.copy(self)
+        part.numbers, part.at = range(number, number + 1), lambda name: number
+        return part
 
     def _choose(self, name: str) -> int:
         return self._numbers[str(self._hash.get_node(name))]

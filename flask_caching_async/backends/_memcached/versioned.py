@@ -133,7 +133,7 @@ class MemcachedVersioned(MemcachedSetting):
             commands += [superseding(key_version), delete(entry)]
         for tag in tags:
             _, name = place = self._own_place(prefix, tag)
-            everywhere = [(at, name) for at in range(self._ring.size)] if tag == NAMESPACE else []
+            everywhere = [(at, name) for at in self._ring.numbers] if tag == NAMESPACE else []
             commands += [delete(each) for each in everywhere or [place]]
         answers = await transport.batch(commands)
         gone = answers[1 : 2 * len(keys) : 2]

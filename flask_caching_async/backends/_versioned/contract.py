@@ -102,6 +102,8 @@ class Lease:
     holder: str | None = None
     #: Whether the call that asked for it has ended; then it is given back as soon as it is had.
     abandoned = False
+    #: On which of several servers it is.
+    shard = 0
     #: Whether the backend failed while it was held, so that giving it back had better not be
     #: waited for.
     failed = False
