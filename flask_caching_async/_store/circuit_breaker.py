@@ -69,6 +69,6 @@ class CircuitBreaker:
                 self._probe()
                 self._closed()
             except Exception as error:
-                log.debug("the backend does not answer yet: %r", error)
+                log.debug("the backend does not answer yet: %s: %s", type(error).__name__, error)
             else:
                 self._row, self.is_open = 0, False

@@ -7,6 +7,7 @@ while: see ``circuit_breaker.py``.
 from __future__ import annotations
 
 import logging
+import textwrap
 import time
 from collections.abc import Callable
 from typing import NamedTuple, ParamSpec, TypeVar
@@ -27,6 +28,9 @@ from .pending_invalidations import PendingInvalidations
 __all__ = ["Attempts", "Failures", "Limits"]
 
 log = logging.getLogger("flask_caching_async")
+
+#: The most characters of an error, and of what was being done, in a line of the log.
+LINE = 400
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -61,6 +65,8 @@ class Failures:
     ) -> None:
         self.raising = raising
         self._backend, self._name = backend, type(backend).__name__
+        if backend.where:
+            self._name += f" at {backend.where}"
         self._down = False
         self._last = 0.0
         self.breaker = CircuitBreaker(limits.threshold, limits.reset, probe, self._recovered)
@@ -73,21 +79,22 @@ class Failures:
         :raises BackendError: where failures are to be raised.
         """
         self._last = time.monotonic()
+        doing = textwrap.shorten(doing, LINE, placeholder=" ...")
         blamed = not (is_of_the_caller(error) or self._backend.is_answer(error))
         if blamed and not self.breaker.is_open:
             self.breaker.failed()
         if self.raising():
-            if isinstance(error, CacheError):
+            if isinstance(error, CacheError) and not isinstance(error, BackendError):
                 raise error
             kind = BackendTimeout if self._is_timeout(error) else BackendError
-            raise kind(f"{self._name} failed to {doing}: {error!r}") from error
+            raise kind(f"{self._name} failed to {doing}: {in_one_line(error)}") from error
         if isinstance(error, (SerializationError, InvalidKeyError)):
             log.warning("not stored: %s", error)
         elif not self._down:
             self._down = True
-            log.error(
-                "%s failed to %s; the pages go on without it", self._name, doing, exc_info=error
-            )
+            cause = in_one_line(error)
+            log.error("%s failed to %s; the pages go on without it: %s", self._name, doing, cause)
+            log.debug("where that failure came from", exc_info=error)
 
     def refuse(self, doing: str) -> None:
         """An operation is not even tried, because the backend is down.
@@ -121,6 +128,16 @@ class Failures:
                 return True
             error = error.__cause__
         return False
+
+
+def in_one_line(error: BaseException) -> str:
+    """An error as it stands in the log.
+
+    Drivers keep passwords out of theirs: see ``backends/_connections/secrets.py``.
+    """
+    name = "" if isinstance(error, CacheError) and str(error) else type(error).__name__
+    parts = [part for part in (name, str(error)) if part]
+    return textwrap.shorten(": ".join(parts), LINE, placeholder=" ...")
 
 
 def is_of_the_caller(error: BaseException) -> bool:

@@ -63,6 +63,8 @@ class BaseCache(VersionedOperations, CachelibBaseCache):
     any_text: ClassVar[bool] = False
     #: Put in front of every key by the backends that share a server with others.
     key_prefix: Any = ""
+    #: Its server or directory, as errors and the log name it; no password stands in it.
+    where: str = ""
     #: Seconds since the epoch, as :func:`time.time`. Replace it in tests.
     clock: Callable[[], float] = staticmethod(time.time)
 

@@ -114,7 +114,7 @@ class FileSystemCache(BaseCache):
         self.default_timeout = seconds(default_timeout)  # type: ignore[assignment]
         self.serializer = FileSystemSerializer()
         self._threshold, self._hash_method = threshold, hash_method
-        self._path = existing_directory(cache_dir)
+        self.where = self._path = existing_directory(cache_dir)
         self._files = Directory(self._path, 0o600 if mode is None else mode, hash_method)
         self._sweeper = Sweeper(self._files, threshold)
 

@@ -16,6 +16,7 @@ from .._entries.envelope import counted, is_entry, is_living, unpack
 from ..exceptions import BackendError, ConfigurationError
 from ..typing import Config, Timeout, Value
 from ._connections.both_colours import over_transport, respect_overrides
+from ._connections.secrets import shown
 from ._connections.server import Budget, KeyPrefix, common_settings
 from ._memcached.clients import Client, ClientCache, pooled_client, shared_client
 from ._memcached.entries import Look, by_place, replacing, superseding, token_of
@@ -80,6 +81,7 @@ class MemcachedCache(MemcachedVersioned):
         found = transport.servers_of(servers)
         self._ring = transport.Ring(found)
         self._transports = transport.per_loop(found, budget)
+        self.where = self._transports.where
 
     @classmethod
     def factory(
@@ -230,7 +232,7 @@ class ReadyMemcachedCache(ClientCache[Client], MemcachedCache):
         if not (callable(getattr(servers, "get", None)) or hasattr(servers, "reserve")):
             raise ConfigurationError(
                 "CACHE_MEMCACHED_SERVERS must be a list of 'host:port', (host, port) and paths of "
-                f"sockets, or a client, not {servers!r}"
+                f"sockets, or a client, not {shown(servers)}"
             )
         self._client = servers
         pooled = hasattr(servers, "reserve")

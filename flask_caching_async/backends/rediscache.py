@@ -82,6 +82,7 @@ class RedisCache(RedisVersioned):
             raise ConfigurationError("decode_responses is not supported by RedisCache")
         where = Where(port, password, db, budget, max_connections, kwargs)
         self._transports = self._link(host, where)
+        self.where = self._transports.where
 
     def _link(self, host: Any, where: Where) -> PerLoop[RedisTransport]:
         """Where the server is."""

@@ -7,6 +7,7 @@ from typing import Any
 from ..exceptions import ConfigurationError
 from ..typing import Config
 from ._connections.per_loop import PerLoop
+from ._connections.secrets import host_name, shown
 from ._connections.server import KeyPrefix
 from ._redis.verbs import RedisTransport
 from ._redis.versioned import is_tagged
@@ -79,9 +80,9 @@ def _nodes(cluster: str) -> list[tuple[str, int]]:
     """
     try:
         pairs = [node.strip().rsplit(":", 1) for node in cluster.split(",")]
-        return [(host, int(port)) for host, port in pairs]
+        return [(host_name(host), int(port)) for host, port in pairs]
     except (AttributeError, ValueError):
         raise ConfigurationError(
             "CACHE_REDIS_CLUSTER must list nodes as 'host1:port1,host2:port2', or CACHE_REDIS_URL "
-            f"name one, not {cluster!r}"
+            f"name one, not {shown(cluster)}"
         ) from None

@@ -8,6 +8,7 @@ from typing import Any
 from ..exceptions import ConfigurationError
 from ..typing import Config
 from ._connections.per_loop import PerLoop
+from ._connections.secrets import host_name, shown
 from ._connections.server import KeyPrefix
 from ._redis.verbs import RedisTransport
 from .rediscache import RedisCache, Where, common
@@ -89,8 +90,8 @@ def _addresses(sentinels: Any) -> list[tuple[str, int]]:
     try:
         if isinstance(sentinels, str):
             sentinels = [one.strip().rsplit(":", 1) for one in sentinels.split(",")]
-        return [(str(host), int(port)) for host, port in sentinels]
+        return [(host_name(host), int(port)) for host, port in sentinels]
     except (TypeError, ValueError):
         raise ConfigurationError(
-            f"CACHE_REDIS_SENTINELS must be a list of (host, port), not {sentinels!r}"
+            f"CACHE_REDIS_SENTINELS must be a list of (host, port), not {shown(sentinels)}"
         ) from None

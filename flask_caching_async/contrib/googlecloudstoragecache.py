@@ -84,7 +84,7 @@ class GoogleCloudStorageCache(DatedCache):
             )
         self.key_prefix = key_prefix or ""
         self.delete_expired_objects_on_read = delete_expired_objects_on_read
-        self._bucket_name = bucket
+        self.where = self._bucket_name = bucket
         self._connect, self._errors = _client_maker(anonymous, options)
         self._once: Config = {"timeout": timeout, "retry": None}
         self._made, self._pid = self._connect(), os.getpid()

@@ -53,7 +53,7 @@ class UWSGICache(DatedCache):
         ignore_delete_many_errors: bool = False,
     ) -> None:
         super().__init__(default_timeout, ignore_delete_many_errors)
-        self.cache = cache
+        self.where = self.cache = cache
         self._uwsgi = _server(cache)
         # Shared memory is faster than the way to a worker thread.
         self.blocking = "@" in cache  # type: ignore[misc]

@@ -15,12 +15,8 @@ from flask_caching_async import Cache
 from flask_caching_async._runtime.colour import run_now
 from flask_caching_async.backends._connections.server import Budget
 from flask_caching_async.backends._redis import scripts as lua
-from flask_caching_async.backends._redis.transport import (
-    AsyncTransport,
-    Endpoint,
-    Transport,
-    is_replica,
-)
+from flask_caching_async.backends._redis.endpoint import Endpoint
+from flask_caching_async.backends._redis.transport import AsyncTransport, Transport, is_replica
 from flask_caching_async.backends.redissentinel import RedisSentinelCache
 from flask_caching_async.exceptions import BackendError, ConfigurationError
 from support.fault_proxy import FaultProxy

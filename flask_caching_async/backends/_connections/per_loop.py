@@ -40,6 +40,8 @@ class PerLoop(Generic[T]):
         self.client: Callable[[], Any] = lambda: None
         #: Whether the keys of one operation may lie on different servers.
         self.clustered = False
+        #: The server, as errors and the log name it; no password stands in it.
+        self.where = ""
         self._lock = threading.Lock()
         self._blocking: T | None = None
         self._of_loops: dict[asyncio.AbstractEventLoop, T] = {}

@@ -17,11 +17,14 @@ from typing import Any, NamedTuple, Protocol, Self
 from ...exceptions import BackendError, ConfigurationError
 from ...typing import Config, Timeout, Value
 from .._connections.pool import SyncPool
+from .._connections.secrets import host_name, shown
 from .._connections.server import KeyPrefix, common_settings
 from .clients import Client, ClientCache
 from .values import Header, name_of, piece_name
 
 __all__ = ["SASLMemcachedCache", "SpreadSASLMemcachedCache"]
+
+DEFAULT = ("127.0.0.1:11211",)
 
 #: How often a number is counted that another writer can change first.
 TRIES = 500
@@ -107,12 +110,14 @@ class SASLMemcachedCache(ClientCache[PylibmcClient]):
             "_poll_timeout": max(1, int(operation_timeout * 1000)),
             **kwargs.pop("behaviors", {}),
         }
-        addresses = [servers] if isinstance(servers, str) else servers or ["127.0.0.1:11211"]
+        addresses = list(map(_spec, [servers] if isinstance(servers, str) else servers or DEFAULT))
         who = {"username": username, "password": password, "binary": True, **kwargs}
         try:
-            client = pylibmc.Client(list(map(_spec, addresses)), behaviors=behaviors, **who)
+            client = pylibmc.Client(addresses, behaviors=behaviors, **who)
         except (TypeError, ValueError, pylibmc.Error) as error:
-            raise ConfigurationError(f"pylibmc does not take these settings: {error}") from error
+            said = "a value is wrong" if isinstance(error, ValueError) else error
+            raise ConfigurationError(f"pylibmc does not take these settings: {said}") from None
+        self.where = ", ".join(addresses)
         self._budget = operation_timeout
         patience = operation_timeout if pool_blocking else 0.0
         self._pool = SyncPool(_Opener(client), pool_size or 10, patience)
@@ -162,7 +167,17 @@ class SASLMemcachedCache(ClientCache[PylibmcClient]):
 
 
 def _spec(server: str | tuple[str, int]) -> str:
-    return server if isinstance(server, str) else ":".join(map(str, server))
+    """A server, as pylibmc reads it.
+
+    :raises ConfigurationError: if there is a URL, in which a password may stand.
+    """
+    try:
+        return host_name(server if isinstance(server, str) else ":".join(map(str, server)))
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            "CACHE_MEMCACHED_SERVERS must be a list of 'host:port' and paths of sockets; "
+            f"{shown(server)} is none of these"
+        ) from None
 
 
 def _swapped(client: PylibmcClient, name: str, raw: bytes, unique: int | None, until: int) -> bool:

@@ -27,6 +27,7 @@ from ..._runtime.deadline import Deadline
 from ...exceptions import BackendError, ConfigurationError
 from .._connections.per_loop import PerLoop
 from .._connections.pool import AsyncPool, SyncPool
+from .._connections.secrets import host_name, shown
 from .._connections.server import Budget
 from .protocol import Answer, Answers, Command, MemcachedTransport, portions, raise_errors
 
@@ -56,12 +57,12 @@ def servers_of(given: Any) -> list[Server]:
             spec = normalize_server_spec(tuple(one) if isinstance(one, list) else one)
             if not isinstance(spec, str):
                 host, port = spec
-                spec = str(host), int(port)
-        except (TypeError, ValueError) as error:
+                spec = host_name(host), int(port)
+        except (TypeError, ValueError):
             raise ConfigurationError(
                 "CACHE_MEMCACHED_SERVERS must be a list of 'host:port', (host, port) and paths of "
-                f"sockets, or a client; {one!r} is none of these"
-            ) from error
+                f"sockets, or a client; {shown(one)} is none of these"
+            ) from None
         found[spec] = None
     if not found:
         raise ConfigurationError("CACHE_MEMCACHED_SERVERS names no server")
@@ -76,7 +77,7 @@ class Ring:
     """
 
     def __init__(self, servers: Sequence[Server]) -> None:
-        names = [one if isinstance(one, str) else f"{one[0]}:{one[1]}" for one in servers]
+        names = list(map(_named, servers))
         self._numbers = {name: number for number, name in enumerate(names)}
         self._hash = RendezvousHash(names)
         #: The numbers of all servers.
@@ -98,7 +99,15 @@ class Ring:
 
 def per_loop(servers: Sequence[Server], budget: Budget) -> PerLoop[MemcachedTransport]:
     """The transports to some servers."""
-    return PerLoop(lambda: Transport(servers, budget), lambda: AsyncTransport(servers, budget))
+    made: PerLoop[MemcachedTransport] = PerLoop(
+        lambda: Transport(servers, budget), lambda: AsyncTransport(servers, budget)
+    )
+    made.where = ", ".join(map(_named, servers))
+    return made
+
+
+def _named(server: Server) -> str:
+    return server if isinstance(server, str) else f"{server[0]}:{server[1]}"
 
 
 def _by_server(commands: Sequence[Command]) -> list[Part]:
@@ -113,6 +122,13 @@ def _in_order(commands: Sequence[Command], answers: dict[int, list[Answer]]) -> 
     """The answers in the order of the commands."""
     queues = {at: iter(of_server) for at, of_server in answers.items()}
     return (next(queues[command.at]) for command in commands)
+
+
+def _naming(server: Server, error: OSError) -> OSError:
+    """The same error, which says now where one of several servers is that cannot be reached."""
+    if error.errno is not None:
+        error.filename = _named(server)
+    return error
 
 
 # --- blocking -------------------------------------------------------------------------------------
@@ -149,7 +165,7 @@ class _Opener:
             except OSError as error:
                 connection.close()
                 failure = error
-        raise failure
+        raise _naming(self.server, failure)
 
     def _addresses(self) -> Iterable[tuple[int, int, tuple[object, ...] | str]]:
         """Family, kind and address of each socket that may lead to the server."""
@@ -278,10 +294,13 @@ class _AsyncOpener:
 
     async def connect(self) -> Conversation:
         loop = asyncio.get_running_loop()
-        async with Deadline(self.budget.connect):
-            if isinstance(self.server, str):
-                return (await loop.create_unix_connection(Conversation, self.server))[1]
-            return (await loop.create_connection(Conversation, *self.server))[1]
+        try:
+            async with Deadline(self.budget.connect):
+                if isinstance(self.server, str):
+                    return (await loop.create_unix_connection(Conversation, self.server))[1]
+                return (await loop.create_connection(Conversation, *self.server))[1]
+        except OSError as error:
+            raise _naming(self.server, error)  # noqa: B904
 
     def usable(self, connection: Conversation) -> bool:
         return not (connection.ended or connection.transport.is_closing())

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from ..._runtime.deadline import Deadline
 from ...typing import Coro
+from .._connections.secrets import Secrets
 from .verbs import Argument, Command, RedisTransport, Reply
 
 __all__ = ["AnyClient", "AsyncClientTransport", "ClientTransport", "Made"]
@@ -71,6 +72,7 @@ class ClientTransport(RedisTransport):
     :param patience: seconds to wait until one more may be made.
     :param owned: whether the client is to be closed with the transport.
     :param forget: called when it was closed.
+    :param secrets: what no error may show; the client opens connections whenever it wants to.
     """
 
     def __init__(
@@ -81,7 +83,9 @@ class ClientTransport(RedisTransport):
         cluster: bool = False,
         owned: bool = True,
         forget: Callable[[], object] = lambda: None,
+        secrets: Secrets | None = None,
     ) -> None:
+        self._secrets = secrets or Secrets()
         self._make, self._cluster, self._owned = make, cluster, owned
         self._forget, self._lock = forget, threading.Lock()
         self._users, self._closing = 0, False
@@ -93,7 +97,8 @@ class ClientTransport(RedisTransport):
     def client(self) -> AnyClient:
         """The client."""
         if self._client is None:
-            self._client = self._make()
+            with self._secrets:
+                self._client = self._make()
         return self._client
 
     async def _call(self, call: Callable[[], Reply]) -> Reply:
@@ -103,7 +108,8 @@ class ClientTransport(RedisTransport):
         with self._lock:
             self._users += 1
         try:
-            return call()
+            with self._secrets:
+                return call()
         finally:
             with self._lock:
                 self._users -= 1
@@ -188,8 +194,10 @@ class AsyncClientTransport(ClientTransport):
     :param patience: seconds for one operation, the wait until it may be made included.
     """
 
-    def __init__(self, make: Callable[[], AnyClient], limit: int, patience: float) -> None:
-        super().__init__(make, limit, patience, cluster=True)
+    def __init__(
+        self, make: Callable[[], AnyClient], limit: int, patience: float, secrets: Secrets
+    ) -> None:
+        super().__init__(make, limit, patience, cluster=True, secrets=secrets)
         self._turns = asyncio.Semaphore(limit)
 
     async def _call(self, call: Callable[[], Reply]) -> Reply:
@@ -197,7 +205,8 @@ class AsyncClientTransport(ClientTransport):
             late = self._closing  # the caller had this transport before it was closed
             self._users += 1
             try:
-                return await _never_swallowing(self._ready(call))
+                with self._secrets:
+                    return await _never_swallowing(self._ready(call))
             finally:
                 self._users -= 1
                 if late and not self._users:

@@ -21,8 +21,10 @@ from redis.retry import Retry
 from ...exceptions import ConfigurationError
 from ...typing import Config
 from .._connections.per_loop import PerLoop
+from .._connections.secrets import Secrets, host_name, shown
 from .client_transport import AnyClient, AsyncClientTransport, ClientTransport, Made
-from .transport import LIMIT, AsyncTransport, Endpoint, Transport, endpoint_of, taken_by
+from .endpoint import LIMIT, Endpoint, endpoint_of, taken_by
+from .transport import AsyncTransport, Transport
 from .verbs import RedisTransport
 
 __all__ = ["client", "cluster", "from_url", "sentinel", "per_loop"]
@@ -45,15 +47,23 @@ def client(host: str, port: int, password: str | None, db: int, options: Config)
 
     :raises ConfigurationError: if it does not take these options.
     """
-    if "://" in host:  # errors would name it, with the password in it
+    try:
+        host = host_name(host)
+    except ValueError:
         raise ConfigurationError(
-            f"CACHE_REDIS_HOST is the name of a host, not {_without_secrets(host)}; a URL is given "
+            f"CACHE_REDIS_HOST is the name of a host, not {shown(host)}; a URL is given "
             "as CACHE_REDIS_URL"
-        )
+        ) from None
+    for name, number in (("PORT", port), ("DB", db)):
+        try:
+            int(number)
+        except (TypeError, ValueError):
+            kind = type(number).__name__
+            raise ConfigurationError(f"CACHE_REDIS_{name} must be a number, not a {kind}") from None
     try:
         return redis.Redis(host=host, port=int(port), password=password, db=int(db), **options)
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"redis.Redis does not take these settings: {error}") from error
+        raise _refused(error) from None
 
 
 def from_url(url: str, db: int, password: str | None, kwargs: Config) -> redis.Redis:
@@ -72,7 +82,13 @@ def from_url(url: str, db: int, password: str | None, kwargs: Config) -> redis.R
     try:
         return redis.Redis.from_url(url, db=db, **options)
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"redis.Redis does not take these settings: {error}") from error
+        raise _refused(error) from None
+
+
+def _refused(error: Exception) -> ConfigurationError:
+    """The error for settings that redis-py does not take."""
+    said = _QUOTED.sub("...", str(error)) if isinstance(error, ValueError) else error
+    return ConfigurationError(f"redis.Redis does not take these settings: {said}")
 
 
 def _parsed(url: str) -> Config:
@@ -85,20 +101,12 @@ def _parsed(url: str) -> Config:
     except (AttributeError, TypeError, ValueError) as error:
         raise ConfigurationError(
             "CACHE_REDIS_URL must be redis://, rediss:// (TLS) or unix://, not "
-            f"{_without_secrets(url)}: {_QUOTED.sub('...', str(error))}"
+            f"{shown(url)}: {_QUOTED.sub('...', str(error))}"
         ) from None
 
 
 #: What an error quotes of a URL: of one that is split wrongly, it may be a part of the password.
 _QUOTED = re.compile(r"'.*'|\".*\"", re.DOTALL)
-
-
-def _without_secrets(url: object) -> str:
-    """What can be shown of a URL, in which a password may stand anywhere."""
-    if not isinstance(url, str):
-        return repr(url) if isinstance(url, (int, float)) else f"a {type(url).__name__}"
-    scheme, separator, _ = url.partition("://")
-    return f"{scheme}://..." if separator and scheme.isalpha() else "text without a scheme"
 
 
 def _check(names: Iterable[str], *takes: Iterable[str]) -> None:
@@ -127,7 +135,7 @@ def per_loop(
         native = (lambda: AsyncTransport(endpoint)) if endpoint.in_both_colours else None
         made: PerLoop[RedisTransport] = PerLoop(lambda: Transport(endpoint), native)
         client_of_settings = ready if isinstance(ready, redis.Redis) else _sync_client(endpoint)
-        made.client = lambda: client_of_settings
+        made.client, made.where = lambda: client_of_settings, _where(endpoint.settings)
         return made
     execute = getattr(ready, "execute_command", None)
     if isinstance(ready, redis.asyncio.Redis) or inspect.iscoroutinefunction(execute):
@@ -137,14 +145,34 @@ def per_loop(
         )
     if not callable(execute):
         raise ConfigurationError(
-            "CACHE_REDIS_HOST must be a host name or a client of redis-py, not "
-            f"{_without_secrets(ready)}"
+            f"CACHE_REDIS_HOST must be a host name or a client of redis-py, not {shown(ready)}"
         )
     clustered = hasattr(ready, "mget_nonatomic")
-    limit = min(limit or LIMIT, _limit_of(ready))
-    made = PerLoop(lambda: ClientTransport(lambda: ready, limit, operation, clustered, owned=False))
-    made.client, made.clustered = lambda: ready, clustered
+    limit, settings = min(limit or LIMIT, _limit_of(ready)), _settings_of(ready)
+    secrets = Secrets([settings.get("password")])
+
+    def over_client() -> ClientTransport:
+        return ClientTransport(lambda: ready, limit, operation, clustered, False, secrets=secrets)
+
+    made = PerLoop(over_client)
+    made.client, made.clustered, made.where = lambda: ready, clustered, _where(settings)
     return made
+
+
+def _settings_of(ready: AnyClient) -> Config:
+    """What a client's connections are made with."""
+    for holder in (getattr(ready, "connection_pool", None), getattr(ready, "nodes_manager", None)):
+        settings = getattr(holder, "connection_kwargs", None)
+        if isinstance(settings, dict):
+            return settings
+    return {}
+
+
+def _where(settings: Config) -> str:
+    """A server, as errors and the log name it."""
+    if settings.get("path"):
+        return str(settings["path"])
+    return f"{settings['host']}:{settings.get('port', 6379)}" if settings.get("host") else ""
 
 
 def _decodes(ready: AnyClient) -> bool:
@@ -186,11 +214,9 @@ def sentinel(
     (addresses, master), (connect, operation) = where, budget
     # All of them may have to be asked before one answers.
     patience = connect / len(addresses)
-    asking = {
-        **sentinel_settings,
-        "socket_timeout": patience,
-        "socket_connect_timeout": patience,
-    }
+    times = {"socket_timeout": patience, "socket_connect_timeout": patience}
+    # RESP 2 needs no greeting, which a Redis before 6 does not know, and quotes.
+    asking = {"protocol": 2, **sentinel_settings, **times}
     settings = {name: value for name, value in settings.items() if value is not None}
     sync = redis.sentinel.Sentinel(
         addresses, sentinel_kwargs={**asking, "retry": Retry(NoBackoff(), 0)}, **settings
@@ -198,14 +224,16 @@ def sentinel(
     plain = redis.Redis(**settings)  # only for what it makes of the settings
     endpoint = endpoint_of(plain, connect, operation, limit)
     assert endpoint is not None
-    for name in ("host", "port"):
+    for name in ("host", "port"):  # the sentinels say
         endpoint.settings.pop(name, None)
     endpoint.master = lambda: sync.discover_master(master)
+    endpoint.secrets = Secrets([settings.get("password"), sentinel_settings.get("password")])
 
     def on_loop() -> AsyncTransport:
         asking_here = {**asking, "retry": AsyncRetry(NoBackoff(), 0)}
         here = redis.asyncio.sentinel.Sentinel(addresses, sentinel_kwargs=asking_here, **settings)
         own = Endpoint(endpoint.kind, endpoint.settings, endpoint.budget)
+        own.secrets = endpoint.secrets
         own.amaster = lambda: here.discover_master(master)
         own.aclosing = here.aclose if hasattr(here, "aclose") else _close_all(here)
         return AsyncTransport(own)
@@ -215,6 +243,7 @@ def sentinel(
     )
     by_hand = sync.master_for(master)
     made.client = lambda: by_hand
+    made.where = f"{master!r} (sentinels {_listed(addresses)})"
     return made
 
 
@@ -224,6 +253,10 @@ def _close_all(here: redis.asyncio.sentinel.Sentinel) -> Callable[[], Awaitable[
             await one.aclose()
 
     return close
+
+
+def _listed(addresses: Iterable[tuple[str, int]]) -> str:
+    return ", ".join([f"{host}:{port}" for host, port in addresses])
 
 
 # --- clusters -------------------------------------------------------------------------------------
@@ -245,12 +278,7 @@ def cluster(
     kinds = (redis.RedisCluster, redis.asyncio.RedisCluster)
     _check(settings | said, *(inspect.signature(kind).parameters for kind in kinds))
     limit = int(said.get("max_connections", limit or LIMIT))
-    given = {name: value for name, value in settings.items() if value is not None}
-    settings = {"protocol": 2, **given} | {
-        "socket_connect_timeout": said.get("socket_connect_timeout", connect),
-        "socket_timeout": said.get("socket_timeout", operation),
-        "max_connections": limit + 1,  # one to ask where the slots are, while all others are busy
-    }
+    settings = _for_nodes(settings, said, budget, limit)
 
     def make(
         kind: Any, node: Callable[[str, int], object], retry: type[Retry] | type[AsyncRetry]
@@ -267,13 +295,18 @@ def cluster(
     def for_loop() -> AnyClient:
         return make(redis.asyncio.RedisCluster, redis.asyncio.cluster.ClusterNode, AsyncRetry)
 
+    secrets = Secrets([settings.get("password"), said.get("password")])
+
     def blocking() -> ClientTransport:
         one = Made(for_threads, connect)
-        return ClientTransport(one.get, limit, operation, cluster=True, forget=one.forget)
+        return ClientTransport(
+            one.get, limit, operation, cluster=True, forget=one.forget, secrets=secrets
+        )
 
     made: PerLoop[RedisTransport] = PerLoop(
-        blocking, lambda: AsyncClientTransport(for_loop, limit, connect + operation)
+        blocking, lambda: AsyncClientTransport(for_loop, limit, connect + operation, secrets)
     )
+    made.where = _where(said) or _listed(nodes)
 
     def client_of_threads() -> AnyClient:
         transport = made.blocking()
@@ -282,3 +315,14 @@ def cluster(
 
     made.client, made.clustered = client_of_threads, True
     return made
+
+
+def _for_nodes(settings: Config, said: Config, budget: tuple[float, float], limit: int) -> Config:
+    """What the connections to the nodes of a cluster are made with."""
+    connect, operation = budget
+    given = {name: value for name, value in settings.items() if value is not None}
+    return {"protocol": 2, **given} | {
+        "socket_connect_timeout": said.get("socket_connect_timeout", connect),
+        "socket_timeout": said.get("socket_timeout", operation),
+        "max_connections": limit + 1,  # one to ask where the slots are, while all others are busy
+    }
