@@ -109,6 +109,8 @@ def bind(app: App, *layers: Config | None) -> Binding:
             backend.serializer = serializer
         else:
             warn(f"CACHE_SERIALIZER is set, but {type(backend).__name__} uses no serializer")
+    if isinstance(backend, BaseCache):
+        backend.warn_of_risks()
     if isinstance(backend, (SimpleCache, cachelib.SimpleCache)):
         warn_of_many_workers(type(backend).__name__)
     return assemble(app, settings, backend)

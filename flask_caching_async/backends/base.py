@@ -120,6 +120,9 @@ class BaseCache(VersionedOperations, CachelibBaseCache):
     clear, aclear = pair(defaults.clear)
     close, aclose = pair(defaults.close)
 
+    def warn_of_risks(self) -> None:  # noqa: B027
+        """Warn of what is not safe; called when an app was set up, with its serializer."""
+
     # --- its life ---------------------------------------------------------------------------------
 
     def open(self) -> None:  # noqa: B027

@@ -49,6 +49,7 @@ from ._files.directory import (
     pack,
     parse,
 )
+from ._files.foreign import warn_of_writers
 from ._files.lease import FileLease
 from ._files.locks import is_full, remove, slurp
 from ._files.sweeper import Sweeper
@@ -73,7 +74,7 @@ class FileSystemCache(BaseCache):
     Other files in the directory are left alone. Readers never wait; writers of one key wait for
     one another for microseconds.
 
-    :param cache_dir: the directory; it is created where it is missing.
+    :param cache_dir: the directory; it is created where it is missing, for this user only.
     :param threshold: how many values to keep before the oldest are removed; 0 for no limit.
         Other processes notice what one has added within a few dozen writes.
     :param default_timeout: seconds that a value lives when it is given no timeout; 0 never
@@ -114,7 +115,7 @@ class FileSystemCache(BaseCache):
         self.default_timeout = seconds(default_timeout)  # type: ignore[assignment]
         self.serializer = FileSystemSerializer()
         self._threshold, self._hash_method = threshold, hash_method
-        self.where = self._path = existing_directory(cache_dir)
+        self.where = self._path = existing_directory(cache_dir, mode)
         self._files = Directory(self._path, 0o600 if mode is None else mode, hash_method)
         self._sweeper = Sweeper(self._files, threshold)
 
@@ -131,6 +132,10 @@ class FileSystemCache(BaseCache):
         kwargs.setdefault("threshold", config["CACHE_THRESHOLD"])
         kwargs.setdefault("hash_method", config["CACHE_FILE_HASH_METHOD"])
         return cls(*args, **kwargs)
+
+    def warn_of_risks(self) -> None:
+        """Warn if another user may write into the directory, whose files are unpickled."""
+        warn_of_writers(self._path, self.serializer)
 
     # --- plain operations -------------------------------------------------------------------------
 

@@ -18,10 +18,13 @@ a time until which it is kept. Other files in the directory are never touched.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
+import re
 import secrets
+import stat
 import struct
 import sys
 import zlib
@@ -32,9 +35,23 @@ from ..._entries.times import NEVER
 from ...exceptions import BackendError, ConfigurationError
 from .._versioned.contract import KeyVersion, as_token, new_token
 from .lease import discard_lease
-from .locks import CREATE, READ, Section, begins_with, is_full, patiently, remove, slurp
+from .locks import (
+    CREATE,
+    READ,
+    Section,
+    begins_with,
+    clear_the_way,
+    is_full,
+    is_odd,
+    patiently,
+    remove,
+    slurp,
+)
 
 log = logging.getLogger(__name__)
+
+#: The path of an entry: what else ends like it may be of another program.
+_NAME = re.compile(r".*[/\\][0-9a-f]+\.fca", re.DOTALL)
 
 MAGIC = b"FCA\x01"
 VALUE, TOMBSTONE, TAG_VERSION = MAGIC + b"V", MAGIC + b"T", MAGIC + b"S"
@@ -67,13 +84,13 @@ ABSENT = Record(b"absent", None, 0, 0, 0, 0)
 
 
 def damaged(path: str) -> Record:
-    """What stands for a file that is no readable entry: its identity is its version."""
+    """What stands for a file that is no readable entry, or no file: its identity is its version."""
     try:
-        stat = os.stat(path)
+        found = os.lstat(path)
     except OSError:
         key_version = new_token()  # equal to nothing, so nothing can be stored
     else:
-        key_version = f"{stat.st_ino}-{stat.st_ctime_ns}-{stat.st_size}"
+        key_version = f"{found.st_ino}-{found.st_ctime_ns}-{found.st_size}"
     return Record(b"damaged", key_version, 0, math.inf, 0, 0)
 
 
@@ -149,6 +166,8 @@ class Directory:
         self.versions = Paths(os.path.join(self.state, ""), VERSION_SUFFIX, hash_method)
         self.leases = Paths(os.path.join(self.state, ""), LEASE_SUFFIX, hash_method)
         self._epoch = os.path.join(self.state, "epoch")
+        with contextlib.suppress(OSError):  # then the first write says so
+            clear_the_way(self.state, stat.S_ISDIR)
         self._slots = [os.path.join(self.state, f"slot-{n:02x}") for n in range(self.SLOTS)]
 
     def section(self, path: str) -> Section:
@@ -161,7 +180,12 @@ class Directory:
         temp = os.path.join(os.path.dirname(path), secrets.token_hex(8) + TEMP_SUFFIX)
         try:
             self._create(temp, data)
-            patiently(os.replace, temp, path)
+            try:
+                patiently(os.replace, temp, path)
+            except OSError:
+                if not clear_the_way(path):  # a directory, which no file replaces
+                    raise
+                os.replace(temp, path)
         except BaseException as error:
             remove(temp)
             if not (is_full(error) and self._shrink(path, data)):
@@ -200,7 +224,11 @@ class Directory:
         except FileNotFoundError:
             return None
         except OSError:
-            return new_token()  # equal to nothing
+            token = new_token()  # equal to nothing
+            if is_odd(self._epoch):  # it would be so for ever
+                with contextlib.suppress(OSError):
+                    self.write(self._epoch, token.encode())
+            return token
 
     def renew_absence(self) -> None:
         """Change the version of every key that has no file."""
@@ -262,7 +290,7 @@ class Directory:
                 pass
         for path in self.listing(self.path, ENTRY_SUFFIX):
             with self.section(path):
-                if begins_with(path, MAGIC):
+                if begins_with(path, MAGIC) or (is_odd(path) and _NAME.fullmatch(path)):
                     remove(path)
         for path in self.listing(self.state, VERSION_SUFFIX):
             with self.section(path):
@@ -271,16 +299,22 @@ class Directory:
             discard_lease(path)
 
 
-def existing_directory(path: str | os.PathLike[str] | None) -> str:
-    """The absolute path of a directory, which is created where it is missing."""
+def existing_directory(path: str | os.PathLike[str] | None, mode: int | None) -> str:
+    """The absolute path of a directory, which is created where it is missing.
+
+    :param mode: who may read and write the files in it; by default, and what lies there is
+        unpickled, nobody else.
+    """
     if not path:
         raise ConfigurationError(
             "FileSystemCache needs a directory: set CACHE_DIR, for example to "
             "'/var/cache/myapp' (or give cache_dir to the class itself)"
         )
     absolute = os.path.abspath(path)
+    shared = (mode or 0) & 0o066
+    access = 0o700 | shared | (shared & 0o044) >> 2
     try:
-        os.makedirs(absolute, exist_ok=True)
+        os.makedirs(absolute, access, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
             f"CACHE_DIR {absolute!r} cannot be created: {error}; "

@@ -15,6 +15,9 @@ Rules that a change must keep:
 3. No thread holds two sections at once, so their order does not matter.
 4. A lease file is unlinked only by the process that has it locked. So a process that locks one must
    check that its path still names the file that was locked.
+5. What lies under one of our names may be anything: a FIFO, which to open would wait for ever, a
+   link to a file elsewhere, a directory. So nothing is opened that waits or follows, and
+   :func:`clear_the_way` takes away what is no file.
 """
 
 from __future__ import annotations
@@ -22,20 +25,34 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import stat
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
 from ..._runtime.fork import forget_in_child, held_while_forking
 from ...exceptions import BackendError, BackendTimeout
 
-__all__ = ["LockedFile", "Section", "age", "begins_with", "is_full", "patiently", "remove", "slurp"]
+__all__ = [
+    "LockedFile",
+    "Section",
+    "age",
+    "begins_with",
+    "clear_the_way",
+    "is_full",
+    "is_odd",
+    "patiently",
+    "remove",
+    "slurp",
+]
 
-_BINARY = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_BINARY = 0
+for _name in ("O_CLOEXEC", "O_BINARY", "O_NONBLOCK", "O_NOFOLLOW", "O_NOCTTY"):
+    _BINARY |= getattr(os, _name, 0)
 READ = os.O_RDONLY | _BINARY
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
 _FLAGS = os.O_RDWR | _BINARY
@@ -47,12 +64,17 @@ _HELD_BY_ANOTHER = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK
 
 
 def slurp(path: str) -> bytes:
-    """A whole file, with three system calls where it is small."""
+    """A whole file, with three system calls where it is small.
+
+    :raises OSError: if it is no file.
+    """
     fd = os.open(path, READ)
     try:
         data = os.read(fd, _CHUNK)
-        if len(data) < _CHUNK:
+        if 0 < len(data) < _CHUNK:
             return data
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # an empty FIFO, or a device without an end
+            raise OSError(errno.EINVAL, "this is no file", path)
         parts = [data]
         while part := os.read(fd, max(_CHUNK, os.fstat(fd).st_size)):
             parts.append(part)
@@ -77,6 +99,9 @@ def remove(path: str) -> None:
         patiently(os.unlink, path)
     except FileNotFoundError:
         pass
+    except OSError:
+        if not clear_the_way(path):  # a directory, perhaps
+            raise
 
 
 def begins_with(path: str, magic: bytes) -> bool:
@@ -99,12 +124,12 @@ def is_full(error: BaseException | None) -> bool:
 def age(path: str) -> float:
     """Seconds since a file was written, on the clock of its file system."""
     try:
-        return time.time() - os.stat(path).st_mtime
+        return time.time() - os.lstat(path).st_mtime
     except OSError:
         return 0.0
 
 
-# --- sections -------------------------------------------------------------------------------------
+# --- locks ----------------------------------------------------------------------------------------
 
 if sys.platform == "win32":
     import msvcrt
@@ -119,9 +144,90 @@ else:
     def _flock(fd: int, acquire: bool) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB if acquire else fcntl.LOCK_UN)
 
+    def _flock_directory(path: str, patience: float = 2.0) -> int:
+        """Open and lock a directory itself: nothing that lies in it could be relied upon."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _wait_for(lambda: _try_flock(fd), path, patience)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
 
 _forking = threading.RLock()
 _open_files: set[LockedFile] = set()
+
+
+def is_odd(path: str, expected: Callable[[int], bool] = stat.S_ISREG) -> bool:
+    """Whether a path names something, and not what is expected there: a file."""
+    try:
+        return not expected(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def clear_the_way(path: str, expected: Callable[[int], bool] = stat.S_ISREG) -> bool:
+    """Take away what has one of our names and is no file; whether there was such a thing.
+
+    One process does so at a time: another one could take away the file that was put there
+    meanwhile. A directory that is not empty is kept, under another name.
+    """
+    if not is_odd(path, expected):
+        return False
+    with _forking, _alone_in(os.path.dirname(path)):
+        if is_odd(path, expected):
+            _take_away(path)
+    return True
+
+
+def _take_away(path: str) -> None:
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        os.unlink(path)
+        return
+    try:
+        os.rmdir(path)
+    except OSError:
+        os.rename(path, f"{path}.displaced-{secrets.token_hex(4)}")
+
+
+@contextlib.contextmanager
+def _alone_in(directory: str) -> Iterator[None]:
+    if sys.platform == "win32":  # it cannot lock a directory, and has neither FIFOs nor devices
+        yield
+        return
+    fd = _flock_directory(directory)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _try_flock(fd: int) -> bool:
+    """Try once to lock an open file."""
+    try:
+        _flock(fd, True)
+    except OSError as error:
+        if error.errno in _HELD_BY_ANOTHER:
+            return False
+        raise
+    return True
+
+
+def _wait_for(lock: Callable[[], bool], path: str, patience: float) -> None:
+    """Try to lock something until it succeeds.
+
+    :raises BackendTimeout: after ``patience`` seconds.
+    """
+    deadline, pause = time.monotonic() + patience, 0.0001
+    while not lock():
+        if time.monotonic() >= deadline:
+            raise BackendTimeout(
+                f"{path!r} has been locked for more than {patience} s; "
+                "a process that writes to this cache is stopped, or the disk is very slow"
+            )
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.002)
 
 
 class LockedFile:
@@ -136,8 +242,9 @@ class LockedFile:
         self.path = path
         try:
             self._open(_FLAGS)
-        except FileNotFoundError:
-            if mode is None:
+        except OSError as error:
+            odd = clear_the_way(path) or clear_the_way(os.path.dirname(path), stat.S_ISDIR)
+            if mode is None or not (odd or isinstance(error, FileNotFoundError)):
                 raise
             self._create(mode)
 
@@ -145,6 +252,9 @@ class LockedFile:
         with _forking:
             self.fd = os.open(self.path, flags, mode)
             _open_files.add(self)
+        if not stat.S_ISREG(os.fstat(self.fd).st_mode):
+            self.close()
+            raise OSError(errno.EINVAL, "this is no file", self.path)
 
     def _create(self, mode: int) -> None:
         # A process that may write to the cache directory may lock, too, whatever the umask is.
@@ -159,13 +269,7 @@ class LockedFile:
 
     def lock(self) -> bool:
         """Try once to lock it."""
-        try:
-            _flock(self.fd, True)
-        except OSError as error:
-            if error.errno in _HELD_BY_ANOTHER:
-                return False
-            raise
-        return True
+        return _try_flock(self.fd)
 
     def close(self) -> None:
         """Unlock and close it; after a fork, in the child, nothing is left to do."""
@@ -181,7 +285,7 @@ class LockedFile:
     def is_current(self) -> bool:
         """Whether its path still names this file."""
         try:
-            return os.path.samestat(os.fstat(self.fd), os.stat(self.path))
+            return os.path.samestat(os.fstat(self.fd), os.lstat(self.path))
         except FileNotFoundError:
             return False
 
@@ -239,15 +343,7 @@ class Section:
             raise BackendError(f"cannot lock {self._path!r}: {error}") from error
 
     def _wait(self) -> None:
-        deadline, pause = time.monotonic() + self._patience, 0.0001
-        while not self._file.lock():
-            if time.monotonic() >= deadline:
-                raise BackendTimeout(
-                    f"{self._path!r} has been locked for more than {self._patience} s; "
-                    "a process that writes to this cache is stopped, or the disk is very slow"
-                )
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.002)
+        _wait_for(self._file.lock, self._path, self._patience)
 
     def __exit__(
         self,
