@@ -17,7 +17,6 @@ import dataclasses
 import enum
 import inspect
 import re
-import string
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -36,6 +35,7 @@ __all__ = [
     "get_id",
     "made_key",
     "make_template_fragment_key",
+    "plain_name",
     "query_pairs",
     "signature_of",
     "source_of",
@@ -43,7 +43,6 @@ __all__ = [
 
 PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
 ADDRESS = re.compile(r"\bat 0x[0-9A-Fa-f]+")
-NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "_.")
 
 
 # --- functions ------------------------------------------------------------------------------------
@@ -86,11 +85,12 @@ def function_namespace(f: Callback, args: Args | None = None) -> tuple[str, str 
             f"{function_name(f)} is a classmethod: pass the class as the first argument"
         )
     name = function_name(f)
-    return _plain(name), None if token is None else _plain(f"{name}.{token}")
+    return plain_name(name), None if token is None else plain_name(f"{name}.{token}")
 
 
-def _plain(text: str) -> str:
-    return "".join(c for c in text if c in NAME_CHARACTERS)
+def plain_name(text: str) -> str:
+    """A name without the characters that no identifier has, as in ``<locals>``."""
+    return "".join(c for c in text if c == "." or f"_{c}".isidentifier())
 
 
 def get_id(obj: object) -> str:

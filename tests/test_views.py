@@ -13,6 +13,7 @@ from werkzeug.datastructures import MultiDict
 
 from flask_caching_async import Cache, CachedResponse
 from flask_caching_async.exceptions import ColourError, ConfigurationError, NotInitializedError
+from flask_caching_async.keys import digest
 from flask_caching_async.testing import FakeClock
 from support.faces import Face, own_colour
 from support.params import each_form
@@ -274,6 +275,74 @@ def test_an_escaped_path_is_the_path_that_the_view_sees(site: Site) -> None:
     site.numbers("/<name>")
     assert site.text("/a%20%C3%A4") == site.text("/a ä") == "1"
     assert site.do("get", "view//a ä") == "1"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"query_string": True}, {"vary_on": lambda: "v"}, {"source_check": True}, {}],
+    ids=["query", "vary", "source", "plain"],
+)
+def test_no_two_pages_share_a_key(any_site: Site, options: dict[str, Any]) -> None:
+    """Not even those of one function, where a path ends like the key of another page."""
+
+    def page(path: str = "") -> str:
+        return f"{request.path} {any_site.calls}"
+
+    any_site.view("/a", endpoint="a", **options)(page)
+    any_site.view("/<path:path>", endpoint="any")(page)
+    paths, texts = ["/a"], []
+    for _ in range(4):
+        texts.append(any_site.text(paths[-1]))
+        with any_site.app.test_request_context(paths[-1]):
+            view = any_site.app.view_functions["a" if paths[-1] == "/a" else "any"]
+            key = view.make_cache_key(use_request=True)
+        if options.get("vary_on") and paths[-1] == "/a":
+            key += "|" + digest(hashlib.sha256, b"['v']")
+        assert any_site.do("has", key), key
+        paths.append(key.removeprefix("view/"))
+    paths = list(dict.fromkeys(paths[:-1]))
+    assert len(paths) == (4 if options else 1)
+    texts = texts[: len(paths)]
+    assert [text.split()[0] for text in texts] == paths
+    assert [any_site.text(path) for path in paths] == texts
+    any_site.do("delete", f"view/{paths[-1]}")
+    assert any_site.text(paths[-1]) != texts[-1]
+    # What was deleted is also the key of the page before it.
+    assert [any_site.text(path) for path in paths[:-2]] == texts[:-2]
+
+
+def test_a_path_that_ends_in_a_shorter_hash_has_flask_cachings_key(site: Site) -> None:
+    """A UUID, or an MD5 where keys are made with SHA-256."""
+    site.numbers("/<name>")
+    for number, name in enumerate(["550e8400e29b41d4a716446655440000", "x" * 64, "a|b"], 1):
+        site.get(f"/{name}")
+        assert site.cache.get(f"view//{name}") == str(number)
+
+
+@pytest.mark.parametrize(
+    ("key_prefix", "key"),
+    [
+        ("100%/%s", "100%//works"), ("100%%/%s", "100%//works"), ("%s|%s", "/works|/works"),
+        ("%d/%s", "%d//works"), ("%(a)s%s", "%(a)s/works"), ("100%", "100%"), ("%", "%"),
+    ],
+)  # fmt: skip
+def test_a_percent_sign_in_key_prefix_is_text(site: Site, key_prefix: str, key: str) -> None:
+    """Unless the whole is a format, as in Flask-Caching; then two are one."""
+    site.numbers(key_prefix=key_prefix)
+    assert [site.text(), site.text()] == ["1", "1"]
+    assert site.cache.get(key) == "1"
+
+
+def test_a_host_is_not_mistaken_for_the_end_of_a_path(site: Site) -> None:
+    """A client may say anything there."""
+    site.app.subdomain_matching = True
+    view = site.face.cached()(lambda: "")
+    keys = set()
+    for path, host in (("/a", "b@c"), ("/a@b", "c"), ("/a", "b|c"), ("/a", "b%7Cc")):
+        with site.app.test_request_context(path) as context:
+            context.request.host = host
+            keys.add(view.make_cache_key(use_request=True))
+    assert len(keys) == 4 and "view//a@b%40c" in keys
 
 
 VARIES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {

@@ -5,13 +5,18 @@ The key of a page grows in levels, and each level can be deleted with all that i
     view//works                                  the path: the base of all its variants
     view//works<hash of the query string>        with query_string=True
     view//works<...>@example.org|<hash>          with many hosts, or vary_on
+
+A path that ends like one of these has a variant of its own in the place of its base, so that no two
+pages share a key: it can still be deleted by its base.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Callable, Sequence
+from urllib.parse import quote
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.sansio.request import Request
@@ -31,6 +36,12 @@ from .options import Options
 from .plan import KeyAndTags, OwningCache, Plan, State
 
 __all__ = ["ViewPlan"]
+
+#: How many characters at the end of a key tell whether it may be that of a variant, and how then:
+#: by ``vary_on``, or by a hash. Most keys are shorter.
+TAIL = 33
+OF_VARY_ON = re.compile(r"\|[\w-]{32}", re.ASCII)
+OF_A_HASH = re.compile(r".[0-9a-f]{32}", re.DOTALL)
 
 
 class ViewPlan(Plan):
@@ -64,6 +75,8 @@ class ViewPlan(Plan):
             or (isinstance(key_prefix, str) and "%s" not in key_prefix)
         )
         self.shares = self.own_key
+        #: What stands around the path in its keys.
+        self.around = [] if self.own_key else _around(str(key_prefix))
         self.fast = not (
             make_cache_key or callable(key_prefix) or query_string or self.indicate or self.vary_on
         )
@@ -143,7 +156,10 @@ class ViewPlan(Plan):
             return None
         if self.options.source_check or state.binding.settings.source_check:
             return None
-        return str(self.key_prefix) % request.path
+        key = request.path.join(self.around)
+        if len(key) >= TAIL and self.reads_like_a_variant(state.binding.settings, key):
+            return None
+        return key
 
     def key_callbacks(self, state: State, args: Args, kwargs: Kwargs) -> list[Callable[[], Value]]:
         """The key or its prefix, what it varies on, and the tags."""
@@ -186,20 +202,35 @@ class ViewPlan(Plan):
             path = self._need(framework.request()).path
         levels = self.levels(state.binding.settings, prefix, path, pairs)
         if not self.own_key and framework.many_hosts:
-            levels.append(f"{levels[-1]}@{self._need(framework.request()).host}")
+            # A client may say anything there; what is behind the last @ must be the host.
+            host = quote(self._need(framework.request()).host, safe=":[]")
+            levels.append(f"{levels[-1]}@{host}")
         return levels
 
     def levels(
         self, settings: Settings, prefix: Value, path: str, pairs: list[tuple[str, str]] | None
     ) -> list[str]:
         """The base key of a path, and the key that its query string and source make of it."""
-        base = made_key(prefix)
-        if not callable(self.key_prefix) and "%s" in base:
-            base = base % path
+        base = made_key(prefix) if self.own_key else path.join(self.around)
         source, hash_method = self.source(settings), self.hash_method(settings)
         if pairs is not None:
             return [base, query_key(base, pairs, hash_method, source)]
-        return [base, base + str(hash_method(source).hexdigest())] if source else [base]
+        if source:
+            return [base, base + str(hash_method(source).hexdigest())]
+        if not self.own_key and self.reads_like_a_variant(settings, base):
+            return [base, f"{base}|{digest(hashlib.sha256, base.encode(errors='surrogatepass'))}"]
+        return [base]
+
+    def reads_like_a_variant(self, settings: Settings, base: str) -> bool:
+        """Whether a base ends as the key of a variant of another page does."""
+        tail = base[-TAIL:]
+        if OF_VARY_ON.fullmatch(tail):
+            return True
+        if not OF_A_HASH.fullmatch(tail):
+            return False
+        methods = {settings.hash_method, self.hash_method(settings)}
+        lengths = [len(method(b"").hexdigest()) for method in methods]
+        return any(re.search(f"[0-9a-f]{{{length}}}\\Z", base) for length in lengths)
 
     def _need(self, request: Request | None) -> Request:
         if request is None:
@@ -269,6 +300,18 @@ class ViewPlan(Plan):
             else:
                 path = framework.url_for(framework.endpoint_of(self.wrapper), view_args)
         return self.levels(binding.settings, prefix, path or "", pairs)
+
+
+def _around(key_prefix: str) -> list[str]:
+    """What stands before, between and behind the path in ``key_prefix``.
+
+    It is a format, as in Flask-Caching; where it is none, as "100%/%s", what is no ``%s`` is text.
+    """
+    try:
+        made = key_prefix % "\0"
+    except (TypeError, ValueError):
+        made = key_prefix.replace("%s", "\0")
+    return made.split("\0")
 
 
 def _checked(vary_on: Vary) -> tuple[str | Callable[[], Value], ...]:

@@ -16,6 +16,7 @@ from ..keys import (
     function_namespace,
     get_id,
     made_key,
+    plain_name,
     signature_of,
 )
 from ..signals import cache_memoize_hit, cache_memoize_miss, tell
@@ -138,7 +139,9 @@ class CallPlan(Plan):
 
     def _hashed(self, state: State, text: str, name: str) -> str:
         settings = state.binding.settings
-        named_text = f"{name}\0{text}".encode(errors="surrogatepass")
+        # All of its name is hashed: the plain one may be that of several functions.
+        place = self.name if name == self.namespace else name
+        named_text = f"{place}\0{text}".encode(errors="surrogatepass")
         return f"{name}/{digest(self.hash_method(settings), named_text, self.source(settings))}"
 
     def make_key(
@@ -219,4 +222,4 @@ def function_namespace_of(function: Callback) -> str:
     try:
         return function_namespace(function)[0]
     except ValueError:  # a classmethod; its class is known when it is called
-        return "".join(c for c in function_name(function) if c.isalnum() or c in "_.")
+        return plain_name(function_name(function))
