@@ -23,7 +23,7 @@ PACKAGE = "flask_caching_async"
 #: As in tools/test.sh: much of the time, tests wait for servers and processes of their own.
 PYTEST = ("pytest", "-n", "3")
 #: What needs drivers or services that ``make test`` does not install.
-EXTRAS = ["tests/backends", "-k", "storage or pylibmc or sasl"]
+EXTRAS = ["tests/backends", "tests/test_arguments.py", "-k", "storage or pylibmc or sasl or frames"]
 #: What is not run while lines are counted: programs with claims about time, which counting makes
 #: untrue, and a recursion to the limit, which the tracer of coverage shares.
 UNCOUNTED = [
@@ -79,12 +79,12 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session(python=OLDEST)
 def extras(session: nox.Session) -> None:
-    """Test the backends whose drivers ``make test`` does not install, with every driver there is.
+    """Test the backends whose drivers ``make test`` does not install, and arguments of pandas.
 
-    On the oldest Python, for which there are wheels of all drivers.
+    On the oldest Python, for which there are wheels of all of them.
     """
     install(session, "extras")
-    session.run("python", "-c", "import google.cloud.storage, pylibmc, pyuwsgi, uvicorn")
+    session.run("python", "-c", "import google.cloud.storage, pandas, pylibmc, pyuwsgi, uvicorn")
     session.run(*with_storage(*PYTEST, *(session.posargs or EXTRAS)))
 
 

@@ -19,7 +19,7 @@ from .backends.base import BaseCache
 from .backends.nullcache import NullCache
 from .backends.simplecache import SimpleCache
 from .config import Settings, adapted, build_backend, effective_config, serializer_of
-from .exceptions import warn
+from .exceptions import CacheWarning, warn
 from .stats import Counters
 from .typing import Callback, Config, Value
 
@@ -50,6 +50,8 @@ class Binding:
     null: bool
     #: What each decorated function keeps for this app; see ``decorators.plan.State``.
     states: WeakKeyDictionary[object, Any] = field(default_factory=WeakKeyDictionary)
+    #: What was warned of on this app.
+    warned: set[str] = field(default_factory=set)
 
     @property
     def engine(self) -> Engine:
@@ -62,6 +64,12 @@ class Binding:
     def raising(self) -> bool:
         """Whether errors of the backend are raised instead of logged."""
         return _raising(self.settings, self.framework)
+
+    def warn_once(self, place: str, message: str, category: type[CacheWarning]) -> None:
+        """Warn of something once for each place in the code."""
+        if place not in self.warned:
+            self.warned.add(place)
+            warn(message, category)
 
 
 class Engines:

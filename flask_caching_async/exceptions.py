@@ -12,7 +12,7 @@
         └── BackendTimeout    (also a TimeoutError)  the backend did not answer in time
 
     CacheWarning              (a UserWarning)
-    └── AddressKeyWarning                            a key contains a memory address
+    └── AddressKeyWarning                            something has no text that can be part of a key
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class CacheWarning(UserWarning):
 
 
 class AddressKeyWarning(CacheWarning):
-    """An argument is told apart by its memory address, so its key never hits again."""
+    """Something has no text of its own, so that its key finds less than its author may expect."""
 
 
 def not_initialized(app: object = None) -> NotInitializedError:

@@ -1,11 +1,11 @@
 """Keys and names: of a view's answer, of a function's call, of a template's fragment.
 
-Everything here is pure; what a key is made of is handed in. Keys are the same in every process: no
-``hash()``, no memory address, sets sorted.
+Everything here is pure; what a key is made of is handed in. Keys are the same in every process. How
+a value is written down stands in ``identity.py``.
 
 **Calls.** The arguments are bound with the function's own signature, by a small function that is
 compiled for it when it is decorated. While every argument is of a plain type its text is one
-f-string; else :func:`canonical` writes it down with types and lengths, so that no two different
+f-string; else :func:`.canonical` writes it down with types and lengths, so that no two different
 calls share a text. The text is then hashed with the hash method of the app (remembered, because
 most calls are repeated).
 """
@@ -13,26 +13,21 @@ most calls are repeated).
 from __future__ import annotations
 
 import base64
-import dataclasses
-import enum
 import inspect
-import re
 import sys
-import warnings
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
-from .exceptions import AddressKeyWarning, InvalidKeyError
+from .exceptions import InvalidKeyError
+from .identity import PLAIN, Notes, NoText, canonical, get_id, text_while_alive
 from .typing import Args, Callback, Kwargs, QueryArgs, Value
 
 __all__ = [
     "call_text",
-    "canonical",
     "digest",
     "function_name",
     "function_namespace",
-    "get_id",
     "made_key",
     "make_template_fragment_key",
     "plain_name",
@@ -41,8 +36,9 @@ __all__ = [
     "source_of",
 ]
 
-PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
-ADDRESS = re.compile(r"\bat 0x[0-9A-Fa-f]+")
+
+#: ``(name of an argument, what in it has no text, whether a token stands in its place)``.
+Note: TypeAlias = Callable[[str, Value, bool], None]
 
 
 # --- functions ------------------------------------------------------------------------------------
@@ -93,12 +89,6 @@ def plain_name(text: str) -> str:
     return "".join(c for c in text if c == "." or f"_{c}".isidentifier())
 
 
-def get_id(obj: object) -> str:
-    """What tells an object apart: its ``__caching_id__()``, else its ``repr``."""
-    caching_id = getattr(obj, "__caching_id__", None)
-    return repr(obj) if caching_id is None else str(caching_id())
-
-
 def source_of(function: Callback) -> bytes:
     """The source code of a function, for ``source_check``."""
     return inspect.getsource(function).encode()
@@ -107,75 +97,22 @@ def source_of(function: Callback) -> bytes:
 # --- the text of a call ---------------------------------------------------------------------------
 
 
-def canonical(value: Value, note: Callable[[Value], None] | None = None) -> str:
-    """A text for a value, different for different values, and the same in every process.
-
-    :param note: called with an object whose text is its memory address.
-    """
-    kind = type(value)
-    if kind in PLAIN:
-        try:
-            return repr(value)
-        except ValueError:  # Python writes no int of more than 4300 digits in base 10
-            return hex(value)
-    if kind is list:
-        return f"[{','.join([canonical(item, note) for item in value])}]"
-    if kind is tuple:
-        return f"({','.join([canonical(item, note) for item in value])},)"
-    if kind is dict:
-        pairs = [f"{canonical(k, note)}:{canonical(v, note)}" for k, v in value.items()]
-        return f"{{{','.join(pairs)}}}"
-    if kind is set or kind is frozenset:
-        return f"{kind.__name__}{{{','.join(sorted(canonical(item, note) for item in value))}}}"
-    return _named(value, kind, note)
-
-
-def _named(value: Value, kind: type, note: Callable[[Value], None] | None) -> str:
-    """The text of an object: its type, and what tells it apart, with its length."""
-    if inspect.isclass(value):
-        return f"<class {value.__module__}.{value.__qualname__}>"
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if getattr(value, "__caching_id__", None) is None:
-        if isinstance(value, enum.Enum):
-            return f"<{name}.{value.name}>"
-        parts = _parts(value, kind)
-        if parts is not None:
-            return f"<{name} {canonical(parts, note)}>"
-    text = get_id(value)
-    if note is not None and ADDRESS.search(text) and not hasattr(value, "__caching_id__"):
-        note(value)
-    return f"<{name} {len(text)}:{text}>"
-
-
-def _parts(value: Value, kind: type) -> Value:
-    """What an object consists of, where its ``repr`` says no more than that; else ``None``.
-
-    A set in such a ``repr`` would stand there in another order in each process.
-    """
-    written: Value = kind.__repr__
-    for container in (list, tuple, dict, set, frozenset):
-        if isinstance(value, container):
-            plain = written is container.__repr__ or hasattr(kind, "_fields")
-            return container(value) if plain else None
-    code = getattr(getattr(written, "__wrapped__", written), "__code__", None)
-    if dataclasses.is_dataclass(value) and code is not None and code.co_filename == "<string>":
-        fields = [field.name for field in dataclasses.fields(value) if field.repr]
-        return {name: getattr(value, name) for name in fields}
-    return None
-
-
-def call_text(function: Callback, ignore: Iterable[str] = ()) -> Callable[..., str]:
+def call_text(
+    function: Callback,
+    ignore: Iterable[str] = (),
+    note: Note = lambda name, value, stored: None,
+) -> Callable[..., str]:
     """Compile a function with ``function``'s parameters that returns the text of a call.
 
-    It raises the ``TypeError`` that ``function`` would raise for arguments that it does not take.
+    It raises the ``TypeError`` that ``function`` would raise for arguments that it does not take,
+    and :class:`.NoText` for an argument that has no text at all.
 
     :param ignore: names of arguments that do not count.
+    :param note: called with the name of an argument that has no text of its own, with the object in
+        it that has none, and whether a token stands in its place.
     """
     ignored = set(ignore)
-    noted: set[str] = set()
-
-    def write(name: str, value: Value) -> str:
-        return canonical(value, lambda found: _warn_address(function, name, found, noted))
+    write = _argument_writer(function, note)
 
     def order(given: Kwargs) -> Kwargs:
         return {name: given[name] for name in sorted(given) if name not in ignored}
@@ -187,6 +124,7 @@ def call_text(function: Callback, ignore: Iterable[str] = ()) -> Callable[..., s
     scope: dict[str, Value] = {
         f"{ours}_plain": PLAIN, f"{ours}_type": type, f"{ours}_write": write, f"{ours}_order": order
     }  # fmt: skip
+    scope["__name__"] = __name__  # a warning is about the code that called this
     for p in parameters:
         if p.default is not p.empty:
             scope[f"{ours}_default_{p.name}"] = p.default
@@ -201,6 +139,29 @@ def call_text(function: Callback, ignore: Iterable[str] = ()) -> Callable[..., s
     exec(compile("\n".join(lines), f"<key of {function_name(function)}>", "exec"), scope)
     scope["text"].__qualname__ = getattr(function, "__qualname__", type(function).__qualname__)
     return scope["text"]  # type: ignore[no-any-return]
+
+
+def _argument_writer(function: Callback, note: Note) -> Callable[[str, Value], str]:
+    """What writes down an argument that is not plain."""
+
+    def notes_of(name: str, default: Value) -> Notes:
+        def stand_in(found: Value, text: str) -> str:
+            if found is default:  # as ``_missing = object()``: it lives as long as the function
+                return "default"
+            try:
+                token = text_while_alive(found, text)
+            except NoText:
+                note(name, found, False)
+                raise
+            note(name, found, True)
+            return token
+
+        return Notes(stand_in)
+
+    notes = {
+        p.name: notes_of(p.name, p.default) for p in signature_of(function).parameters.values()
+    }
+    return lambda name, value: canonical(value, notes[name])
 
 
 class _Source(NamedTuple):
@@ -242,20 +203,6 @@ def _head(parameters: list[inspect.Parameter], ours: str) -> str:
         if p.kind is p.POSITIONAL_ONLY and last:
             head.append("/")
     return ", ".join(head)
-
-
-def _warn_address(function: Callback, name: str, value: Value, noted: set[str]) -> None:
-    """Say once for each argument that it is told apart by its address."""
-    if name in noted:
-        return
-    noted.add(name)
-    warnings.warn(
-        f"the argument {name!r} of {function_name(function)} is told apart by its memory address "
-        f"({type(value).__qualname__} has no repr of its own): give the class a __caching_id__() "
-        f"or a __repr__(), or put {name!r} into args_to_ignore",
-        AddressKeyWarning,
-        stacklevel=2,
-    )
 
 
 def digest(hash_method: Callback, *parts: bytes) -> str:

@@ -6,7 +6,8 @@ import inspect
 
 from ._entries.times import seconds as normalize_timeout
 from ._flow.callbacks import join_chunks
-from .keys import function_namespace, get_id, make_template_fragment_key, signature_of
+from .identity import get_id
+from .keys import function_namespace, make_template_fragment_key, signature_of
 from .keys import query_pairs as query_args_as_pairs
 from .typing import Callback, Value
 

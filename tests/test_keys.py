@@ -28,7 +28,8 @@ from flask_caching_async import (
     ConfigurationError,
     make_template_fragment_key,
 )
-from flask_caching_async.keys import call_text, canonical, query_pairs
+from flask_caching_async.identity import canonical
+from flask_caching_async.keys import call_text, query_pairs
 from support.faces import Face
 from support.params import each_form
 from support.waiting import PATIENCE

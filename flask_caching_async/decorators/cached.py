@@ -28,7 +28,8 @@ from .._frameworks.responses import fate_of, for_callbacks
 from .._runtime.colour import run_now
 from ..config import Settings
 from ..exceptions import ColourError, ConfigurationError, NotInitializedError
-from ..keys import canonical, digest, made_key, query_key, query_pairs, signature_of
+from ..identity import canonical
+from ..keys import digest, made_key, query_key, query_pairs, signature_of
 from ..signals import cache_view_hit, cache_view_miss, tell
 from ..typing import Args, Callback, Kwargs, QueryArgs, Value, Vary
 from .methods import Decorated

@@ -97,7 +97,7 @@ async def calls_to_delete(
         raise ColourError(
             f"a callback of {plan.name} is async: await adelete_memoized() instead"
         ) from None
-    return of_keys([plan.make_key(state, args, kwargs, answers)[0]])
+    return of_keys([plan.needed_key(state, args, kwargs, answers)])
 
 
 def owner_is_all(plan: CallPlan) -> bool:

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from .._entries.entry import BY_HAND
 from .._flow.callbacks import acall_callback, call_callback
-from ..exceptions import ColourError, ConfigurationError
+from ..exceptions import AddressKeyWarning, ColourError, ConfigurationError, InvalidKeyError
+from ..identity import NoText, canonical, get_id
 from ..keys import (
     call_text,
-    canonical,
     digest,
     function_name,
     function_namespace,
-    get_id,
     made_key,
     plain_name,
     signature_of,
@@ -48,7 +47,7 @@ class CallPlan(Plan):
         self.ignored = frozenset(args_to_ignore or ())
         self.fast = make_name is None
         super().__init__(cache, function, options)
-        self.text = self._text = call_text(function, self.ignored)
+        self.text = self._text = call_text(function, self.ignored, self._note)
         names = self._parameter_names()
         #: ``self`` or ``cls``: calls on one instance, or one class, can be dropped together.
         self.owner = names[0] if names and names[0] in ("self", "cls") else None
@@ -146,11 +145,14 @@ class CallPlan(Plan):
 
     def make_key(
         self, state: State, args: Args, kwargs: Kwargs, answers: Sequence[Value]
-    ) -> KeyAndTags:
-        """The key and the tags of a call."""
+    ) -> KeyAndTags | None:
+        """The key and the tags of a call; ``None`` if an argument has no text."""
         given = list(answers)
         name = made_key(given.pop(0)) if self.make_name else self.namespace
-        text, own_name = self.call_text(args, kwargs), name == self.namespace
+        try:
+            text, own_name = self.call_text(args, kwargs), name == self.namespace
+        except NoText:
+            return None
         key = self.key_of(state, text) if own_name else self._hashed(state, text, name)
         if self.fixed:
             return key, self.tags
@@ -158,6 +160,32 @@ class CallPlan(Plan):
         if self.per_owner:
             tags = (*tags, self.owner_tag(self.owner_of(args, kwargs)))
         return key, (*tags, *self.user_tags(given)) if given else tags
+
+    def needed_key(self, state: State, args: Args, kwargs: Kwargs, answers: Sequence[Value]) -> str:
+        """The key of a call that a user asks for.
+
+        :raises InvalidKeyError: if it has none, and so was never stored.
+        """
+        made = self.make_key(state, args, kwargs, answers)
+        if made is None:
+            raise InvalidKeyError(f"this call of {self.name} has no key: an argument has no text")
+        return made[0]
+
+    def _note(self, argument: str, value: Value, stored: bool) -> None:
+        """Say once for each argument that it has no text of its own."""
+        effect = (
+            "no other object and no other process finds what is stored for it"
+            if stored
+            else "calls with it are not stored"
+        )
+        self.cache._binding().warn_once(
+            f"{self.tag}({argument})",
+            f"the argument {argument!r} of {self.name} has no text of its own (the repr of "
+            f"{type(value).__qualname__} is a memory address, or leaves something out), so that "
+            f"{effect}: give its class a __caching_id__() or a __repr__(), or pass what it is made "
+            f"of, or put {argument!r} into args_to_ignore",
+            AddressKeyWarning,
+        )
 
     # --- what users see of it ---------------------------------------------------------------------
 
@@ -187,13 +215,13 @@ class CallPlan(Plan):
             self._refuse_sync("amake_cache_key")
             state = self.state()
             callbacks = self.key_callbacks(state, args, kwargs)
-            return self.make_key(state, args, kwargs, [call_callback(c) for c in callbacks])[0]
+            return self.needed_key(state, args, kwargs, [call_callback(c) for c in callbacks])
 
         async def amake_cache_key(f: object, /, *args: Value, **kwargs: Value) -> str:
             state = self.state()
             callbacks = self.key_callbacks(state, args, kwargs)
             answers = [await acall_callback(callback) for callback in callbacks]
-            return self.make_key(state, args, kwargs, answers)[0]
+            return self.needed_key(state, args, kwargs, answers)
 
         def delete_memoized() -> bool:
             self._refuse_sync("adelete_memoized")
