@@ -65,6 +65,7 @@ class MemcachedSetting(MemcachedValues, TwoColouredCache[MemcachedTransport]):
         part = object.__new__(type(self))
         part.__dict__.update(self.__dict__, _ring=self._ring.only(number), _tokens={})
         part.clock = lambda: self.clock()
+        part.where = self.where.split(", ")[number]
         return part
 
     def shard_of(self, key: str) -> int:
