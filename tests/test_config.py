@@ -23,6 +23,7 @@ from flask_caching_async import (
     ConfigurationError,
 )
 from flask_caching_async.backends import BaseCache, FileSystemCache, NullCache, SimpleCache
+from flask_caching_async.config import effective_config
 from flask_caching_async.serializers import JSONSerializer
 from support.backends import SyncOnly
 from support.faces import COLOURS, Face
@@ -89,6 +90,17 @@ class NeedsArguments(BaseSerializer):
     def __init__(self, secret: str) -> None: ...
 
 
+class WithoutSet(BaseCache):
+    """A backend whose author has forgotten something."""
+
+    def get(self, key: str) -> Any:
+        """Nothing is ever there."""
+
+    async def adelete(self, key: str) -> bool:
+        """There was nothing."""
+        return False
+
+
 def taking_nothing() -> BaseCache:
     """A factory function with the wrong signature."""
     return SyncOnly()
@@ -119,7 +131,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "threshold": ({**MEMORY, "CACHE_THRESHOLD": "many"}, "CACHE_THRESHOLD must be .* not 'many'"),
     "threshold negative": ({**MEMORY, "CACHE_THRESHOLD": -1}, "CACHE_THRESHOLD must be"),
     "on error": ({**MEMORY, "CACHE_ON_ERROR": "ignore"}, "CACHE_ON_ERROR must be 'raise', 'log'"),
-    "hash": ({**MEMORY, "CACHE_HASH_METHOD": "sha256"}, "CACHE_HASH_METHOD .*hashlib.sha256"),
+    "hash": ({**MEMORY, "CACHE_HASH_METHOD": "sha"}, "CACHE_HASH_METHOD .*hashlib.sha256"),
     "serializer": ({**MEMORY, "CACHE_SERIALIZER": "json"}, "CACHE_SERIALIZER must be"),
     "serializer class": ({**MEMORY, "CACHE_SERIALIZER": dict}, "CACHE_SERIALIZER must be"),
     "serializer with arguments": (
@@ -134,7 +146,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "options timeout": (
         {**MEMORY, "CACHE_OPTIONS": {"default_timeout": "soon"}},
-        "default_timeout must be",
+        "'default_timeout' in CACHE_OPTIONS must be a number, not 'soon'",
+    ),
+    "flag": ({**MEMORY, "CACHE_STORE_PRIVATE": "maybe"}, "CACHE_STORE_PRIVATE must be True"),
+    "a share above 1": ({**MEMORY, "CACHE_JITTER": "1.5"}, "CACHE_JITTER is the share"),
+    "threshold with a fraction": ({**MEMORY, "CACHE_THRESHOLD": "1.5"}, "must be a whole number"),
+    "a backend without set": ({"CACHE_TYPE": WithoutSet}, "WithoutSet cannot be a .* without set"),
+    "a database that is none": (
+        {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": "redis://h/abc"},
+        "CACHE_REDIS_URL ends in /abc, which is no number of a database",
     ),
     "args that nobody takes": (
         {**MEMORY, "CACHE_ARGS": [1, 2, 3, 4, 5, 6]},
@@ -197,7 +217,101 @@ def test_a_failed_init_app_does_not_disturb_one_that_succeeded(app: Flask) -> No
     assert cache.get("key") == 1
 
 
+# --- text -----------------------------------------------------------------------------------------
+
+
+AS_TEXT = {
+    "CACHE_STORE_PRIVATE": {
+        "False": False,
+        "0": False,
+        "": False,
+        "no": False,
+        "TRUE": True,
+        "1": True,
+    },
+    "CACHE_LOCK": {"off": False, "on": True, " yes ": True},
+    "CACHE_RENEWALS": {"false": False, "true": True},
+    "CACHE_THRESHOLD": {"10": 10, "0": 0},
+    "CACHE_DEFAULT_TIMEOUT": {"60": 60, "0.5": 0.5, " 7 ": 7},
+    "CACHE_JITTER": {"0.25": 0.25},
+    "CACHE_BREAKER_THRESHOLD": {"3": 3},
+    "CACHE_ON_ERROR": {"": None, "None": None, "log": "log", "Raise": "raise"},
+    "CACHE_HASH_METHOD": {"md5": hashlib.md5},
+    "CACHE_MEMCACHED_SERVERS": {
+        "a:1,b:2": ["a:1", "b:2"],
+        "a:1, b:2": ["a:1", "b:2"],
+        "a:1": ["a:1"],
+    },
+}
+
+
+@pytest.mark.parametrize("name", AS_TEXT)
+def test_a_setting_in_text_means_what_it_says(name: str) -> None:
+    """As the environment has it, where nothing else has a type."""
+    for text, value in AS_TEXT[name].items():
+        read = effective_config({name: text})[name]
+        assert read == value and type(read) is type(value), text
+    value = next(iter(AS_TEXT[name].values()))
+    assert effective_config({name: value})[name] is value, "what has a type is left alone"
+
+
+def test_settings_from_the_environment_work(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """``from_prefixed_env`` leaves as text what is no JSON: ``False``, for example."""
+    said = {
+        "TYPE": "FileSystemCache",
+        "DIR": str(tmp_path / "c"),
+        "THRESHOLD": "2",
+        "LOCK": "False",
+    }
+    for name, text in said.items():
+        monkeypatch.setenv(f"SITE_CACHE_{name}", text)
+    app.config.from_prefixed_env("SITE")
+    cache = Cache(app, config={"CACHE_OPTIONS": {"threshold": "3"}})
+    assert cache._binding().settings.lock is False
+    for number in range(10):
+        cache.set(str(number), number)
+    assert sum(cache.get(str(number)) is not None for number in range(10)) <= 3
+
+
 # --- warnings -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CACHE_DEFUALT_TIMEOUT", "CACHE_DEFAULT_TIMEOUT"),
+        ("CACHE_REDIS_URI", "CACHE_REDIS_URL"),
+        ("CACHE_KEYPREFIX", "CACHE_KEY_PREFIX"),
+        ("CACHE_MEMCACHED_SERVER", "CACHE_MEMCACHED_SERVERS"),
+    ],
+)
+def test_a_setting_that_is_nearly_one_warns(app: Flask, name: str, meant: str) -> None:
+    """It does nothing, and its user believes that it does; wherever it stands."""
+    message = f"{name} is no setting of a cache; did you mean {meant}?"
+    with pytest.warns(CacheWarning, match=message) as caught:
+        Cache(app, config={**MEMORY, name: 5})
+    assert caught[0].filename == __file__
+    other = Flask("other")
+    other.config[name] = 5
+    with pytest.warns(CacheWarning, match=message):
+        Cache(other, config=MEMORY)
+
+
+def test_settings_of_others_do_not_warn(app: Flask) -> None:
+    """A backend of your own, or another extension, may read them."""
+    app.config.update(CACHE_BUSTER="x", CACHE_MY_SERVER="y", CACHE_CONTROL_MAX_AGE=5, CACHE=1)
+    Cache(app, config={**MEMORY, "CACHE_SHARDS": 2})
+
+
+@pytest.mark.parametrize("url", [None, ""])
+def test_a_redis_url_that_says_nothing_warns(app: Flask, url: Any) -> None:
+    """It was to come from the environment, and the cache would be on this machine."""
+    config = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": url}
+    with pytest.warns(CacheWarning, match="so the cache is on localhost:6379: say where Redis"):
+        Cache(app, config=config)
+    Cache(app, config={**config, "CACHE_REDIS_HOST": "redis"})
 
 
 @pytest.mark.parametrize(

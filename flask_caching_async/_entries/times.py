@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from decimal import Decimal
+from numbers import Real
 from typing import NamedTuple
 
 from ..typing import Timeout
@@ -30,6 +32,8 @@ def seconds(timeout: object, name: str = "timeout") -> float | None:
         timeout = math.ceil(timeout.total_seconds())
     elif isinstance(timeout, str) and timeout.strip().lstrip("-").isdigit():
         timeout = int(timeout)
+    elif not isinstance(timeout, (int, float)) and isinstance(timeout, (Real, Decimal)):
+        timeout = float(timeout)  # NumPy's, a fraction
     if isinstance(timeout, (int, float)) and timeout == timeout:
         return 0 if timeout > FOREVER else timeout
     raise TypeError(f"{name} must be seconds or a timedelta, not {timeout!r}")

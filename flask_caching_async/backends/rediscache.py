@@ -109,6 +109,11 @@ class RedisCache(RedisVersioned):
         common(config, kwargs)
         url, password = config.get("CACHE_REDIS_URL"), config.get("CACHE_REDIS_PASSWORD")
         db = config.get("CACHE_REDIS_DB", kwargs.pop("db", 0)) or 0
+        if not url and "CACHE_REDIS_URL" in config and not config.get("CACHE_REDIS_HOST"):
+            warn(
+                f"CACHE_REDIS_URL is {url!r}, so the cache is on localhost:6379: say where Redis "
+                "is, or set CACHE_REDIS_HOST"
+            )
         if url:
             kwargs["host"] = clients.from_url(url, db, password, kwargs)
         else:

@@ -48,12 +48,12 @@ def _function(name: str, value: Value) -> Value:
 
 
 def _timeout(name: str, value: Value) -> Value:
-    return value if callable(value) else seconds(value)
+    return value if callable(value) else _seconds(name, value)
 
 
 def _seconds(name: str, value: Value) -> float | None:
-    number = seconds(value, name)
-    if number is not None and number < 0:
+    number = None if isinstance(value, bool) else seconds(value, name)
+    if isinstance(value, bool) or (number is not None and number < 0):
         raise ConfigurationError(f"{name} must be 0 seconds or more, not {value!r}")
     return number
 
@@ -63,7 +63,7 @@ def _window(name: str, value: Value) -> float:
 
 
 def _share(name: str, value: Value) -> float | None:
-    if value is not None and not 0 <= value <= 1:
+    if isinstance(value, bool) or (value is not None and not 0 <= value <= 1):
         raise ConfigurationError(f"{name} is the share of a timeout, 0.0 to 1.0, not {value!r}")
     return value  # type: ignore[no-any-return]
 

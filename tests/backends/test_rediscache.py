@@ -200,6 +200,8 @@ async def test_tls(tls: RedisServer, enter: Enter) -> None:
     for config in (
         {"CACHE_REDIS_URL": tls.url, "CACHE_OPTIONS": trust},
         {"CACHE_REDIS_URL": f"{tls.url}?ssl_ca_certs={tls.certificate}"},
+        {"CACHE_REDIS_URL": tls.url, "CACHE_OPTIONS": {"ssl_cert_reqs": None}},
+        {"CACHE_REDIS_HOST": redis.Redis(port=tls.port, ssl=True, ssl_cert_reqs=None)},
         {"CACHE_OPTIONS": {"ssl": True, **trust}},
     ):
         cache = cache_on(tls, **config)

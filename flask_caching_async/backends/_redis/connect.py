@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
@@ -74,6 +75,12 @@ def from_url(url: str, db: int, password: str | None, kwargs: Config) -> redis.R
     :raises ConfigurationError: if it is none, or if redis-py does not know an option.
     """
     said = _parsed(url)
+    number = urlsplit(url).path.strip("/")
+    if number and not number.isdigit() and not url.startswith("unix:"):
+        raise ConfigurationError(
+            f"CACHE_REDIS_URL ends in /{number}, which is no number of a database: write /0, or "
+            "leave it out"
+        )
     kwargs.update({name: said[name] for name in said.keys() & OURS})
     options = {name: kwargs.pop(name) for name in list(kwargs) if name not in OURS}
     if password:
@@ -217,7 +224,7 @@ def sentinel(
     times = {"socket_timeout": patience, "socket_connect_timeout": patience}
     # RESP 2 needs no greeting, which a Redis before 6 does not know, and quotes.
     asking = {"protocol": 2, **sentinel_settings, **times}
-    settings = {name: value for name, value in settings.items() if value is not None}
+    settings = _without_none(settings)
     sync = redis.sentinel.Sentinel(
         addresses, sentinel_kwargs={**asking, "retry": Retry(NoBackoff(), 0)}, **settings
     )
@@ -245,6 +252,11 @@ def sentinel(
     made.client = lambda: by_hand
     made.where = f"{master!r} (sentinels {_listed(addresses)})"
     return made
+
+
+def _without_none(settings: Config) -> Config:
+    """Settings without those that were not given; what a user's option says by ``None`` stays."""
+    return {n: v for n, v in settings.items() if v is not None or n.startswith("ssl_")}
 
 
 def _close_all(here: redis.asyncio.sentinel.Sentinel) -> Callable[[], Awaitable[None]]:
@@ -320,8 +332,7 @@ def cluster(
 def _for_nodes(settings: Config, said: Config, budget: tuple[float, float], limit: int) -> Config:
     """What the connections to the nodes of a cluster are made with."""
     connect, operation = budget
-    given = {name: value for name, value in settings.items() if value is not None}
-    return {"protocol": 2, **given} | {
+    return {"protocol": 2, **_without_none(settings)} | {
         "socket_connect_timeout": said.get("socket_connect_timeout", connect),
         "socket_timeout": said.get("socket_timeout", operation),
         "max_connections": limit + 1,  # one to ask where the slots are, while all others are busy

@@ -125,6 +125,16 @@ def taken_by(kind: Kind | AsyncKind) -> set[str]:
     return {name for init in inits[:-1] for name in inspect.signature(init).parameters}
 
 
+def _said_by_none(kind: Kind) -> set[str]:
+    """The arguments of a connection class in which ``None`` is not what they are by default.
+
+    ``ssl_cert_reqs=None`` asks for no certificate.
+    """
+    inits = [base.__dict__.get("__init__") for base in cast(type, kind).__mro__[:-1]]
+    found = [p for init in inits if init for p in inspect.signature(init).parameters.values()]
+    return {p.name for p in found if p.default is not None and p.default is not p.empty}
+
+
 def endpoint_of(
     client: redis.Redis | redis.asyncio.Redis,
     connect: float,
@@ -138,7 +148,12 @@ def endpoint_of(
         return None
     if pool.connection_kwargs.get("redis_connect_func"):
         return None  # a function of the user's does something to each new connection
-    settings = {n: v for n, v in pool.connection_kwargs.items() if n in KNOWN and v is not None}
+    none_means_more = _said_by_none(kind)
+    settings = {
+        name: value
+        for name, value in pool.connection_kwargs.items()
+        if name in KNOWN and (value is not None or name in none_means_more)
+    }
     if pool.max_connections != redis.ConnectionPool().max_connections:
         limit = limit or pool.max_connections
     return Endpoint(kind, settings, Budget(connect, operation, operation, limit or LIMIT))

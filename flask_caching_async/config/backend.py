@@ -1,157 +1,26 @@
-"""``CACHE_*`` settings: their defaults, their checks, and what to say when one is wrong."""
+"""What ``CACHE_TYPE`` names: which backend that is, and how it is built."""
 
 from __future__ import annotations
 
 import difflib
-import hashlib
-import os
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from cachelib.serializers import BaseSerializer
 from werkzeug.utils import import_string
 
-from . import backends
-from ._entries.times import seconds
-from ._frameworks import App
-from ._store.failures import Limits
-from .backends.base import BaseCache
-from .backends.foreign import ForeignCache
-from .exceptions import ConfigurationError, outside
-from .keys import signature_of
-from .typing import Callback, Config, Value
+from .. import backends
+from .._frameworks import App
+from ..backends.base import BaseCache
+from ..backends.foreign import ForeignCache
+from ..exceptions import ConfigurationError, outside
+from ..keys import signature_of
+from ..typing import Callback, Config, Value
+from .as_written import KINDS
+from .settings import number
 
-__all__ = ["DEFAULTS", "Settings", "build_backend", "effective_config", "serializer_of"]
-
-DEFAULTS: Config = {
-    "CACHE_DEFAULT_TIMEOUT": 300,
-    "CACHE_IGNORE_ERRORS": False,
-    "CACHE_THRESHOLD": 500,
-    "CACHE_KEY_PREFIX": "flask_cache_",
-    "CACHE_MEMCACHED_SERVERS": None,
-    "CACHE_DIR": None,
-    "CACHE_FILE_HASH_METHOD": hashlib.sha256,
-    "CACHE_HASH_METHOD": hashlib.sha256,
-    "CACHE_OPTIONS": None,
-    "CACHE_ARGS": [],
-    "CACHE_TYPE": "NullCache",
-    "CACHE_NO_NULL_WARNING": False,
-    "CACHE_SOURCE_CHECK": False,
-    "CACHE_ENABLE_SIGNALS": False,
-    "CACHE_SERIALIZER": None,
-    "CACHE_LOCK": True,
-    "CACHE_LOCK_TIMEOUT": 10,
-    "CACHE_JITTER": 0.0,
-    "CACHE_STORE_PRIVATE": False,
-    "CACHE_ON_ERROR": None,
-    "CACHE_CONNECT_TIMEOUT": 1.0,
-    "CACHE_OPERATION_TIMEOUT": 0.5,
-    "CACHE_BREAKER_THRESHOLD": 5,
-    "CACHE_BREAKER_RESET": 5,
-    "CACHE_RENEWALS": True,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The settings of one cache on one app; seconds throughout."""
-
-    default_timeout: float
-    hash_method: Callback
-    source_check: bool
-    signals: bool
-    lock: bool
-    lock_timeout: float
-    jitter: float
-    store_private: bool
-    on_error: str | None
-    limits: Limits
-    renewals: bool
-
-    @classmethod
-    def read(cls, config: Config) -> Settings:
-        """Check a configuration.
-
-        :raises ConfigurationError: with what to write instead.
-        """
-        if not callable(config["CACHE_HASH_METHOD"]):
-            raise ConfigurationError(
-                "CACHE_HASH_METHOD must be a hash constructor such as hashlib.sha256, "
-                f"not {config['CACHE_HASH_METHOD']!r}"
-            )
-        if config["CACHE_ON_ERROR"] not in (None, "raise", "log"):
-            raise ConfigurationError(
-                "CACHE_ON_ERROR must be 'raise', 'log', or None for 'raise' in debug mode only, "
-                f"not {config['CACHE_ON_ERROR']!r}"
-            )
-        if not isinstance(config["CACHE_DIR"], (str, os.PathLike, type(None))):
-            raise ConfigurationError(f"CACHE_DIR must be a path, not {config['CACHE_DIR']!r}")
-        jitter = _number(config, "CACHE_JITTER")
-        if not 0 <= jitter <= 1:
-            raise ConfigurationError(
-                f"CACHE_JITTER is the share of a timeout, 0.0 to 1.0, not {jitter!r}"
-            )
-        return cls(
-            default_timeout=_number(config, "CACHE_DEFAULT_TIMEOUT"),
-            hash_method=config["CACHE_HASH_METHOD"],
-            source_check=bool(config["CACHE_SOURCE_CHECK"]),
-            signals=bool(config["CACHE_ENABLE_SIGNALS"]),
-            lock=bool(config["CACHE_LOCK"]),
-            lock_timeout=_number(config, "CACHE_LOCK_TIMEOUT"),
-            jitter=jitter,
-            store_private=bool(config["CACHE_STORE_PRIVATE"]),
-            on_error=config["CACHE_ON_ERROR"],
-            limits=_limits(config),
-            renewals=bool(config["CACHE_RENEWALS"]),
-        )
-
-
-def _limits(config: Config) -> Limits:
-    """When a failing backend is left alone; the time budgets are checked with them."""
-    for name in ("CACHE_CONNECT_TIMEOUT", "CACHE_OPERATION_TIMEOUT", "CACHE_BREAKER_RESET"):
-        if not _number(config, name):
-            raise ConfigurationError(f"{name} must be more than 0 seconds, not {config[name]!r}")
-    threshold = config["CACHE_BREAKER_THRESHOLD"]
-    if isinstance(threshold, bool) or not isinstance(threshold, int) or threshold < 0:
-        raise ConfigurationError(
-            "CACHE_BREAKER_THRESHOLD is a number of failures in a row, or 0 for a breaker that "
-            f"never opens, not {threshold!r}"
-        )
-    return Limits(threshold, _number(config, "CACHE_BREAKER_RESET"))
-
-
-def _number(config: Config, name: str) -> float:
-    """A setting in seconds (or a share), not negative."""
-    value = config[name]
-    try:
-        number = None if isinstance(value, bool) else seconds(value, name)
-    except TypeError:
-        number = None
-    if number is None or number < 0:
-        raise ConfigurationError(f"{name} must be a number, 0 or more, not {value!r}")
-    return number
-
-
-def check_layer(config: Value) -> None:
-    """Check that a configuration is one.
-
-    :raises ConfigurationError: if it is not.
-    """
-    if config is not None and not isinstance(config, dict):
-        raise ConfigurationError(f"config must be a dict of CACHE_* settings, not {config!r}")
-
-
-def effective_config(*layers: Config | None) -> Config:
-    """One configuration of several; later layers win, on top of the defaults."""
-    config = dict(DEFAULTS)
-    for layer in layers:
-        config.update(layer or {})
-    return config
-
-
-# --- the backend ----------------------------------------------------------------------------------
+__all__ = ["adapted", "build_backend", "serializer_of"]
 
 
 def build_backend(app: App, config: Config) -> Value:
@@ -168,6 +37,7 @@ def build_backend(app: App, config: Config) -> Value:
     args, options = _arguments(config)
     try:
         if isinstance(factory, type) and issubclass(factory, BaseCache):
+            _check_methods(factory)
             return factory.factory(app, config, args, options)
         if isinstance(factory, type) and factory.__module__.partition(".")[0] == "cachelib":
             return factory(*args, **options)
@@ -188,6 +58,27 @@ def build_backend(app: App, config: Config) -> Value:
         ) from error
 
 
+def _check_methods(factory: type[BaseCache]) -> None:
+    """Refuse a backend whose author has forgotten a method.
+
+    :raises ConfigurationError: if there is one.
+    """
+    missing = [name for name in ("get", "set", "delete") if not _has(factory, name)]
+    if missing:
+        raise ConfigurationError(
+            f"{factory.__qualname__} cannot be a backend without {', '.join(missing)}: write "
+            "get, set and delete, or aget, aset and adelete"
+        )
+
+
+def _has(factory: type[BaseCache], name: str) -> bool:
+    """Whether a class has its own idea of an operation, in either colour."""
+    return any(
+        getattr(factory, colour + name) is not getattr(BaseCache, colour + name)
+        for colour in ("", "a")
+    )
+
+
 #: What cachelib says where a driver is missing.
 NO_MODULE = re.compile(r"no (\w+) module found")
 
@@ -199,12 +90,16 @@ def _arguments(config: Config) -> tuple[list[Value], Config]:
         raise ConfigurationError(f"CACHE_ARGS must be a list of arguments, not {given!r}")
     if options is not None and not isinstance(options, Mapping):
         raise ConfigurationError(f"CACHE_OPTIONS must be a dict of arguments, not {options!r}")
+    for name, value in (options or {}).items():
+        kind = KINDS.get(f"CACHE_{name.upper()}") if isinstance(value, str) else None
+        if kind is not None:
+            options = {**(options or {}), name: kind(f"{name!r} in CACHE_OPTIONS", value)}
     complete = {
         "default_timeout": config["CACHE_DEFAULT_TIMEOUT"],
         "ignore_delete_many_errors": config["CACHE_IGNORE_ERRORS"],
         **(options or {}),
     }
-    complete["default_timeout"] = _number(complete, "default_timeout")
+    complete["default_timeout"] = number(complete, "default_timeout")
     config["CACHE_DEFAULT_TIMEOUT"] = complete["default_timeout"]
     return list(given or ()), complete
 
@@ -252,7 +147,7 @@ def _find(name: Value) -> Value:
     # Configurations written for Flask-Caching may spell our class by its path over there.
     name = name.removeprefix("flask_caching.backends.")
     if name.startswith("flask_caching.contrib."):
-        name = name.replace("flask_caching", __package__, 1)
+        name = name.replace("flask_caching", "flask_caching_async", 1)
     if "." not in name:
         if name in backends.NAMES:
             return getattr(backends, name)
