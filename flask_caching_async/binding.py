@@ -36,6 +36,7 @@ class Binding:
 
     :param backend: what users see in ``app.extensions["cache"]``.
     :param peek: looks up an entry without a round trip, where the backend is memory.
+    :param timekeeper: has the clock, which tests replace.
     :param null: whether caching is off.
     """
 
@@ -46,7 +47,7 @@ class Binding:
     engines: Engines
     counters: Counters
     peek: Callable[[str], PeekedEntry | None] | None
-    clock: Callable[[], float]
+    timekeeper: BaseCache
     null: bool
     #: What each decorated function keeps for this app; see ``decorators.plan.State``.
     states: WeakKeyDictionary[object, Any] = field(default_factory=WeakKeyDictionary)
@@ -138,7 +139,7 @@ def assemble(app: App, settings: Settings, backend: Value) -> Binding:
         engines=Engines(Engine(store, counters, framework.spawn), ours),
         counters=counters,
         peek=store.peek,
-        clock=store.clock,
+        timekeeper=ours,
         null=isinstance(backend, NullCache),
     )
 

@@ -333,7 +333,7 @@ class Operations:
             lock_timeout=settings.lock_timeout,
         )
         call = default if callable(default) else lambda: default
-        tags, called = (BY_HAND, *tags), binding.clock()
+        tags, called = (BY_HAND, *tags), binding.timekeeper.clock()
         return engine, Call(key, tags, policy, ValueHooks(timeout), call, called=called)
 
     # --- around it --------------------------------------------------------------------------------

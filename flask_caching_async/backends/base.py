@@ -41,6 +41,12 @@ from ._versioned.operations import VersionedOperations, pair
 __all__ = ["KEY_VERSION_LIFE", "BaseCache", "Lease", "VersionedValue", "new_token"]
 
 
+def _system_clock() -> float:
+    # Looked up when it is read, not when this module is imported: a program that freezes the time
+    # in its tests replaces ``time.time``.
+    return time.time()
+
+
 class BaseCache(VersionedOperations, CachelibBaseCache):
     """Base class of all backends; subclass it to write one.
 
@@ -66,7 +72,7 @@ class BaseCache(VersionedOperations, CachelibBaseCache):
     #: Its server or directory, as errors and the log name it; no password stands in it.
     where: str = ""
     #: Seconds since the epoch, as :func:`time.time`. Replace it in tests.
-    clock: Callable[[], float] = staticmethod(time.time)
+    clock: Callable[[], float] = staticmethod(_system_clock)
 
     def __init__(
         self,

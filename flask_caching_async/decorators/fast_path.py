@@ -43,7 +43,7 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
             else:
                 key = state.memo.get(text) or key_of(state, text)
         entry = None if key is None else peek(key)
-        if entry is None or state.clock() >= entry.fresh_until:
+        if entry is None or state.timekeeper.clock() >= entry.fresh_until:
             return MISSING
         # The function's own tag is the first; one of another function under this key is no answer.
         owner = entry.owner

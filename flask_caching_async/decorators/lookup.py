@@ -119,7 +119,7 @@ async def look(
     if found is None:
         return Bypass()
     key, tags, forced = found
-    called, landed_before = state.clock(), binding.engine.flights.landed
+    called, landed_before = state.timekeeper.clock(), binding.engine.flights.landed
     lookup = await steps.load(key, tags)
     verdict = Verdict.GONE if forced else state.policy.judge(lookup.entry, called)
     value = None

@@ -47,7 +47,7 @@ class State:
     :param peek: looks up an entry, where a hit needs nothing but a look into memory.
     """
 
-    __slots__ = ("binding", "policy", "memo", "peek", "clock", "counters")
+    __slots__ = ("binding", "policy", "memo", "peek", "timekeeper", "counters")
 
     def __init__(self, plan: Plan, binding: Binding) -> None:
         options, settings = plan.options, binding.settings
@@ -66,7 +66,7 @@ class State:
         #: The keys of calls by their texts.
         self.memo: dict[str, str] = {}
         self.peek = binding.peek if plan.fast and not settings.signals else None
-        self.clock = binding.clock
+        self.timekeeper = binding.timekeeper
         self.counters = binding.counters
 
 
