@@ -51,7 +51,7 @@ class Framework(Protocol):
     ``headers`` and ``cookies`` need no framework.
     """
 
-    #: Whether the app runs as soon as it is there; an ASGI app waits for a loop that serves it.
+    #: Whether threads serve the app, or it needs no server; an ASGI app waits for a loop.
     serves: bool
     #: The loop that serves the app, where there is one that lives long.
     loop: asyncio.AbstractEventLoop | None
@@ -123,6 +123,13 @@ class Framework(Protocol):
         """Refresh a function from a thread of our own, as a cron job would, and wait for it.
 
         What is async runs on the loop that serves, where there is one.
+        """
+        ...
+
+    def when_served(self, begin: Callable[[], None]) -> None:
+        """Call ``begin`` when this process is seen to serve the app, without a loop of its own.
+
+        Commands of the app, and a master that forks workers, only make it.
         """
         ...
 

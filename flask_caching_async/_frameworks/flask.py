@@ -71,6 +71,12 @@ class FlaskFramework(PalletsFramework[Flask]):
 
     framework = flask
 
+    def __init__(self, app: Flask) -> None:
+        super().__init__(app)
+        #: What begins with the first request; ``None`` after that.
+        self._waiting: list[Callable[[], None]] | None = []
+        flask.request_started.connect(self._on_first_request, app)
+
     def spawn(self, leader: Leader, is_async: bool) -> None:
         """Compute in a thread of the pool, in contexts of its own."""
         in_app = flask.has_app_context()
@@ -127,6 +133,19 @@ class FlaskFramework(PalletsFramework[Flask]):
                 self.app.async_to_sync(function.refresh)(*args, **kwargs)
             else:
                 refreshed(self.loop, function, args, kwargs)
+
+    def when_served(self, begin: Callable[[], None]) -> None:
+        """With the first request: nothing else tells a worker from a command or a master."""
+        if self._waiting is None:
+            begin()
+        else:
+            self._waiting.append(begin)
+
+    def _on_first_request(self, app: Flask, **more: Value) -> None:
+        flask.request_started.disconnect(self._on_first_request, app)
+        waiting, self._waiting = self._waiting or [], None
+        for begin in waiting:
+            begin()
 
     def while_serving(self, begin: Occasion, end: Occasion) -> None:
         """WSGI has no loop that serves."""

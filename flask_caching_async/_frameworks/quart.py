@@ -62,6 +62,9 @@ class QuartFramework(PalletsFramework[Quart]):
     framework = quart
     serves = False
 
+    def when_served(self, begin: Callable[[], None]) -> None:
+        """It is a loop that serves: see :meth:`while_serving`."""
+
     def spawn(self, leader: Leader, is_async: bool) -> None:
         """Compute in a background task of the app; a sync view's function, in a thread of the pool.
 

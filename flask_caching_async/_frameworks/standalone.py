@@ -96,6 +96,10 @@ class Standalone:
         """Refresh a function, and wait for it."""
         refreshed(self.loop, function, args, kwargs)
 
+    def when_served(self, begin: Callable[[], None]) -> None:
+        """At once: it is the program that asks."""
+        begin()
+
     def while_serving(self, begin: Occasion, end: Occasion) -> None:
         """Nothing: ``async with cache:`` does that."""
 

@@ -49,6 +49,11 @@ class Renewal:
         self.stopped = False
         self._rounds: list[_Rounds] = []
 
+    def start(self) -> None:
+        """Begin in this process, though it serves nobody: in the worker of a queue, for example."""
+        for rounds in self._rounds:
+            rounds.begin()
+
     def stop(self) -> None:
         """Renew no more; a round that is under way ends."""
         self.stopped = True
@@ -197,8 +202,9 @@ class Renewals:
             cache.refresh_every(60, exchange_rates, "EUR")
             cache.refresh_every(300, works, path="/works", query_args={"page": "1"})
 
-        It begins at once, or when the app begins to serve; under WSGI in a thread, under Quart on
-        the serving loop. ``CACHE_RENEWALS = False`` turns it off, in tests for example.
+        It begins when this process serves the app: under WSGI in a thread, with the first request;
+        under Quart on the serving loop. Without an app it begins at once. In a process that serves
+        nobody, ``start`` of what this returns begins it. ``CACHE_RENEWALS = False`` turns it off.
 
         :param every: seconds or a ``timedelta``.
         :param args: what ``function.refresh`` is called with.
@@ -219,9 +225,12 @@ class Renewals:
 
     def _attach(self, renewal: Renewal, binding: Binding) -> None:
         rounds = renewal.attach(binding)
-        serves = binding.framework.serves or binding.framework.loop is not None
-        if binding.settings.renewals and serves:
+        if not binding.settings.renewals:
+            return
+        if binding.framework.loop is not None:
             rounds.begin()
+        else:
+            binding.framework.when_served(rounds.begin)
 
 
 _all: weakref.WeakSet[_Rounds] = weakref.WeakSet()

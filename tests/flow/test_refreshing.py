@@ -335,6 +335,8 @@ def test_functions_and_pages_are_renewed_again_and_again(
         cache.refresh_every(0.01, rates, 7),
         cache.refresh_every(0.01, shop.works, path="/works/3"),
     ]
+    assert not counted, "this process serves nobody yet"
+    shop.client.get("/elsewhere")
     try:
         until(lambda: len(counted) >= 3 and shop.calls >= 3)
     finally:
@@ -359,8 +361,8 @@ def test_a_renewal_that_fails_goes_on_and_is_logged_once(cache: Cache, caplog: A
             raise OSError("down")
         return len(calls)
 
-    cache.app.config["CACHE_RENEWALS"] = False
     renewal = cache.refresh_every(3600, rates)
+    renewal.start()
     until(lambda: calls)
     while len(calls) < 5:
         assert renewal.run()
@@ -381,17 +383,44 @@ def test_renewals_can_be_turned_off_and_made_by_hand(app: Flask) -> None:
     renewal.stop()
 
 
+def test_renewal_runs_where_requests_are_served(app: Flask) -> None:
+    """A command makes the app, and uses it; only a worker has requests. Or the program says so."""
+    cache = Cache(app, config={"CACHE_TYPE": "SimpleCache"})
+    calls: list[str] = []
+    first, second, third = (
+        cache.memoize()(lambda name=name: calls.append(name))
+        for name in ("first", "second", "third")
+    )
+    renewals = [cache.refresh_every(3600, first), cache.refresh_every(3600, second)]
+    renewals[1].start()
+    until(lambda: calls == ["second"])
+    app.test_cli_runner().invoke(args=["routes"])
+    with app.test_request_context(), app.app_context():
+        first()
+    assert calls == ["second", "first"] and renewals[0]._rounds[0]._thread is None
+    app.test_client().get("/")
+    until(lambda: calls == ["second", "first", "first"])
+    renewals.append(cache.refresh_every(3600, third))
+    until(lambda: calls[3:] == ["third"])
+    app.test_client().get("/")
+    for renewal in renewals:
+        renewal.stop()
+    assert len(calls) == 4
+
+
 def test_a_renewal_may_be_arranged_before_there_is_an_app() -> None:
-    """It begins with each app that the cache is set up for."""
+    """It begins with the first request to each app that the cache is set up for."""
     cache = Cache(config={"CACHE_TYPE": "SimpleCache"})
     calls: list[int] = []
     rates = cache.memoize()(lambda: calls.append(1) or 5)  # type: ignore[func-returns-value]
     renewal = cache.refresh_every(3600, rates)
     assert calls == []
-    cache.init_app(Flask("one"))
-    until(lambda: calls)
-    cache.init_app(Flask("two"))
-    until(lambda: len(calls) == 2)
+    for number, name in enumerate(("one", "two")):
+        app = Flask(name)
+        cache.init_app(app)
+        assert len(calls) == number
+        app.test_client().get("/")
+        until(lambda wanted=number + 1: len(calls) == wanted)
     renewal.stop()
 
 

@@ -467,6 +467,8 @@ def test_each_round_of_a_renewal_ends_what_it_has_opened(shop: Shop) -> None:
             shop.cache.refresh_every(3600, page, path="/works"),
             shop.cache.refresh_every(3600, memoized),
         ]
+        for renewal in renewals:
+            renewal.start()
         await auntil(lambda: len(shop.ended) == 2)
         for renewal in renewals:
             await renewal.arun()
