@@ -680,3 +680,38 @@ def test_after_a_cancelled_deletion_nobody_joins_what_it_overtakes(
         assert await f() == 2
 
     asyncio.run(main())
+
+
+# --- what it says ---------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_a_deletion_says_that_variants_of_a_page_existed(any_face: Face, app: Flask) -> None:
+    """The key of the page itself had none, where each of its pages depends on the query string."""
+    page = any_face.cached(60, query_string=True)(lambda: "page")
+    with app.test_request_context("/news?page=2"):
+        assert await any_face.call(page) == "page"
+    assert await any_face.delete("view//news") is True
+    assert await any_face.delete("view//news") is False
+    assert await any_face.delete("view//sports") is False
+    with app.test_request_context("/news?page=2"):
+        await any_face.call(page)
+    assert await any_face.delete_many("view//news", "nothing") == ["view//news", "nothing"]
+
+
+@pytest.mark.asyncio
+async def test_tags_in_a_list_are_those_tags(any_face: Face) -> None:
+    """Given as one argument, or one in another; what is no tag is refused."""
+    face = any_face
+    for tags in (["books"], (["books"], "more"), ({"books"},), [("books", "x")]):
+        await face.set("key", 1, tags=tags)
+        assert await face.get("key") == 1
+        assert await face.delete_tags(["books"]) is True
+        assert await face.get("key") is None, tags
+    await face.set("key", 1, tags=[7])
+    assert await face.delete_tags("7") and await face.get("key") is None
+    for wrong in (None, b"books", {"books": 1}, object(), [["a"]]):
+        with pytest.raises(TypeError, match="tag"):
+            await face.delete_tags(wrong)
+        with pytest.raises(TypeError, match="tag"):
+            await face.set("key", 1, tags=[wrong])

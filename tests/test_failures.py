@@ -298,7 +298,7 @@ def test_an_outage_is_a_few_lines_in_the_log(
             site.get(colour)
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 3, lines
-    assert "go on without it" in lines[0] and "could not be deleted" in lines[1]
+    assert "go on without it" in lines[0] and "is not deleted yet" in lines[1]
     assert "works again" in lines[2]
 
 

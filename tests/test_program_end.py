@@ -6,9 +6,12 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from support.fault_proxy import FaultProxy
+from support.servers import RedisServer
 from support.waiting import PATIENCE
 
 PROGRAM = """
@@ -108,3 +111,38 @@ threading.Thread(target=later).start()
 """
     ended = run(code, str(tmp_path), "sync")
     assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "2\n")
+
+
+PENDING = """
+import logging, sys
+from flask import Flask
+from flask_caching_async import Cache
+logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+proxy, = map(int, sys.argv[1:])
+where = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_PORT": proxy, "CACHE_ON_ERROR": "log"}
+cache = Cache(Flask("site"), config=where)
+print(cache.delete("page"))
+sys.stdout.flush()
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("back", [True, False], ids=["back", "still down"])
+def test_a_deletion_that_is_pending_is_tried_once_more_when_a_program_ends(
+    redis_proxy: FaultProxy, clean_redis: RedisServer, back: bool
+) -> None:
+    """A command that deletes while the server is down: it says False, and what became of it."""
+    clean_redis.ask("SET", "flask_cache_page", "1")
+    redis_proxy.refuse()
+    command = [sys.executable, "-W", "error", "-c", PENDING, str(redis_proxy.port)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as program:
+        lines = [program.stdout.readline() for _ in range(3)]
+        assert any("is not deleted yet: this process tries again" in line for line in lines)
+        assert "False\n" in lines
+        if back:
+            redis_proxy.heal()
+        said = program.communicate("go on\n", timeout=PATIENCE)[0]
+    assert program.returncode == 0
+    assert clean_redis.ask("EXISTS", "flask_cache_page") == (0 if back else 1)
+    assert ("['page'] was never deleted" in said) is not back

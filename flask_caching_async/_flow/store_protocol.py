@@ -84,7 +84,10 @@ class StoreSteps(FlowSteps, Protocol):
         ...
 
     async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> list[str] | None:
-        """Delete keys, drop versions of tags; the keys that existed, ``None`` if it failed."""
+        """Delete keys, drop versions of tags; ``None`` if it failed.
+
+        Else the keys that existed, and the tags that had a version: something was stored with them.
+        """
         ...
 
     async def clear(self) -> bool:

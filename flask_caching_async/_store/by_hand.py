@@ -14,7 +14,7 @@ from ..backends.base import BaseCache
 from ..exceptions import BackendError, InvalidKeyError
 from ..typing import Timeout, Value
 from .failures import Attempts, Failures, is_of_the_caller
-from .pending_invalidations import PendingInvalidations
+from .pending_invalidations import PendingInvalidations, told
 from .valid_keys import spelled
 
 __all__ = ["StepsByHand", "whole_life"]
@@ -163,13 +163,16 @@ class StepsByHand(Attempts):
             self.failures.note(error, f"delete {keys!r}")
             return None
         self.failures.fine()
-        return [names[name] for name in existed]
+        return [names.get(name, name) for name in existed]
 
     def defer(self, keys: Sequence[str], tags: Sequence[str]) -> None:
         """Remember a deletion, which is made before anything is read again."""
         if not self.pending:  # one line, however much follows
-            names = [*keys, *tags]
-            log.error("%s could not be deleted; that is made up for before the next read", names)
+            names = told([*keys, *tags])
+            log.error(
+                "%s is not deleted yet: this process tries again before it reads anything, and "
+                "when it ends", names,
+            )  # fmt: skip
         self.pending.add(map(spelled, keys), tags)
 
     async def clear(self) -> bool:

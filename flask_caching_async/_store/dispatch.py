@@ -7,8 +7,12 @@ process.
 
 from __future__ import annotations
 
+import atexit
 import copy
 import hashlib
+import logging
+import time
+import weakref
 from collections.abc import Callable
 from typing import cast
 
@@ -27,6 +31,11 @@ from .valid_keys import check_text, check_utf8, spelled
 from .versioned import Expected, VersionedSteps
 
 __all__ = ["VersionedStore"]
+
+log = logging.getLogger("flask_caching_async")
+
+#: Seconds that the end of the program may spend on deletions that are pending.
+SHUTDOWN = 5.0
 
 Make = Callable[[], Coro[Value]]
 
@@ -52,6 +61,7 @@ class VersionedStore(Store):
     def _arrange(self, pending: PendingInvalidations) -> None:
         """Decide which steps serve sync code, and which async code."""
         backend, self._pending = self.backend, pending
+        _all.add(self)
         steps = self.steps(Awaited if backend.async_native else Instant)
         self.sync: StoreSteps = steps
         self.aio: StoreSteps = steps
@@ -118,6 +128,26 @@ class VersionedStore(Store):
         except Exception as error:
             self.failures.note(error, f"lease {key!r}")
             return None
+
+
+#: All stores of this process.
+_all: weakref.WeakSet[VersionedStore] = weakref.WeakSet()
+
+
+@atexit.register
+def _at_exit() -> None:
+    """Try once more to make the deletions that are pending: nobody else knows of them."""
+    deadline = time.monotonic() + SHUTDOWN
+    for store in list(_all):
+        if store._pending and time.monotonic() < deadline:
+            try:
+                made = run_now(store.sync.replay())
+            except Exception as error:
+                made = False
+                log.debug("a pending deletion failed at the end: %r", error)
+            if not made:
+                names = store._pending.names
+                log.error("%s was never deleted: this program ends, and nobody else knows", names)
 
 
 async def _on_process_loop(make: Make) -> Value:

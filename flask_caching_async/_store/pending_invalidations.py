@@ -6,14 +6,21 @@ it should have deleted (FusionCache calls that auto-recovery).
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["Pending", "PendingInvalidations"]
+__all__ = ["Pending", "PendingInvalidations", "told"]
 
 #: How many keys and tags are remembered one by one; beyond it, everything goes.
 BOUND = 1000
+
+
+def told(names: Iterable[str]) -> list[str]:
+    """Keys and tags as their user knows them, without those that only this package knows."""
+    known = [name.removeprefix("~key~") for name in names if not name.startswith("~b:")]
+    return list(dict.fromkeys(re.sub("^~[a-z]:", "", name) for name in known))
 
 
 class Pending(NamedTuple):
@@ -56,6 +63,12 @@ class PendingInvalidations:
         self.everything = True
         self._keys.clear()
         self._tags.clear()
+
+    @property
+    def names(self) -> list[str]:
+        """What the log says of it."""
+        pending = self.look()
+        return ["everything"] if pending.everything else told([*pending.keys, *pending.tags])
 
     def look(self) -> Pending:
         """What is pending now."""

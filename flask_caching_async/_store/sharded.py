@@ -198,8 +198,7 @@ class ShardedSteps(StoreSteps):
                     self._shards[number].defer(parts.get(number, []), tags)
         if None in dropped:
             return None
-        existed = {key for part in dropped for key in part or ()}
-        return [key for key in keys if key in existed]
+        return list(dict.fromkeys(name for part in dropped for name in part or ()))
 
     async def _each(self, numbers: Iterable[int], step: Callable[[int], Awaitable[R]]) -> list[R]:
         """What a step gives for each of some shards; one that fails does not hide the others."""

@@ -305,12 +305,16 @@ class FileSystemCache(BaseCache):
         """Delete ``keys`` so that no computation under way brings them back; drop the versions of
         ``tags``.
 
-        Returns the keys that existed.
+        Returns the keys that existed, and the tags that had a version.
         """
-        for path in [self._files.versions[name] for name in tags]:
+        known = []
+        for tag in tags:
+            path = self._files.versions[tag]
             with self._files.section(path):
+                if os.path.lexists(path):
+                    known.append(tag)
                 remove(path)
-        return [key for key in keys if self.delete(key)]
+        return [*[key for key in keys if self.delete(key)], *known]
 
     def lease(self, key: str, life: float) -> Lease:
         """A lease on ``key``. It needs no ``life``: a dead holder's ends at once."""

@@ -19,6 +19,7 @@ from .._runtime.colour import is_coroutine_function
 from ..binding import Binding
 from ..config import Settings
 from ..exceptions import ColourError
+from ..identity import has_address
 from ..keys import function_name, signature_of, source_of
 from ..typing import Args, Callback, Kwargs, Value
 from .methods import Decorated
@@ -221,8 +222,19 @@ def _takes(callback: Callback, count: int) -> bool:
 
 
 def user_tags(tags: str | Iterable[str] | None) -> tuple[str, ...]:
-    """The user's tags as they are stored, apart from those that this package adds."""
+    """The user's tags as they are stored, apart from those that this package adds.
+
+    :raises TypeError: for what has no text that tells it apart.
+    """
     if not tags:
         return ()
-    names = (tags,) if isinstance(tags, str) else tags
-    return tuple([tag_of("t", name) for name in names])
+    given: Iterable[Value] = (tags,) if isinstance(tags, str) else tags
+    names: list[Value] = []
+    for name in given:
+        names += name if isinstance(name, (list, tuple, set, frozenset)) else [name]
+    for name in names:
+        if name is None or isinstance(name, (bytes, dict, list, tuple, set)):
+            raise TypeError(f"a tag is a text, not {name!r}")
+        if has_address(name, str(name)):
+            raise TypeError(f"{name!r} cannot be a tag: its text is its memory address")
+    return tuple([tag_of("t", str(name)) for name in names])

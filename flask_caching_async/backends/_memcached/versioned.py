@@ -124,20 +124,22 @@ class MemcachedVersioned(MemcachedSetting):
     async def _invalidate(
         self, transport: MemcachedTransport, keys: Sequence[str], tags: Sequence[str] = ()
     ) -> list[str]:
-        """Delete ``keys`` and drop versions of ``tags``, in one trip; the keys that existed."""
+        """Delete ``keys`` and drop versions of ``tags``, in one trip; the names that existed."""
         prefix = self._prefix()
         commands: list[Command] = []
+        names: list[str] = []
         for key in keys:
             entry, key_version, _ = self._spot(prefix, key)
             # In this order: see the end of :meth:`_set_and_release`.
             commands += [superseding(key_version), delete(entry)]
+            names += [key, key]
         for tag in tags:
             _, name = place = self._own_place(prefix, tag)
             everywhere = [(at, name) for at in self._ring.numbers] if tag == NAMESPACE else []
             commands += [delete(each) for each in everywhere or [place]]
-        answers = await transport.batch(commands)
-        gone = answers[1 : 2 * len(keys) : 2]
-        return [key for key, answer in zip(keys, gone, strict=True) if answer == b"DELETED"]
+            names += [tag for _ in everywhere or [place]]
+        answers = zip(names, await transport.batch(commands), strict=True)
+        return list(dict.fromkeys(name for name, answer in answers if answer == b"DELETED"))
 
     invalidate, ainvalidate = over_transport(_invalidate)
 

@@ -233,11 +233,9 @@ class Memory:
             return value
 
     def invalidate(self, keys: Iterable[str], tags: Iterable[str], now: float) -> list[str]:
-        """Delete keys and invalidate tags; the keys that were alive."""
+        """Delete keys, invalidate tags; the keys that were alive, the tags that had a version."""
         with self._lock:
-            for name in tags:
-                self._supersede(name)
-            found = []
+            found = [name for name in tags if self._supersede(name)]
             for key in keys:
                 self._supersede("k:" + key)
                 entry = self._entries.get(key)
@@ -261,11 +259,13 @@ class Memory:
             return None
         return None if any(version.dead for version in entry.versions) else entry
 
-    def _supersede(self, name: str) -> None:
+    def _supersede(self, name: str) -> bool:
         version = self._versions.pop(name, None)
-        if version is not None:
-            version.dead = True
-            self.generation += 1
+        if version is None:
+            return False
+        version.dead = True
+        self.generation += 1
+        return True
 
     def _refresh(self, name: str, began: int) -> None:
         """Let nothing be stored that began before the forced computation that is stored now."""

@@ -193,15 +193,14 @@ class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
     async def _invalidate(
         self, transport: RedisTransport, keys: Sequence[str], tags: Sequence[str] = ()
     ) -> list[str]:
-        """Delete ``keys`` and drop versions of ``tags``, in one trip; the keys that existed."""
+        """Delete ``keys`` and drop versions of ``tags``, in one trip; the names that existed."""
         prefix = self._prefix()
         commands: list[Command] = [("UNLINK", prefix + tag) for tag in tags]
         for key in keys:
             what = (*self._names(prefix, key), new_token(), TOMBSTONE)
             commands.append(("EVAL", lua.DELETE, 2, *what))
         answers = await transport.batch(commands) if commands else []
-        gone = answers[len(tags) :]
-        return [key for key, existed in zip(keys, gone, strict=True) if existed]
+        return [name for name, n in zip([*tags, *keys], answers, strict=True) if n]
 
     invalidate, ainvalidate = over_transport(_invalidate)
 

@@ -206,16 +206,15 @@ def _keys(mapping: Mapping[str, Value], stored: object) -> list[str]:
 async def invalidate(ops: Operations, keys: Sequence[str], tags: Sequence[str] = ()) -> list[str]:
     """Delete ``keys`` so that no computation under way brings them back; drop versions of ``tags``.
 
-    Returns the keys that existed.
+    Returns the keys that existed, and the tags that had a version.
     """
     # Versions first: see step 3 of :func:`set_if_current`.
     if keys:
         await ops.set_many({key_version_name(key): new_token() for key in keys}, KEY_VERSION_LIFE)
-    for tag in tags:
-        await ops.delete(tag)
+    known = [tag for tag in tags if await ops.delete(tag)]
     if len(keys) > 1:
-        return [str(key) for key in await ops.delete_many(*keys) or ()]
-    return [key for key in keys if await ops.delete(key)]
+        return [*(str(key) for key in await ops.delete_many(*keys) or ()), *known]
+    return [*[key for key in keys if await ops.delete(key)], *known]
 
 
 async def acquire_lease(
