@@ -63,6 +63,8 @@ class Cache(Operations, Renewals, Adjustable):
         self._last: Binding | None = None
         self._apps: weakref.WeakSet[App] = weakref.WeakSet()
         self._views: weakref.WeakSet[ViewPlan] = weakref.WeakSet()
+        self._warned: set[str] = set()
+        self._views_by_name: dict[str, list[str]] = {}
         self._renewals: list[Renewal] = []
         if app is not None:
             self.init_app(app, config)

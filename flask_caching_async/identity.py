@@ -3,23 +3,41 @@
 No ``hash()``, no memory address, sets sorted; types and lengths count, so that no two different
 values share a text. Where an object has no such text, :class:`Notes` decides what stands in its
 place: a token that belongs to this one object and to no later one, or nothing (:class:`NoText`).
+
+**Functions** are told apart by module and qualified name, and where several can share those, by
+what they were made of: the arguments of a ``partial``, the object of a bound method, the values in
+the cells of a closure, the code of a lambda.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import os
 import re
+import types
 import weakref
 from collections.abc import Callable
+from typing import NamedTuple
 
 from werkzeug.local import LocalProxy
 
 from .parts import Kind, kind_of
-from .typing import Value
+from .typing import Callback, Value
 
-__all__ = ["PLAIN", "NoText", "Notes", "canonical", "get_id", "has_address", "text_while_alive"]
+__all__ = [
+    "PLAIN",
+    "Identity",
+    "NoText",
+    "Notes",
+    "canonical",
+    "function_name",
+    "get_id",
+    "has_address",
+    "identify",
+    "text_while_alive",
+]
 
 PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
 ADDRESS = re.compile(r"at (0x[0-9A-Fa-f]+)")
@@ -32,18 +50,35 @@ class NoText(Exception):
 class Notes:
     """What is done about a value that has no text of its own.
 
-    :param stand_in: is given such a value and its ``repr``, and returns what stands in the place of
-        its text.
+    :param stand_in: is given such a value, its ``repr``, and the name of the variable in which it
+        was found; it returns what stands in the place of its text.
+    :param decorating: whether values tell a function apart that is being decorated.
+    :param within: the functions whose text is being written: they may lead to themselves.
     """
 
-    __slots__ = ("stand_in",)
+    __slots__ = ("stand_in", "decorating", "within", "variable")
 
-    def __init__(self, stand_in: Callable[[Value, str], str]) -> None:
-        self.stand_in = stand_in
+    def __init__(
+        self,
+        stand_in: Callable[[Value, str, str], str],
+        decorating: bool = False,
+        within: tuple[Callback, ...] = (),
+        variable: str = "",
+    ) -> None:
+        self.stand_in, self.decorating = stand_in, decorating
+        self.within, self.variable = within, variable
+
+    def inside(self, function: Callback) -> Notes:
+        """The same for what a function was made of."""
+        return Notes(self.stand_in, self.decorating, (*self.within, function), self.variable)
+
+    def at(self, variable: str) -> Notes:
+        """The same for what is found in a variable of the outermost function."""
+        return Notes(self.stand_in, self.decorating, self.within, self.variable or variable)
 
 
 #: The ``repr`` counts, whatever it says.
-AS_IT_IS = Notes(lambda value, text: text)
+AS_IT_IS = Notes(lambda value, text, variable: text)
 
 
 def canonical(value: Value, notes: Notes = AS_IT_IS) -> str:
@@ -66,13 +101,15 @@ def canonical(value: Value, notes: Notes = AS_IT_IS) -> str:
         return f"{{{','.join(pairs)}}}"
     if kind is set or kind is frozenset:
         return f"{kind.__name__}{{{','.join(sorted(canonical(item, notes) for item in value))}}}"
-    if kind is LocalProxy:
+    if kind is LocalProxy and not notes.decorating:
         return canonical(value._get_current_object(), notes)
     return _named(value, kind_of(kind), notes)
 
 
 def _named(value: Value, kind: Kind, notes: Notes) -> str:
     """The text of an object: its type, and what tells it apart, with its length."""
+    if notes.decorating and _says_nothing(value):
+        return f"<{kind.name}>"
     if kind.is_class:
         return f"<class {value.__module__}.{value.__qualname__}>"
     if getattr(value, "__caching_id__", None) is not None:
@@ -85,9 +122,11 @@ def _named(value: Value, kind: Kind, notes: Notes) -> str:
         return f"<{kind.name} {hashlib.sha256(hidden).hexdigest()}>"
     if kind.parts is not None:
         return f"<{kind.name} {canonical(kind.parts(value), notes)}>"
+    if is_function(value):
+        return f"<function {function_text(value, notes)}>"
     text = repr(value)
     if has_address(value, text) or kind.says_less(text):
-        text = notes.stand_in(value, text)
+        text = notes.stand_in(value, text, notes.variable)
     return f"<{kind.name} {len(text)}:{text}>"
 
 
@@ -150,3 +189,182 @@ def text_while_alive(value: Value, text: str) -> str:
     if token is None:
         raise NoText
     return token
+
+
+# --- functions ------------------------------------------------------------------------------------
+
+
+def function_name(function: Callback) -> str:
+    """A name for a function that is the same in every process."""
+    if isinstance(function, functools.partial) and not hasattr(function, "__qualname__"):
+        return function_name(function.func)
+    module = getattr(function, "__module__", None) or ""
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    own = getattr(function, "__name__", None)
+    if "<" in name and isinstance(own, str) and not name.endswith(own):
+        name = f"{name}.{own}"  # the view of a class is called like its endpoint
+    return f"{module}.{name}"
+
+
+FUNCTIONS = (
+    types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType,
+    types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType,
+    functools.partial, functools._lru_cache_wrapper,
+)  # fmt: skip
+
+
+def is_function(value: Value) -> bool:
+    """Whether a value is a function in any of its forms, and no other object that can be called."""
+    return isinstance(value, FUNCTIONS) or _decorated(value) is not None
+
+
+def _decorated(value: Value) -> Callback | None:
+    """The function below a decorator of this package."""
+    ours = type(value).__module__.startswith(f"{__package__}.")
+    return getattr(value, "uncached", None) if ours else None
+
+
+def function_text(function: Callback, notes: Notes) -> str:
+    """The text of a function that is a value, with its defaults if it is made anew in each run."""
+    name, defaults = function_name(function), ""
+    if "<" in name and isinstance(function, types.FunctionType):
+        defaults = canonical((function.__defaults__, function.__kwdefaults__), notes)
+        defaults += _short(_code_of(function))
+    return f"{name}{defaults}{made_of(function, notes)}"
+
+
+def made_of(function: Callback, notes: Notes) -> str:
+    """What a function was made of, where its name may be that of several; else nothing."""
+    if any(function is outer for outer in notes.within):
+        return ""  # a function that calls itself
+    notes = notes.inside(function)
+    if isinstance(function, functools.partial):
+        given = canonical((function.args, function.keywords), notes.at("an argument"))
+        return given + made_of(function.func, notes)
+    if isinstance(function, types.FunctionType):
+        return _closure(function, notes)
+    if inspect.isclass(function):
+        return ""
+    if not is_function(function):
+        return canonical(function, notes.at("itself"))
+    inner = _decorated(function)
+    if isinstance(function, functools._lru_cache_wrapper):
+        inner = function.__wrapped__
+    if inner is not None:
+        return made_of(inner, notes)
+    owner = getattr(function, "__self__", None)
+    if owner is None or inspect.ismodule(owner):
+        return ""
+    inner = getattr(function, "__func__", None)
+    return canonical(owner, notes.at("self")) + ("" if inner is None else made_of(inner, notes))
+
+
+def _closure(function: types.FunctionType, notes: Notes) -> str:
+    """The values that a function closes over, and the code of a lambda."""
+    parts = [_code_of(function)] if function.__name__ == "<lambda>" else []
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    for name, cell in cells:
+        try:
+            value = cell.cell_contents
+        except ValueError:  # it has no value yet: a function that calls itself, for example
+            continue
+        if name == "__class__":
+            continue
+        if value is getattr(function, "__wrapped__", None) and callable(value):
+            # A decorator's function has the name of the one inside: what counts is the rest.
+            parts.append(made_of(value, notes.at(name)))
+        else:
+            parts.append(f"{name}={canonical(value, notes.at(name))}")
+    return ",".join(filter(None, parts))
+
+
+#: Where those come from that let threads and tasks wait for each other.
+WAITING = frozenset({"_thread", "threading", "asyncio", "concurrent", "anyio", "trio"})
+
+
+def _says_nothing(value: Value) -> bool:
+    """Whether a value makes no difference between functions that close over it.
+
+    A lock, a bare ``object()``, what stands for something else in each request, and an extension of
+    an app, of which there is one.
+    """
+    kind: type = type(value)
+    return (
+        kind is object
+        or kind is LocalProxy
+        or kind.__module__.partition(".")[0] in WAITING
+        or (kind.__module__.endswith(".config") and kind.__name__ == "Config")
+        or callable(getattr(kind, "init_app", None))
+    )
+
+
+def _code_of(function: Value) -> str:
+    """The code of a function, below what was put around it, as a text."""
+    for _ in range(100):
+        for name in ("uncached", "func", "__func__", "__wrapped__"):
+            inner = getattr(function, name, None)
+            if callable(inner):
+                function = inner
+                break
+        else:
+            break
+    code = getattr(function, "__code__", None)
+    return _code_text(code) if isinstance(code, types.CodeType) else ""
+
+
+def _code_text(code: types.CodeType) -> str:
+    constants = [_code_text(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
+    return canonical([code.co_code, constants, code.co_names, code.co_freevars, code.co_flags])
+
+
+def _short(text: str) -> str:
+    return text and hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:24]
+
+
+class Identity(NamedTuple):
+    """What tells a decorated function apart from others of its name, each a short text or none.
+
+    :param stable: the same in every process.
+    :param own: known to this process only.
+    :param variable: where the function keeps what has no text, and the class of that.
+    """
+
+    stable: str = ""
+    own: str = ""
+    variable: tuple[str, str] = ("", "")
+
+
+#: The code of the functions that were the first of their name, and what was their own.
+_first: dict[str, tuple[str, str]] = {}
+#: How many of them are remembered.
+REMEMBERED = 10_000
+
+
+def identify(function: Callback) -> Identity:
+    """What tells a function apart that is being decorated; its values are read now, and once.
+
+    A function in a module or a class has a name of its own. If there is a second one of that name
+    nevertheless, then the first keeps it, and the second is told apart by its code. So the first
+    also keeps what a decorator around it closes over, if that has no text.
+    """
+    own: list[str] = []
+    found: list[tuple[str, str]] = []
+
+    def stand_in(value: Value, text: str, variable: str) -> str:
+        own.append(token_of(value) or os.urandom(12).hex())
+        found.append((variable, type(value).__qualname__))
+        return ""
+
+    try:
+        stable = _short(made_of(function, Notes(stand_in, decorating=True)))
+    except Exception as error:  # a repr that fails
+        stable = stand_in(error, "", "something")
+    name, mine, code = function_name(function), _short("".join(own)), _short(_code_of(function))
+    if len(_first) >= REMEMBERED:
+        _first.pop(next(iter(_first)), None)
+    first_code, first_mine = _first.setdefault(f"{name}#{stable}", (code, mine))
+    if "<" not in name and isinstance(function, types.FunctionType) and mine == first_mine:
+        mine = ""
+    if code != first_code:
+        stable = _short(stable + code)
+    return Identity(stable, mine, found[0] if mine else ("", ""))

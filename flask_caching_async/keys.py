@@ -13,21 +13,24 @@ most calls are repeated).
 from __future__ import annotations
 
 import base64
+import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
 from .exceptions import InvalidKeyError
-from .identity import PLAIN, Notes, NoText, canonical, get_id, text_while_alive
+from .identity import PLAIN, Notes, NoText, canonical, function_name, get_id, text_while_alive
 from .typing import Args, Callback, Kwargs, QueryArgs, Value
 
 __all__ = [
+    "around_path",
     "call_text",
     "digest",
-    "function_name",
     "function_namespace",
+    "looks_varied",
     "made_key",
     "make_template_fragment_key",
     "plain_name",
@@ -51,13 +54,6 @@ def signature_of(function: Callback) -> inspect.Signature:
 
         return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
     return inspect.signature(function)
-
-
-def function_name(function: Callback) -> str:
-    """A name for a function that is the same in every process."""
-    module = getattr(function, "__module__", None) or ""
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    return f"{module}.{name}"
 
 
 def function_namespace(f: Callback, args: Args | None = None) -> tuple[str, str | None]:
@@ -91,6 +87,10 @@ def plain_name(text: str) -> str:
 
 def source_of(function: Callback) -> bytes:
     """The source code of a function, for ``source_check``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not (inspect.isroutine(function) or inspect.isclass(function)):
+        function = type(function)
     return inspect.getsource(function).encode()
 
 
@@ -145,7 +145,7 @@ def _argument_writer(function: Callback, note: Note) -> Callable[[str, Value], s
     """What writes down an argument that is not plain."""
 
     def notes_of(name: str, default: Value) -> Notes:
-        def stand_in(found: Value, text: str) -> str:
+        def stand_in(found: Value, text: str, variable: str) -> str:
             if found is default:  # as ``_missing = object()``: it lives as long as the function
                 return "default"
             try:
@@ -213,7 +213,42 @@ def digest(hash_method: Callback, *parts: bytes) -> str:
     return base64.urlsafe_b64encode(hashed.digest()[:24]).decode().rstrip("=")
 
 
-# --- query strings and fragments ------------------------------------------------------------------
+# --- pages and fragments --------------------------------------------------------------------------
+
+
+#: How many characters at the end of a key tell whether it may be that of a variant, and how then:
+#: by ``vary_on``, or by a hash. Most keys are shorter.
+TAIL = 33
+OF_VARY_ON = re.compile(r"\|[\w-]{32}", re.ASCII)
+OF_A_HASH = re.compile(r".[0-9a-f]{32}", re.DOTALL)
+
+
+def around_path(key_prefix: str) -> list[str]:
+    """What stands before, between and behind the path in ``key_prefix``.
+
+    It is a format, as in Flask-Caching; where it is none, as "100%/%s", what is no ``%s`` is text.
+    """
+    try:
+        made = key_prefix % "\0"
+    except (TypeError, ValueError):
+        made = key_prefix.replace("%s", "\0")
+    return made.split("\0")
+
+
+def looks_varied(base: str, *hash_methods: Callback) -> bool:
+    """Whether the key of a path ends as that of a variant of another page does.
+
+    :param hash_methods: what the hashes of query strings are made with.
+    """
+    if len(base) < TAIL:
+        return False
+    tail = base[-TAIL:]
+    if OF_VARY_ON.fullmatch(tail):
+        return True
+    if not OF_A_HASH.fullmatch(tail):
+        return False
+    lengths = {len(method(b"").hexdigest()) for method in hash_methods}
+    return any(re.search(f"[0-9a-f]{{{length}}}\\Z", base) for length in lengths)
 
 
 def query_pairs(query_args: QueryArgs) -> list[tuple[str, str]]:

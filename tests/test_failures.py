@@ -39,6 +39,9 @@ class Broken:
     def __init__(self, server: Any, proxy: FaultProxy) -> None:
         self.server, self.proxy = server, proxy
 
+    def __repr__(self) -> str:
+        return type(self).__name__  # functions over it are told apart by their names alone
+
     def break_it(self, fault: str) -> None:
         """Let it fail."""
         if fault == "stopped":
@@ -86,6 +89,9 @@ class Pages:
         for colour in self.computed:
             self._add(colour)
         self.client = self.app.test_client()
+
+    def __repr__(self) -> str:
+        return type(self).__name__  # functions over it are told apart by their names alone
 
     def _add(self, colour: str) -> None:
         def page() -> str:

@@ -460,7 +460,7 @@ def test_an_address_in_a_key_warns_once_for_each_function_and_argument(
         for _ in range(3):
             key_of(f, Opaque())
             key_of(f, 1, b=[Opaque()])
-            key_of(g, deep={"k": (lambda: 0)})
+            key_of(g, deep={"k": (Opaque(),)})
             key_of(f, Row(1), Point(1))
     assert {w.category for w in caught} == {AddressKeyWarning}
     texts = [str(w.message) for w in caught]

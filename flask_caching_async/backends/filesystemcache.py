@@ -311,8 +311,7 @@ class FileSystemCache(BaseCache):
         for tag in tags:
             path = self._files.versions[tag]
             with self._files.section(path):
-                if os.path.lexists(path):
-                    known.append(tag)
+                known += [tag] if os.path.lexists(path) else []
                 remove(path)
         return [*[key for key in keys if self.delete(key)], *known]
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
@@ -28,8 +27,16 @@ from .._frameworks.responses import fate_of, for_callbacks
 from .._runtime.colour import run_now
 from ..config import Settings
 from ..exceptions import ColourError, ConfigurationError, NotInitializedError
-from ..identity import canonical
-from ..keys import digest, made_key, query_key, query_pairs, signature_of
+from ..identity import canonical, identify
+from ..keys import (
+    around_path,
+    digest,
+    looks_varied,
+    made_key,
+    query_key,
+    query_pairs,
+    signature_of,
+)
 from ..signals import cache_view_hit, cache_view_miss, tell
 from ..typing import Args, Callback, Kwargs, QueryArgs, Value, Vary
 from .methods import Decorated
@@ -37,12 +44,6 @@ from .options import Options
 from .plan import KeyAndTags, OwningCache, Plan, State
 
 __all__ = ["ViewPlan"]
-
-#: How many characters at the end of a key tell whether it may be that of a variant, and how then:
-#: by ``vary_on``, or by a hash. Most keys are shorter.
-TAIL = 33
-OF_VARY_ON = re.compile(r"\|[\w-]{32}", re.ASCII)
-OF_A_HASH = re.compile(r".[0-9a-f]{32}", re.DOTALL)
 
 
 class ViewPlan(Plan):
@@ -77,11 +78,16 @@ class ViewPlan(Plan):
         )
         self.shares = self.own_key
         #: What stands around the path in its keys.
-        self.around = [] if self.own_key else _around(str(key_prefix))
+        self.around = [] if self.own_key else around_path(str(key_prefix))
         self.fast = not (
             make_cache_key or callable(key_prefix) or query_string or self.indicate or self.vary_on
         )
         super().__init__(cache, function, options)
+        self.distinction = "" if self.shares else _distinction(cache, self.name, function)
+        self.author = self.tag + self.distinction
+        #: What drops all pages of views that have this name: in another process, another one of
+        #: them may have come first. Those of the first have one tag, those of the others two.
+        self.tags_of_all = [self.tag, f"{self.tag}~"]
         self.default_make_cache_key = self.default_key
         #: What the view was seen to read without having it in its key; see ``debug_checks.py``.
         self.warned_of: set[str] = set()
@@ -158,9 +164,7 @@ class ViewPlan(Plan):
         if self.options.source_check or state.binding.settings.source_check:
             return None
         key = request.path.join(self.around)
-        if len(key) >= TAIL and self.reads_like_a_variant(state.binding.settings, key):
-            return None
-        return key
+        return None if self._looks_varied(state.binding.settings, key) else key
 
     def key_callbacks(self, state: State, args: Args, kwargs: Kwargs) -> list[Callable[[], Value]]:
         """The key or its prefix, what it varies on, and the tags."""
@@ -191,7 +195,9 @@ class ViewPlan(Plan):
         if self.vary_on:
             levels.append(f"{levels[-1]}|{self._variant(request, given)}")
         below = [tag_of("b", level) for level in dict.fromkeys(levels[:-1]) if level != levels[-1]]
-        own = (BY_HAND, self.tag) if self.shares else (self.tag,)
+        own = (self.author, self.tags_of_all[1]) if self.distinction else (self.tag,)
+        if self.shares:
+            own = (BY_HAND, self.tag)
         return levels[-1], (*own, *below, *tags)
 
     def request_levels(self, state: State, prefix: Value) -> list[str]:
@@ -218,20 +224,12 @@ class ViewPlan(Plan):
             return [base, query_key(base, pairs, hash_method, source)]
         if source:
             return [base, base + str(hash_method(source).hexdigest())]
-        if not self.own_key and self.reads_like_a_variant(settings, base):
+        if not self.own_key and self._looks_varied(settings, base):
             return [base, f"{base}|{digest(hashlib.sha256, base.encode(errors='surrogatepass'))}"]
         return [base]
 
-    def reads_like_a_variant(self, settings: Settings, base: str) -> bool:
-        """Whether a base ends as the key of a variant of another page does."""
-        tail = base[-TAIL:]
-        if OF_VARY_ON.fullmatch(tail):
-            return True
-        if not OF_A_HASH.fullmatch(tail):
-            return False
-        methods = {settings.hash_method, self.hash_method(settings)}
-        lengths = [len(method(b"").hexdigest()) for method in methods]
-        return any(re.search(f"[0-9a-f]{{{length}}}\\Z", base) for length in lengths)
+    def _looks_varied(self, settings: Settings, base: str) -> bool:
+        return looks_varied(base, settings.hash_method, self.hash_method(settings))
 
     def _need(self, request: Request | None) -> Request:
         if request is None:
@@ -303,16 +301,18 @@ class ViewPlan(Plan):
         return self.levels(binding.settings, prefix, path or "", pairs)
 
 
-def _around(key_prefix: str) -> list[str]:
-    """What stands before, between and behind the path in ``key_prefix``.
+def _distinction(cache: OwningCache, name: str, function: Callback) -> str:
+    """What tells a view apart from those of its name that were decorated before it: its number.
 
-    It is a format, as in Flask-Caching; where it is none, as "100%/%s", what is no ``%s`` is text.
+    No text of what it closes over, which may be another one in each process: they share pages.
     """
-    try:
-        made = key_prefix % "\0"
-    except (TypeError, ValueError):
-        made = key_prefix.replace("%s", "\0")
-    return made.split("\0")
+    identity = identify(function)
+    others = cache._views_by_name.setdefault(name, [])
+    own = identity.stable + identity.own
+    if own not in others:
+        others.append(own)
+    number = others.index(own)
+    return f"~{number}" if number else ""
 
 
 def _checked(vary_on: Vary) -> tuple[str | Callable[[], Value], ...]:

@@ -97,7 +97,7 @@ async def calls_to_delete(
         raise ColourError(
             f"a callback of {plan.name} is async: await adelete_memoized() instead"
         ) from None
-    return of_keys([plan.needed_key(state, args, kwargs, answers)])
+    return of_keys(plan.keys_to_delete(state, args, kwargs, answers))
 
 
 def owner_is_all(plan: CallPlan) -> bool:
@@ -135,7 +135,7 @@ async def pages_to_delete(
     """
     plan = _plan(cache, f, ViewPlan, "delete_cached", "cached")
     if path is None and query_args is None and not view_args:
-        return Invalidation([], [plan.tag])
+        return Invalidation([], plan.tags_of_all)
     try:
         return await _pages(plan, path, query_args, view_args, call_callback)
     except ColourError:

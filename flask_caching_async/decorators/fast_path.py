@@ -21,7 +21,7 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
     """What answers a fresh hit in memory for which no callback is called; else ``MISSING``."""
     cache, cache_none = plan.cache, plan.options.cache_none
     text_of, key_of, quick_key = plan.text, plan.key_of, plan.quick_key
-    unwrap, tag = plan.unwrap if plan.answers else None, plan.tag
+    unwrap, tag = plan.unwrap if plan.answers else None, plan.author
     user_tags, shares = plan.fixed_user_tags(), plan.shares
 
     def answer(args: Args, kwargs: Kwargs) -> Value:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 
-from .._entries.entry import BY_HAND
+from .._entries.entry import BY_HAND, tag_of
 from .._flow.callbacks import acall_callback, call_callback
-from ..exceptions import AddressKeyWarning, ColourError, ConfigurationError, InvalidKeyError
-from ..identity import NoText, canonical, get_id
+from ..exceptions import (
+    AddressKeyWarning,
+    ColourError,
+    ConfigurationError,
+    InvalidKeyError,
+    warn,
+)
+from ..identity import Identity, NoText, canonical, function_name, get_id, identify
 from ..keys import (
     call_text,
     digest,
-    function_name,
     function_namespace,
     made_key,
     plain_name,
@@ -52,13 +57,22 @@ class CallPlan(Plan):
         #: ``self`` or ``cls``: calls on one instance, or one class, can be dropped together.
         self.owner = names[0] if names and names[0] in ("self", "cls") else None
         self.namespace = function_namespace_of(function)
+        identity = Identity() if make_name else identify(function)
+        #: What is hashed: all of its name, since the plain one may be that of several functions,
+        #: and what tells it apart from others of that name.
+        self.place = "\0".join(filter(None, (self.name, identity.stable, identity.own)))
+        self.distinction = self.place[len(self.name) :].replace("\0", "#")
+        #: The same without what other processes cannot know.
+        self.place_of_all = "\0".join(filter(None, (self.name, identity.stable)))
+        if identity.own:
+            _warn_of(cache, self.name, *identity.variable)
         self.tags = (self.tag, *(() if callable(options.tags) else user_tags(options.tags)))
         self.shares = make_name is not None
         if self.shares:
             self.tags = (BY_HAND, *self.tags)
         self.per_owner = self.owner is not None and self.owner not in self.ignored
         #: Whether all calls have the same tags.
-        self.fixed = not callable(options.tags) and not self.per_owner
+        self.fixed = not (callable(options.tags) or self.per_owner or identity.own)
 
     def _parameter_names(self) -> list[str]:
         """The names of the function's parameters.
@@ -129,17 +143,15 @@ class CallPlan(Plan):
         """The key of a call that has this text; remembered, because most calls are repeated."""
         key = state.memo.get(text)
         if key is None:
-            key = self._hashed(state, text, self.namespace)
+            key = self._hashed(state, text, self.namespace, self.place)
             if len(text) <= 512:
                 if len(state.memo) >= REMEMBERED:
                     state.memo.clear()
                 state.memo[text] = key
         return key
 
-    def _hashed(self, state: State, text: str, name: str) -> str:
+    def _hashed(self, state: State, text: str, name: str, place: str) -> str:
         settings = state.binding.settings
-        # All of its name is hashed: the plain one may be that of several functions.
-        place = self.name if name == self.namespace else name
         named_text = f"{place}\0{text}".encode(errors="surrogatepass")
         return f"{name}/{digest(self.hash_method(settings), named_text, self.source(settings))}"
 
@@ -153,13 +165,28 @@ class CallPlan(Plan):
             text, own_name = self.call_text(args, kwargs), name == self.namespace
         except NoText:
             return None
-        key = self.key_of(state, text) if own_name else self._hashed(state, text, name)
+        key = self.key_of(state, text) if own_name else self._hashed(state, text, name, name)
         if self.fixed:
             return key, self.tags
         tags = self.tags
         if self.per_owner:
             tags = (*tags, self.owner_tag(self.owner_of(args, kwargs)))
+        if self.place != self.place_of_all:
+            tags = (*tags, tag_of("b", self._hashed(state, text, name, self.place_of_all)))
         return key, (*tags, *self.user_tags(given)) if given else tags
+
+    def keys_to_delete(
+        self, state: State, args: Args, kwargs: Kwargs, answers: Sequence[Value]
+    ) -> list[str]:
+        """What is deleted for one call: its key, and what its entries in other processes share.
+
+        :raises InvalidKeyError: if it has none, and so was never stored.
+        """
+        key = self.needed_key(state, args, kwargs, answers)
+        if self.place == self.place_of_all:
+            return [key]
+        text = self.call_text(args, kwargs)
+        return [key, self._hashed(state, text, self.namespace, self.place_of_all)]
 
     def needed_key(self, state: State, args: Args, kwargs: Kwargs, answers: Sequence[Value]) -> str:
         """The key of a call that a user asks for.
@@ -243,6 +270,20 @@ class CallPlan(Plan):
             return f"{self.tag}@{canonical(owner)}"
         kind = type(owner)
         return f"{self.tag}@{kind.__module__}.{kind.__qualname__}:{get_id(owner)}"
+
+
+def _warn_of(cache: OwningCache, name: str, variable: str, kind: str) -> None:
+    """Say once for each name that a function has something without a text."""
+    if name in cache._warned:
+        return
+    cache._warned.add(name)
+    warn(
+        f"{name} is made of something that has no text of its own ({variable}: {kind}), "
+        "so that its entries are found in this process only, and not by a function that is made "
+        "like it: name it with make_name=lambda name: ..., or give the class a __repr__() or a "
+        "__caching_id__()",
+        AddressKeyWarning,
+    )
 
 
 def function_namespace_of(function: Callback) -> str:

@@ -19,8 +19,8 @@ from .._runtime.colour import is_coroutine_function
 from ..binding import Binding
 from ..config import Settings
 from ..exceptions import ColourError
-from ..identity import has_address
-from ..keys import function_name, signature_of, source_of
+from ..identity import function_name, has_address
+from ..keys import signature_of, source_of
 from ..typing import Args, Callback, Kwargs, Value
 from .methods import Decorated
 from .options import Options
@@ -36,6 +36,10 @@ class OwningCache(Protocol):
 
     #: The binding, where there is only one app; looked at by every call.
     _only: Binding | None
+    #: The names of functions of which it was warned when they were decorated.
+    _warned: set[str]
+    #: What tells views of one name apart, by that.
+    _views_by_name: dict[str, list[str]]
 
     def _binding(self) -> Binding: ...
     def delete_memoized(self, f: Value, *args: Value, **kwargs: Value) -> bool: ...
@@ -85,6 +89,8 @@ class Plan(CallHooks, abc.ABC):
 
     #: What its tag begins with.
     kind = ""
+    #: What tells it apart from other functions of its name.
+    distinction = ""
     #: Whether the user named the key: then functions that are given one key share their entries.
     shares = False
 
@@ -96,6 +102,8 @@ class Plan(CallHooks, abc.ABC):
         self.name = function_name(function)
         #: The tag of all entries of this function.
         self.tag = tag_of(self.kind, self.name)
+        #: The first tag of its entries: they answer no function that has another one.
+        self.author = self.tag
         self.is_async = is_coroutine_function(function) or inspect.isasyncgenfunction(function)
         #: The state that was used last.
         self.last: State | None = None

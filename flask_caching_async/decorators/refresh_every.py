@@ -76,10 +76,19 @@ class Renewal:
     @property
     def name(self) -> str:
         """The function and its arguments."""
+        return self._named()[0]
+
+    @property
+    def key(self) -> str:
+        """The key of its lease, in all processes."""
+        name, distinction = self._named()
+        return f"renewal~{name}{distinction}"
+
+    def _named(self) -> tuple[str, str]:
         given = [*map(repr, self.args), *(f"{n}={v!r}" for n, v in self.kwargs.items())]
         plan = plan_of(self.function)
         assert plan is not None
-        return f"{plan.name}({', '.join(given)})"
+        return f"{plan.name}({', '.join(given)})", plan.distinction
 
     def attach(self, binding: Binding) -> _Rounds:
         """Make rounds for one more app."""
@@ -173,10 +182,10 @@ class _Rounds:
             return True
         store = self.binding.engine.store
         life = self.binding.settings.lock_timeout
-        lease = store.backend.lease(f"~renewal~{self.renewal.name}@0", life)
+        lease = store.backend.lease(f"{self.renewal.key}@0", life)
         if lease is None:
             return True
-        taken, _ = run_now(store.sync.acquire_lease(lease, f"~renewal~{self.renewal.name}", ()))
+        taken, _ = run_now(store.sync.acquire_lease(lease, self.renewal.key, ()))
         self._lease = lease if taken else None
         return bool(taken)
 

@@ -395,6 +395,9 @@ class Fuzz:
         self.wrong: list[Any] = []
         self.f = cache.memoize()(self.body)
 
+    def __repr__(self) -> str:
+        return type(self).__name__  # functions over it are told apart by their names alone
+
     async def body(self, n: int) -> str:
         await asyncio.sleep(0)
         return f"f{n}"

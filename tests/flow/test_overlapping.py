@@ -35,6 +35,9 @@ class Held:
         self.stage, self.calls = stage, 0
         self.go = {number: threading.Event() for number in held}
 
+    def __repr__(self) -> str:
+        return type(self).__name__  # functions over it are told apart by their names alone
+
     def function(self, **options: Any) -> Any:
         """It, memoized in the colour of the stage."""
 

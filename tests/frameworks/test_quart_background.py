@@ -48,6 +48,9 @@ class Held:
         self.entered, self.go = threading.Event(), threading.Event()
         self.threads: list[int] = []
 
+    def __repr__(self) -> str:
+        return type(self).__name__  # functions over it are told apart by their names alone
+
     def _begin(self) -> bool:
         self.calls += 1
         self.threads.append(threading.get_ident())

@@ -55,6 +55,9 @@ class Shop:
         self.ended: list[tuple[Any, int]] = []
         self.app.teardown_appcontext(self._teardown)
 
+    def __repr__(self) -> str:
+        return type(self).__name__  # functions over it are told apart by their names alone
+
     async def _ateardown(self, error: Any) -> None:
         self._close(error)
 
