@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from werkzeug.local import LocalProxy
 
+from ._flow.callbacks import resolved
 from .parts import Kind, kind_of
 from .typing import Callback, Value
 
@@ -36,11 +37,15 @@ __all__ = [
     "get_id",
     "has_address",
     "identify",
+    "lacks_text",
+    "no_text",
     "text_while_alive",
 ]
 
 PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
 ADDRESS = re.compile(r"at (0x[0-9A-Fa-f]+)")
+#: What ``object.__repr__`` writes.
+DEFAULT_REPR = re.compile(r"<[\w.<>]+ object at 0x[0-9A-Fa-f]+>")
 
 
 class NoText(Exception):
@@ -102,7 +107,7 @@ def canonical(value: Value, notes: Notes = AS_IT_IS) -> str:
     if kind is set or kind is frozenset:
         return f"{kind.__name__}{{{','.join(sorted(canonical(item, notes) for item in value))}}}"
     if kind is LocalProxy and not notes.decorating:
-        return canonical(value._get_current_object(), notes)
+        return canonical(resolved(value), notes)
     return _named(value, kind_of(kind), notes)
 
 
@@ -142,6 +147,25 @@ def has_address(value: object, text: str) -> bool:
     return "at 0x" in text or (
         len(text) > 8 and (f"{number:x}" in text or f"{number:X}" in text or str(number) in text)
     )
+
+
+def lacks_text(value: object, text: str) -> bool:
+    """Whether a text that a program made of a value is that of no other value by accident only.
+
+    A text may be a visitor's: of that, only what Python itself writes of an object counts.
+    """
+    if isinstance(value, str):
+        return DEFAULT_REPR.search(text) is not None
+    kind: type = type(value)
+    return has_address(value, text) or kind_of(kind).says_less(text)
+
+
+def no_text(value: Value, text: str, variable: str) -> str:
+    """What stands for a value in a key that must not have a token.
+
+    :raises NoText: always.
+    """
+    raise NoText(type(value).__qualname__)
 
 
 # --- objects without a text -----------------------------------------------------------------------

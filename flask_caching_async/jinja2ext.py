@@ -8,6 +8,9 @@
 stored fragment. Without a name, the template's file name and the line of the tag are the name. See
 :func:`.make_template_fragment_key` for the key.
 
+Where one of the values has no text but its memory address, which a later value may have, the body
+is rendered anew each time, and it is warned of once.
+
 The body is rendered exactly once for a miss, whatever the backend does, and by one request if
 several ask at the same time.
 """
@@ -21,6 +24,8 @@ from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.parser import Parser
 
+from .binding import Binding
+from .exceptions import AddressKeyWarning, InvalidKeyError
 from .keys import make_template_fragment_key
 from .typing import Value
 
@@ -33,6 +38,7 @@ JINJA_CACHE_ATTR_NAME = "_template_fragment_cache"
 class FragmentCache(Protocol):
     """What is needed of a :class:`.Cache`."""
 
+    def _binding(self) -> Binding: ...
     def delete(self, key: str) -> bool: ...
     async def adelete(self, key: str) -> bool: ...
     def get_or_set(self, key: str, default: Value, timeout: Value = None) -> Value: ...
@@ -60,8 +66,14 @@ class CacheExtension(Extension):
         self, timeout: Value, name: Value, vary_on: list[Value], caller: Callable[[], Value]
     ) -> Value:
         """The fragment; in an async environment, an awaitable that Jinja awaits."""
-        key = make_template_fragment_key(str(name), vary_on=vary_on)
-        cache = getattr(self.environment, JINJA_CACHE_ATTR_NAME)
+        cache: FragmentCache = getattr(self.environment, JINJA_CACHE_ATTR_NAME)
+        try:
+            key = make_template_fragment_key(name, vary_on=vary_on)
+        except InvalidKeyError as error:
+            message = f"a fragment is not stored, {{% cache … {name!r} … %}}: {error}"
+            place = f"fragment {name if isinstance(name, str) else type(name)}"
+            cache._binding().warn_once(place, message, AddressKeyWarning)
+            return caller()
         if self.environment.is_async:
             return self._afragment(cache, timeout, key, caller)
         if timeout == "del":

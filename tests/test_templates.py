@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy
+import pydantic
 import pytest
 from flask import Flask, render_template, render_template_string
 from jinja2 import Environment
 from markupsafe import Markup
+from werkzeug.local import LocalProxy
 
-from flask_caching_async import Cache, make_template_fragment_key
+from flask_caching_async import (
+    AddressKeyWarning,
+    Cache,
+    InvalidKeyError,
+    make_template_fragment_key,
+)
 from flask_caching_async.backends import BaseCache
 from flask_caching_async.jinja2ext import JINJA_CACHE_ATTR_NAME, CacheExtension
 from flask_caching_async.testing import FakeClock
@@ -133,6 +142,57 @@ def test_a_name_may_be_any_value(room: Room) -> None:
             first = room.render(source, name=name)
             assert room.render(source, name=name) == first, name
             assert room.render(source, name=f"not {name}") != first, name
+
+
+class User:
+    """A visitor who has no text but an address, which is that of the last one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return "<tests.User object at 0x7f0000000000>"
+
+
+@pytest.mark.parametrize(
+    "ask", ["'x', user", "'x', [user]", "user", "'x', user ~ ''", "'x', proxy"], ids=str
+)
+@pytest.mark.parametrize("timeout", [60, "'del'"])
+def test_a_fragment_is_never_that_of_a_user_whose_address_comes_again(
+    any_room: Room, ask: str, timeout: Any
+) -> None:
+    """It is rendered for each of them, and one warning says why."""
+    source = f"{{% cache {timeout}, {ask} %}}{{{{ user.name }}}}{{% endcache %}}"
+    names = ["ann", "bob", "cem"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for name in names:
+            user = User(name)
+            proxy = LocalProxy(lambda: user)  # noqa: B023
+            assert any_room.render(source, user=user, proxy=proxy) == name
+    assert [w.category for w in caught] == [AddressKeyWarning]
+    assert "fragment" in str(caught[0].message)
+
+
+def test_a_part_without_a_text_makes_no_key() -> None:
+    """So there is none to delete by."""
+    for part in (User("ann"), [User("ann")], "<tests.User object at 0x7f0000000000>", object()):
+        with pytest.raises(InvalidKeyError, match="id"):
+            make_template_fragment_key("name", [part])
+
+
+def test_what_the_text_of_a_part_leaves_out_counts() -> None:
+    """An array shows its ends, and a secret nothing."""
+
+    def middle(number: int) -> Any:
+        made = numpy.zeros(5000)
+        made[2500] = number
+        return made
+
+    makers: list[Any] = [middle, lambda n: pydantic.SecretStr(f"s{n}")]
+    for make in makers:
+        one, same, other = (make_template_fragment_key("name", [make(n)]) for n in (1, 1, 2))
+        assert one == same != other
 
 
 def test_a_fragment_is_gone_at_exactly_its_timeout(room: Room, clock: FakeClock) -> None:

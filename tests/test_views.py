@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import warnings
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from flask import Flask, abort, jsonify, make_response, request
+from flask import Flask, abort, g, jsonify, make_response, request
 from werkzeug.datastructures import MultiDict
+from werkzeug.local import LocalProxy
 
-from flask_caching_async import Cache, CachedResponse
+from flask_caching_async import AddressKeyWarning, Cache, CachedResponse
 from flask_caching_async.exceptions import ColourError, ConfigurationError, NotInitializedError
 from flask_caching_async.keys import digest
 from flask_caching_async.testing import FakeClock
@@ -343,6 +345,76 @@ def test_a_host_is_not_mistaken_for_the_end_of_a_path(site: Site) -> None:
             context.request.host = host
             keys.add(view.make_cache_key(use_request=True))
     assert len(keys) == 4 and "view//a@b%40c" in keys
+
+
+class User:
+    """A visitor who has no text but an address, which is that of the last one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return "<tests.User object at 0x7f0000000000>"
+
+
+#: Who visits now.
+visitor: LocalProxy[Any] = LocalProxy(lambda: g.user)
+
+#: What makes a key of a user without a text, and what a decorator is given then.
+USERS_IN_KEYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "vary_on": ("vary_on", {"vary_on": lambda: visitor}),
+    "in a list": ("vary_on", {"vary_on": ["Accept", lambda: [g.user]]}),
+    "in a text": ("vary_on", {"vary_on": lambda: f"user {visitor}"}),
+    "request": ("vary_on", {"vary_on": lambda: request}),
+    "key_prefix": ("key_prefix", {"key_prefix": lambda: g.user}),
+    "key_prefix of a text": ("key_prefix", {"key_prefix": lambda: f"page of {g.user}"}),
+    "make_cache_key": ("make_cache_key", {"make_cache_key": lambda: visitor}),
+}
+
+
+@pytest.mark.parametrize("how", USERS_IN_KEYS)
+def test_a_visitor_never_gets_the_page_of_one_whose_address_comes_again(
+    any_site: Site, how: str
+) -> None:
+    """One warning names the view and the argument, and nothing is stored."""
+    argument, options = USERS_IN_KEYS[how]
+
+    def inbox() -> str:
+        return str(g.user.name)
+
+    any_site.view(**options)(inbox)
+    names = ["ann", "bob", "cem"]
+
+    any_site.app.before_request(lambda: setattr(g, "user", User(request.headers["X-User"])))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for name in names:
+            assert any_site.text(headers={"X-User": name}) == name
+    assert [w.category for w in caught] == [AddressKeyWarning]
+    assert argument in str(caught[0].message) and "inbox" in str(caught[0].message)
+    assert any_site.calls == len(names)
+
+
+def test_a_visitor_with_a_text_has_a_page_of_its_own(site: Site) -> None:
+    """A proxy counts as what it stands for: by its repr, or by what it says of itself."""
+
+    class Named(User):
+        def __repr__(self) -> str:
+            return f"<Named {self.name}>"
+
+    class Row(User):
+        def __caching_id__(self) -> str:
+            return self.name
+
+    def enter() -> None:
+        kind = {"Named": Named, "Row": Row}[request.headers["X-Kind"]]
+        g.user = kind(request.headers["X-User"])
+
+    site.app.before_request(enter)
+    site.view(vary_on=lambda: visitor)(lambda: f"{g.user.name} {site.calls}")
+    asked = [{"X-Kind": kind, "X-User": user} for kind in ("Named", "Row") for user in ("a", "b")]
+    texts = [site.text(headers=headers) for headers in asked * 2]
+    assert texts[:4] == texts[4:] == ["a 1", "b 2", "a 3", "b 4"]
 
 
 VARIES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+from werkzeug.local import LocalProxy
+
 from ..exceptions import ColourError
 from ..typing import Callback, Value
 
@@ -15,8 +17,10 @@ __all__ = [
     "ajoin_generated",
     "call_callback",
     "call_callback_now",
+    "is_awaitable",
     "join_chunks",
     "join_generated",
+    "resolved",
 ]
 
 #: Calls a callback with arguments: :func:`acall_callback`, or another one in its place.
@@ -28,7 +32,7 @@ def call_callback(callback: Callback, /, *args: Value, **kwargs: Value) -> Value
 
     :raises ColourError: if it does.
     """
-    answer = callback(*args, **kwargs)
+    answer = resolved(callback(*args, **kwargs))
     if inspect.isawaitable(answer):
         _refuse(answer, callback)
     return answer
@@ -46,8 +50,21 @@ def _refuse(answer: object, function: object) -> None:
 
 async def acall_callback(callback: Callback, /, *args: Value, **kwargs: Value) -> Value:
     """Call a callback of an async function; the callback may be sync or async."""
-    answer = callback(*args, **kwargs)
+    answer = resolved(callback(*args, **kwargs))
     return await answer if inspect.isawaitable(answer) else answer
+
+
+def resolved(value: Value) -> Value:
+    """What a proxy such as ``current_user`` stands for now; anything else as it is.
+
+    A proxy looks like an awaitable, and like everything else, whatever it stands for.
+    """
+    return value._get_current_object() if type(value) is LocalProxy else value
+
+
+def is_awaitable(value: Value) -> bool:
+    """Whether what a function returned has to be awaited."""
+    return type(value) is not LocalProxy and inspect.isawaitable(value)
 
 
 def join_chunks(chunks: list[Value]) -> Value:
@@ -65,14 +82,14 @@ def join_generated(value: Value, function: object) -> Value:
         return join_chunks(list(value))
     if inspect.isasyncgen(value):
         raise ColourError(f"{function!r} is a plain def, but returned an async generator")
-    if inspect.isawaitable(value):
+    if is_awaitable(value):
         _refuse(value, function)
     return value
 
 
 async def ajoin_generated(value: Value) -> Value:
     """What an async function returned, awaited, and joined if it yields."""
-    if inspect.isawaitable(value):
+    if is_awaitable(value):
         value = await value
     if inspect.isasyncgen(value):
         return join_chunks([chunk async for chunk in value])

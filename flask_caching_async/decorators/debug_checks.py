@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import warnings
 import weakref
 from collections.abc import Collection, Iterator
 
+from .._flow.callbacks import is_awaitable
 from ..binding import Binding
 from ..exceptions import CacheWarning
 from ..typing import Callback, Value
@@ -76,7 +76,7 @@ def watched(plan: Plan, state: State) -> Callback:
         async def awatched(*args: Value, **kwargs: Value) -> Value:
             with watch():
                 value = function(*args, **kwargs)
-                return await value if inspect.isawaitable(value) else value
+                return await value if is_awaitable(value) else value
 
         return awatched
 

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 
 from .._entries.entry import BY_HAND, MISSING
+from .._flow.callbacks import resolved
 from .._flow.run import aread_through
 from .._runtime.colour import run_now
 from ..typing import Args, Callback, Kwargs, Value
@@ -93,7 +94,7 @@ class LooplessHit:
         plan, hit = self.plan, fast_hit(self.plan)
 
         async def call_callback(callback: Callback, /, *args: Value, **kwargs: Value) -> Value:
-            answer = callback(*args, **kwargs)
+            answer = resolved(callback(*args, **kwargs))
             return original(_awaited)(answer) if inspect.isawaitable(answer) else answer
 
         def answer(*args: Value, **kwargs: Value) -> Value:

@@ -19,7 +19,6 @@ from ..keys import (
     call_text,
     digest,
     function_namespace,
-    made_key,
     plain_name,
     signature_of,
 )
@@ -160,8 +159,8 @@ class CallPlan(Plan):
     ) -> KeyAndTags | None:
         """The key and the tags of a call; ``None`` if an argument has no text."""
         given = list(answers)
-        name = made_key(given.pop(0)) if self.make_name else self.namespace
         try:
+            name = self.keyed("make_name", given.pop(0)) if self.make_name else self.namespace
             text, own_name = self.call_text(args, kwargs), name == self.namespace
         except NoText:
             return None

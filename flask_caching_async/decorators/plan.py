@@ -13,14 +13,14 @@ from typing import Protocol, TypeAlias
 
 from .._entries.entry import tag_of
 from .._entries.times import seconds
-from .._flow.callbacks import ajoin_generated
+from .._flow.callbacks import ajoin_generated, resolved
 from .._flow.policy import CallHooks, Policy
 from .._runtime.colour import is_coroutine_function
 from ..binding import Binding
 from ..config import Settings
-from ..exceptions import ColourError
-from ..identity import function_name, has_address
-from ..keys import signature_of, source_of
+from ..exceptions import AddressKeyWarning, ColourError
+from ..identity import NoText, function_name, has_address, lacks_text
+from ..keys import made_key, signature_of, source_of
 from ..typing import Args, Callback, Kwargs, Value
 from .methods import Decorated
 from .options import Options
@@ -208,6 +208,29 @@ class Plan(CallHooks, abc.ABC):
         if isinstance(value, self.answers):
             raise value
         return value
+
+    def keyed(self, what: str, made: Value) -> str:
+        """What a callback made for a key, as a text.
+
+        :raises NoText: if it is nothing but a memory address; of that it is warned once.
+        """
+        made = resolved(made)
+        text = made_key(made)
+        if lacks_text(made, text):
+            self.warn_of(what, type(made).__qualname__)
+            raise NoText
+        return text
+
+    def warn_of(self, what: str, kind: str) -> None:
+        """Say once for each app that something is no part of a key."""
+        self.cache._binding().warn_once(
+            f"{what} of {self.tag}",
+            f"{what} of {self.name} gave a text without meaning (of {kind}: a memory address, or "
+            "what leaves something out), so that its calls are not stored: let it return a name or "
+            "a number, as in lambda: current_user.get_id(), or give the class a __repr__() or a "
+            "__caching_id__()",
+            AddressKeyWarning,
+        )
 
     def user_tags(self, answers: list[Value]) -> tuple[str, ...]:
         """The user's tags as they are stored; takes the last answer if they are a callback's."""

@@ -1,0 +1,299 @@
+"""The key of a page, in its request and outside.
+
+It grows in levels, and each level can be deleted with all that is above it::
+
+    view//works                                  the path: the base of all its variants
+    view//works<hash of the query string>        with query_string=True
+    view//works<...>@example.org|<hash>          with many hosts, or vary_on
+
+A path that ends like one of these has a variant of its own in the place of its base, so that no two
+pages share a key: it can still be deleted by its base.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from urllib.parse import quote
+
+from werkzeug.sansio.request import Request
+
+from .._entries.entry import BY_HAND, tag_of
+from .._flow.callbacks import CallCallback, call_callback_now
+from .._runtime.colour import run_now
+from ..config import Settings
+from ..exceptions import ColourError, ConfigurationError, NotInitializedError
+from ..identity import Notes, NoText, canonical, identify, no_text
+from ..keys import (
+    around_path,
+    digest,
+    looks_varied,
+    made_key,
+    query_key,
+    query_pairs,
+    signature_of,
+)
+from ..typing import Args, Callback, Kwargs, QueryArgs, Value, Vary
+from .options import Options
+from .plan import KeyAndTags, OwningCache, Plan, State
+
+__all__ = ["PagePlan"]
+
+
+class PagePlan(Plan):
+    """A function whose key is made of the request, or is its user's own."""
+
+    kind = "v"
+
+    def __init__(
+        self,
+        cache: OwningCache,
+        function: Callback,
+        options: Options,
+        key_prefix: str | Callable[[], Value],
+        query_string: bool,
+        make_cache_key: Callback | None,
+        vary_on: Vary,
+    ) -> None:
+        if make_cache_key is not None and not callable(make_cache_key):
+            raise TypeError(f"make_cache_key must be callable, not {make_cache_key!r}")
+        self.key_prefix = key_prefix
+        self.query_string = query_string
+        self.own_make_cache_key = make_cache_key
+        self.vary_on = _checked(vary_on)
+        #: Whether the key is the user's own word, so that any method may be cached with it.
+        self.own_key = bool(
+            make_cache_key
+            or callable(key_prefix)
+            or (isinstance(key_prefix, str) and "%s" not in key_prefix)
+        )
+        self.shares = self.own_key
+        #: What stands around the path in its keys.
+        self.around = [] if self.own_key else around_path(str(key_prefix))
+        if make_cache_key or callable(key_prefix) or query_string or self.vary_on:
+            self.fast = False
+        super().__init__(cache, function, options)
+        self.distinction = "" if self.shares else _distinction(cache, self.name, function)
+        self.author = self.tag + self.distinction
+        #: What drops all pages of views that have this name: in another process, another one of
+        #: them may have come first. Those of the first have one tag, those of the others two.
+        self.tags_of_all = [self.tag, f"{self.tag}~"]
+        self.default_make_cache_key = self.default_key
+        parameters = signature_of(function).parameters.values()
+        self._names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+    def callbacks(self) -> dict[str, Callback]:
+        """Everything that is called, by the name of its argument."""
+        found = super().callbacks()
+        if self.own_make_cache_key:
+            found["make_cache_key"] = self.own_make_cache_key
+        if callable(self.key_prefix):
+            found["key_prefix"] = self.key_prefix
+        found.update(
+            {f"vary_on[{n}]": vary for n, vary in enumerate(self.vary_on) if callable(vary)}
+        )
+        return found
+
+    def named(self, args: Args) -> Kwargs:
+        """Positional arguments of the view by their names."""
+        return dict(zip(self._names, args, strict=False))
+
+    def replaced_key(self) -> Callback | None:
+        """The function that a user put in the place of ``make_cache_key``, if any."""
+        current = self.wrapper.make_cache_key
+        return None if current is self.default_make_cache_key else current
+
+    def quick_key(self, state: State, args: Args, kwargs: Kwargs) -> str | None:
+        """The key of a view for which no callback is called; ``None`` for the careful way."""
+        if self.wrapper.make_cache_key is not self.default_make_cache_key:
+            return None
+        framework = state.binding.framework
+        if self.own_key:
+            source = self.source(state.binding.settings)
+            return None if source or callable(self.options.tags) else str(self.key_prefix)
+        request = framework.request()
+        if request is None or request.method not in ("GET", "HEAD") or framework.many_hosts:
+            return None
+        if self.options.source_check or state.binding.settings.source_check:
+            return None
+        key = request.path.join(self.around)
+        return None if self._looks_varied(state.binding.settings, key) else key
+
+    def key_callbacks(self, state: State, args: Args, kwargs: Kwargs) -> list[Callable[[], Value]]:
+        """The key or its prefix, what it varies on, and the tags."""
+        called: list[Callable[[], Value]] = []
+        replaced = self.replaced_key()
+        if self.own_make_cache_key:
+            called.append(functools.partial(self.own_make_cache_key, *args, **kwargs))
+        elif replaced:
+            called.append(functools.partial(replaced, *args, **{"use_request": True, **kwargs}))
+        elif callable(self.key_prefix):
+            called.append(self.key_prefix)
+        called += [vary for vary in self.vary_on if callable(vary)]
+        return [*called, *super().key_callbacks(state, args, kwargs)]
+
+    def make_key(
+        self, state: State, args: Args, kwargs: Kwargs, answers: Sequence[Value]
+    ) -> KeyAndTags | None:
+        """The key and the tags of this request's page; ``None`` if it is not to be cached."""
+        given, request = list(answers), state.binding.framework.request()
+        tags = self.user_tags(given)
+        try:
+            if self.own_make_cache_key or self.replaced_key():
+                levels = [self.keyed("make_cache_key", given.pop(0))]
+            else:
+                prefix = self.key_prefix
+                if callable(prefix):
+                    prefix = self.keyed("key_prefix", given.pop(0))
+                if not self.own_key and request and request.method not in ("GET", "HEAD"):
+                    return None
+                levels = self.request_levels(state, prefix)
+            if self.vary_on:
+                levels.append(f"{levels[-1]}|{self._variant(request, given)}")
+        except NoText:
+            return None
+        below = [tag_of("b", level) for level in dict.fromkeys(levels[:-1]) if level != levels[-1]]
+        own = (self.author, self.tags_of_all[1]) if self.distinction else (self.tag,)
+        if self.shares:
+            own = (BY_HAND, self.tag)
+        return levels[-1], (*own, *below, *tags)
+
+    def request_levels(self, state: State, prefix: Value) -> list[str]:
+        """The levels of the current request's key, but for what it varies on."""
+        framework, pairs, path = state.binding.framework, None, ""
+        if self.query_string:
+            pairs = list(self._need(framework.request()).args.items(multi=True))
+        if not self.own_key:
+            path = self._need(framework.request()).path
+        levels = self.levels(state.binding.settings, prefix, path, pairs)
+        if not self.own_key and framework.many_hosts:
+            # A client may say anything there; what is behind the last @ must be the host.
+            host = quote(self._need(framework.request()).host, safe=":[]")
+            levels.append(f"{levels[-1]}@{host}")
+        return levels
+
+    def levels(
+        self, settings: Settings, prefix: Value, path: str, pairs: list[tuple[str, str]] | None
+    ) -> list[str]:
+        """The base key of a path, and the key that its query string and source make of it."""
+        base = made_key(prefix) if self.own_key else path.join(self.around)
+        source, hash_method = self.source(settings), self.hash_method(settings)
+        if pairs is not None:
+            return [base, query_key(base, pairs, hash_method, source)]
+        if source:
+            return [base, base + str(hash_method(source).hexdigest())]
+        if not self.own_key and self._looks_varied(settings, base):
+            return [base, f"{base}|{digest(hashlib.sha256, base.encode(errors='surrogatepass'))}"]
+        return [base]
+
+    def _looks_varied(self, settings: Settings, base: str) -> bool:
+        return looks_varied(base, settings.hash_method, self.hash_method(settings))
+
+    def _need(self, request: Request | None) -> Request:
+        if request is None:
+            raise NotInitializedError(
+                f"the key of {self.name} is made of the current request, and there is none; call "
+                "it in a request, or give it a key_prefix of its own, or use memoize()"
+            )
+        return request
+
+    def _variant(self, request: Request | None, given: list[Value]) -> str:
+        """A hash of what the page varies on.
+
+        :raises NoText: if one of that has no text.
+        """
+        parts: list[Value] = []
+        for vary in self.vary_on:
+            if callable(vary):
+                parts.append(self._varied(given.pop(0)))
+            elif vary.startswith("cookie:"):
+                parts.append(self._need(request).cookies.get(vary.removeprefix("cookie:")))
+            else:
+                parts.append(self._need(request).headers.get(vary))
+        try:
+            text = canonical(parts, Notes(no_text))
+        except NoText as kind:
+            self.warn_of("vary_on", str(kind))
+            raise
+        return digest(hashlib.sha256, text.encode(errors="surrogatepass"))
+
+    def _varied(self, value: Value) -> Value:
+        """What a callable of ``vary_on`` returned; a text must not be a memory address."""
+        if isinstance(value, str):
+            self.keyed("vary_on", value)
+        return value
+
+    def default_key(self, *args: Value, **kwargs: Value) -> str:
+        """The key of a page, in its request or outside: see :meth:`.Cache.delete_cached`.
+
+        Positional arguments are the view's own. ``path`` and ``query_args`` say which page is
+        meant; without them the path is built from the view's arguments, with ``url_for``. What a
+        page varies on is not in it: deleting this key drops all variants.
+
+        :raises ColourError: if what makes the key is async; await ``amake_cache_key()`` then.
+        """
+        for name in ("make_cache_key", "key_prefix"):
+            if name in self.async_callbacks:
+                raise ColourError(
+                    f"{name} of {self.name} is async: await amake_cache_key() instead"
+                )
+        return run_now(self.key_for(args, kwargs, call_callback_now))
+
+    async def key_for(self, args: Args, kwargs: Kwargs, call_callback: CallCallback) -> str:
+        """See :meth:`default_key`."""
+        in_request = kwargs.pop("use_request", False)
+        if self.own_make_cache_key:
+            return made_key(await call_callback(self.own_make_cache_key, *args, **kwargs))
+        path = None if in_request else kwargs.pop("path", None)
+        query_args = None if in_request else kwargs.pop("query_args", None)
+        prefix = (
+            await call_callback(self.key_prefix) if callable(self.key_prefix) else self.key_prefix
+        )
+        if in_request:
+            return self.request_levels(self.state(), prefix)[-1]
+        kwargs.update(self.named(args))
+        return self.page_levels(prefix, path, query_args, kwargs)[-1]
+
+    def page_levels(
+        self, prefix: Value, path: str | None, query_args: QueryArgs | None, view_args: Kwargs
+    ) -> list[str]:
+        """The levels of a page's key, base first; see :meth:`default_key`."""
+        binding = self.state().binding
+        framework = binding.framework
+        pairs = None
+        if self.query_string and query_args is None:
+            pairs = list(self._need(framework.request()).args.items(multi=True))
+        elif self.query_string:
+            pairs = query_pairs(query_args or ())
+        if path is None and not self.own_key:
+            if self.query_string and not view_args and (request := framework.request()) is not None:
+                path = request.path
+            else:
+                path = framework.url_for(framework.endpoint_of(self.wrapper), view_args)
+        return self.levels(binding.settings, prefix, path or "", pairs)
+
+
+def _distinction(cache: OwningCache, name: str, function: Callback) -> str:
+    """What tells a view apart from those of its name that were decorated before it: its number.
+
+    No text of what it closes over, which may be another one in each process: they share pages.
+    """
+    identity = identify(function)
+    others = cache._views_by_name.setdefault(name, [])
+    own = identity.stable + identity.own
+    if own not in others:
+        others.append(own)
+    number = others.index(own)
+    return f"~{number}" if number else ""
+
+
+def _checked(vary_on: Vary) -> tuple[str | Callable[[], Value], ...]:
+    """What a page varies on, as a tuple."""
+    several = (vary_on,) if isinstance(vary_on, str) or callable(vary_on) else tuple(vary_on)
+    for vary in several:
+        if not (callable(vary) or isinstance(vary, str)):
+            raise ConfigurationError(
+                f"vary_on takes header names, 'cookie:NAME' and callables, not {vary!r}"
+            )
+    return several
