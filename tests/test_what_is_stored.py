@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 import threading
@@ -9,14 +10,25 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from flask import Flask, Response, abort, make_response, redirect, request, send_file
+from flask import (
+    Flask,
+    Response,
+    abort,
+    make_response,
+    redirect,
+    render_template_string,
+    request,
+    send_file,
+)
 from flask import session as flask_session
+from flask.views import MethodView, View
 from werkzeug.exceptions import HTTPException, NotFound
 
 from flask_caching_async import Cache
+from flask_caching_async.testing import FakeClock
 from support.backends import config_for
 from support.params import each_form
-from support.sites import Site
+from support.sites import Site, background
 from support.waiting import PATIENCE, at_once, together, until
 
 
@@ -44,6 +56,118 @@ def test_get_and_head_share_one_entry(site: Site, first: str) -> None:
     head, get = client.head("/works"), client.get("/works")
     assert (head.data, get.data, site.calls) == (b"", b"page 1", 1)
     assert head.headers["Content-Length"] == get.headers["Content-Length"] == "6"
+
+
+def by_method() -> str:
+    """A view that answers each method in its own way."""
+    return "" if request.method == "HEAD" else "page"
+
+
+def by_environment() -> str:
+    """Another one."""
+    return "" if request.environ["REQUEST_METHOD"] == "HEAD" else "page"
+
+
+def class_with(cached: Any, where: str) -> Any:
+    """A view of a class that has a ``head`` of its own, or dispatches by itself."""
+
+    class Works(MethodView):
+        decorators = [cached] if where == "decorators" else []
+
+        def get(self) -> str:
+            return "page"
+
+        def head(self) -> Any:
+            return Response("", headers={"X-Head": "1"})
+
+        if where == "get":
+            get = cached(get)
+        if where == "head":
+            get, head = cached(get), cached(head)
+        if where == "dispatch_request":
+
+            @cached
+            def dispatch_request(self, **kwargs: Any) -> Any:
+                return super().dispatch_request(**kwargs)
+
+    class Dispatching(View):
+        decorators = [cached]
+
+        def dispatch_request(self) -> str:
+            return "" if request.method == "HEAD" else "page"
+
+    return (Dispatching if where == "View" else Works).as_view("works")
+
+
+@pytest.mark.parametrize("where", ["decorators", "get", "head", "dispatch_request", "View"])
+@pytest.mark.parametrize("first", ["GET", "HEAD"])
+def test_a_class_with_an_answer_of_its_own_for_head_keeps_it(
+    app: Flask, any_cache: Cache, where: str, first: str
+) -> None:
+    """It is neither the page of a GET, nor answered with that."""
+    app.add_url_rule("/works", view_func=class_with(any_cache.cached(), where))
+    client = app.test_client()
+    client.open("/works", method=first)
+    for _ in range(2):
+        head, get = client.head("/works"), client.get("/works")
+        assert (get.text, "X-Head" in get.headers) == ("page", False)
+        assert head.headers["Content-Length"] == "0"
+        assert ("X-Head" in head.headers) == (where != "View")
+    assert any_cache.stats().computed == 1
+
+
+@pytest.mark.parametrize(
+    "body", [by_method, by_environment, functools.wraps(by_method)(lambda: by_method())]
+)
+@pytest.mark.parametrize("first", ["GET", "HEAD"])
+def test_a_view_that_looks_at_the_method_answers_head_by_itself(
+    any_site: Site, body: Any, first: str
+) -> None:
+    """And its answer to a HEAD is no page."""
+    any_site.view()(body)
+    client = any_site.app.test_client()
+    client.open("/works", method=first)
+    for _ in range(2):
+        assert client.head("/works").headers["Content-Length"] == "0"
+        assert client.get("/works").text == "page"
+    assert any_site.cache.stats().computed == 1
+
+
+@pytest.mark.parametrize("first", ["GET", "HEAD"])
+def test_what_a_view_calls_finds_a_get_where_head_shares_its_page(
+    any_site: Site, first: str
+) -> None:
+    """A template or a function that looks at the method: what is stored is what a GET gives."""
+    methods: list[str] = []
+
+    def after(response: Any) -> Any:
+        methods.append(request.method)
+        return response
+
+    any_site.app.after_request(after)
+    any_site.view()(lambda: render_template_string("{{ request.method }}") + by_method())
+    client = any_site.app.test_client()
+    client.open("/works", method=first)
+    assert client.head("/works").headers["Content-Length"] == "7"
+    assert client.get("/works").text == "GETpage"
+    assert any_site.cache.stats().computed == 1
+    assert methods == [first, "HEAD", "GET"]
+
+
+def test_a_refresh_in_the_background_of_a_head_stores_the_page_of_a_get(
+    site: Site, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the method of the request that it stands for."""
+    site.view(timeout=10, stale_while_revalidate=60)(
+        lambda: render_template_string("{{ request.method }}") + str(site.calls)
+    )
+    client = site.app.test_client()
+    with background(monkeypatch) as wait:
+        assert client.get("/works").text == "GET1"
+        clock.advance(20)
+        assert client.head("/works").status_code == 200
+        wait()
+        assert client.get("/works").text == "GET2"
 
 
 def test_other_methods_pass_through_with_the_default_key(site: Site) -> None:

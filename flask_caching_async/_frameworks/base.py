@@ -83,6 +83,10 @@ class Framework(Protocol):
         """The functions that are registered as views now."""
         ...
 
+    def view_of(self, request: Value) -> Callback | None:
+        """The function that is registered for what a request asks for."""
+        ...
+
     def before_requests(self, check: Callable[[], None]) -> None:
         """Call ``check`` before each request."""
         ...

@@ -141,6 +141,10 @@ class PalletsFramework(Generic[AnyApp]):
         """The functions that are registered as views now."""
         return list(self.app.view_functions.values())
 
+    def view_of(self, request: RoutedRequest) -> Callback | None:
+        """The function that is registered for what a request asks for."""
+        return self.app.view_functions.get(str(request.endpoint))
+
     def add_template_tag(self, cache: object) -> None:
         """Make ``{% cache %}`` known to the app's templates."""
         environment: Any = self.app.jinja_env

@@ -56,6 +56,9 @@ class Standalone:
         """There are none."""
         return ()
 
+    def view_of(self, request: Value) -> None:
+        """There is none."""
+
     def before_requests(self, check: Callable[[], None]) -> None:
         """There are none."""
 

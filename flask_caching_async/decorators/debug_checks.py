@@ -65,9 +65,9 @@ READS = {
 }
 
 
-def watched(plan: Plan, state: State) -> Callback:
+def watched(plan: Plan, state: State, function: Callback) -> Callback:
     """The function to call in debug mode: a view is watched for what it reads of the request."""
-    function, request = plan.function, state.binding.framework.request()
+    request = state.binding.framework.request()
     if not isinstance(plan, ViewPlan) or request is None or _has_own_word(plan):
         return function
     watch = functools.partial(_watching_reads, plan, state)

@@ -138,7 +138,9 @@ async def look(
     if verdict is Verdict.FRESH:
         state.counters.hits += 1
         return Hit(value)
-    function = watched(plan, state) if binding.framework.debug else plan.function
+    function = plan.computing(state)
+    if binding.framework.debug:
+        function = watched(plan, state, function)
     call = Call(
         key, tags, state.policy, plan, function, args, kwargs, forced, called, state, lookup
     )

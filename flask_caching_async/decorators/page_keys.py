@@ -35,6 +35,7 @@ from ..keys import (
     signature_of,
 )
 from ..typing import Args, Callback, Kwargs, QueryArgs, Value, Vary
+from .head import answers_head, computed_as_get, looks_at_method
 from .options import Options
 from .plan import KeyAndTags, OwningCache, Plan, State
 
@@ -113,7 +114,7 @@ class PagePlan(Plan):
             source = self.source(state.binding.settings)
             return None if source or callable(self.options.tags) else str(self.key_prefix)
         request = framework.request()
-        if request is None or request.method not in ("GET", "HEAD") or framework.many_hosts:
+        if request is None or request.method != "GET" or framework.many_hosts:
             return None
         if self.options.source_check or state.binding.settings.source_check:
             return None
@@ -146,7 +147,7 @@ class PagePlan(Plan):
                 prefix = self.key_prefix
                 if callable(prefix):
                     prefix = self.keyed("key_prefix", given.pop(0))
-                if not self.own_key and request and request.method not in ("GET", "HEAD"):
+                if not self.own_key and request and not self._is_page(state, request):
                     return None
                 levels = self.request_levels(state, prefix)
             if self.vary_on:
@@ -158,6 +159,26 @@ class PagePlan(Plan):
         if self.shares:
             own = (BY_HAND, self.tag)
         return levels[-1], (*own, *below, *tags)
+
+    def _is_page(self, state: State, request: Request) -> bool:
+        """Whether a request asks for the page that a GET gives."""
+        if request.method == "HEAD":
+            view = state.binding.framework.view_of(request)
+            return not (self.looks_at_method or answers_head(view, self.wrapper))
+        return request.method == "GET"
+
+    def computing(self, state: State) -> Callback:
+        """The function; where a GET is to have the answer to this HEAD, as it answers a GET."""
+        framework = state.binding.framework
+        request = None if self.own_key else framework.request()
+        if request is None or request.method != "HEAD":
+            return self.function
+        return computed_as_get(framework, self.function, self.is_async)
+
+    @functools.cached_property
+    def looks_at_method(self) -> bool:
+        """Whether the function is seen to answer each method in its own way."""
+        return looks_at_method(self.function)
 
     def request_levels(self, state: State, prefix: Value) -> list[str]:
         """The levels of the current request's key, but for what it varies on."""

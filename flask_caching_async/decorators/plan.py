@@ -159,6 +159,10 @@ class Plan(CallHooks, abc.ABC):
         tags = self.options.tags
         return [lambda: tags(*args, **kwargs)] if callable(tags) else []
 
+    def computing(self, state: State) -> Callback:
+        """What is called to compute a value."""
+        return self.function
+
     def explain(self, error: Exception, args: Args, kwargs: Kwargs) -> None:
         """Raise something better than ``error``, where there is something better."""
 

@@ -22,8 +22,10 @@ import quart
 from quart import Blueprint, Response, abort, g, jsonify, make_response, request, websocket
 from quart.views import MethodView, View
 from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.local import LocalProxy
 
 from flask_caching_async import (
+    AddressKeyWarning,
     Cache,
     CachedResponse,
     cache_memoize_hit,
@@ -517,6 +519,25 @@ async def test_hits_say_that_they_are_hits(site: QuartSite) -> None:
     assert not (site.is_async and threads.started)
 
 
+class User:
+    """A visitor who has no text but an address, which is that of the last one."""
+
+    def __repr__(self) -> str:
+        return "<tests.User object at 0x7f0000000000>"
+
+
+@served
+async def test_a_visitor_never_gets_the_page_of_one_whose_address_comes_again(
+    site: QuartSite,
+) -> None:
+    """One warning says so, and nothing is stored."""
+    site.app.before_request(lambda: setattr(g, "user", User()))
+    site.view(vary_on=lambda: LocalProxy(lambda: g.user))(lambda: str(site.calls))
+    with pytest.warns(AddressKeyWarning, match="vary_on") as caught:
+        assert [await site.text() for _ in range(3)] == ["1", "2", "3"]
+    assert len(caught) == 1
+
+
 # --- what may be stored ---------------------------------------------------------------------------
 
 
@@ -529,6 +550,50 @@ async def test_get_and_head_share_one_entry(site: QuartSite, first: str) -> None
     head, get = await site.client.head("/works"), await site.get()
     assert (await get.get_data(), site.calls) == (b"1", 1)
     assert head.headers["Content-Length"] == get.headers["Content-Length"] == "1"
+
+
+@pytest.mark.parametrize("first", ["GET", "HEAD"])
+@served
+async def test_a_view_with_an_answer_of_its_own_for_head_keeps_it(
+    site: QuartSite, first: str
+) -> None:
+    """A ``head`` method of its class, or code that looks at the method; no GET ever gets it."""
+
+    class Works(MethodView):
+        decorators = [site.cache.cached()]
+
+        async def get(self) -> str:
+            return "page"
+
+        async def head(self) -> Any:
+            return Response("", headers={"X-Head": "1"})
+
+    site.app.add_url_rule("/class", view_func=Works.as_view("class"))
+    site.view("/looks")(lambda: "" if request.method == "HEAD" else "page")
+    for path in ("/class", "/looks"):
+        await site.client.open(path, method=first)
+        for _ in range(2):
+            head, get = await site.client.head(path), await site.get(path)
+            assert await get.get_data(as_text=True) == "page"
+            assert head.headers["Content-Length"] == "0"
+            assert ("X-Head" in head.headers) == (path == "/class")
+    assert site.cache.stats().computed == 2
+
+
+@pytest.mark.parametrize("first", ["GET", "HEAD"])
+@served
+async def test_what_a_view_calls_finds_a_get_where_head_shares_its_page(
+    site: QuartSite, first: str
+) -> None:
+    """What is stored is what a GET gives."""
+
+    def method() -> str:
+        return str(request.method)
+
+    site.view()(lambda: method())
+    await site.client.open("/works", method=first)
+    assert await site.text() == "GET"
+    assert site.cache.stats().computed == 1
 
 
 @served
