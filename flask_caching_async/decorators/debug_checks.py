@@ -1,4 +1,6 @@
-"""In debug mode: do requests reach the cache, and is all that a view reads in its key?"""
+"""In debug mode: do requests reach the cache, has each function a key of its own, and is all that a
+view reads in it?
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,10 @@ import warnings
 import weakref
 from collections.abc import Collection, Iterator
 
+from werkzeug.sansio.request import Request
+
 from .._flow.callbacks import is_awaitable
+from .._frameworks.pallets import leads_to
 from ..binding import Binding
 from ..exceptions import CacheWarning
 from ..typing import Callback, Value
@@ -51,6 +56,31 @@ def _look(binding: Binding, plans: Collection[ViewPlan]) -> None:
             )
 
 
+# --- has each function a key of its own? ----------------------------------------------------------
+
+#: The functions that were called for a request, by their keys.
+_called: weakref.WeakKeyDictionary[Request, dict[str, ViewPlan]] = weakref.WeakKeyDictionary()
+
+
+def _check_key(plan: ViewPlan, binding: Binding, request: Request, key: str) -> None:
+    """Warn once of a function that is cached under the path of the page which it is a part of."""
+    if plan.own_key:
+        return
+    mine = f"{id(plan.cache)} {key}"
+    first = _called.setdefault(request, {}).setdefault(mine, plan)
+    if first.author == plan.author:
+        return
+    is_view = leads_to(binding.framework.view_of(request), plan.wrapper)
+    page, helper = (plan, first) if is_view else (first, plan)
+    binding.warn_once(
+        f"one key: {page.author} {helper.author}",
+        f"{helper.name} is cached under the path of the page, as {page.name} is ({key!r}), so that "
+        f"each overwrites what the other has stored: give {helper.name} a key of its own, "
+        "@cache.cached(key_prefix='...'), or use @cache.memoize()",
+        CacheWarning,
+    )
+
+
 # --- what does a view read that is not in its key? ------------------------------------------------
 
 READS = {
@@ -65,10 +95,13 @@ READS = {
 }
 
 
-def watched(plan: Plan, state: State, function: Callback) -> Callback:
+def watched(plan: Plan, state: State, function: Callback, key: str) -> Callback:
     """The function to call in debug mode: a view is watched for what it reads of the request."""
     request = state.binding.framework.request()
-    if not isinstance(plan, ViewPlan) or request is None or _has_own_word(plan):
+    if not isinstance(plan, ViewPlan) or request is None:
+        return function
+    _check_key(plan, state.binding, request, key)
+    if _has_own_word(plan):
         return function
     watch = functools.partial(_watching_reads, plan, state)
     if plan.is_async:

@@ -140,7 +140,7 @@ async def look(
         return Hit(value)
     function = plan.computing(state)
     if binding.framework.debug:
-        function = watched(plan, state, function)
+        function = watched(plan, state, function, key)
     call = Call(
         key, tags, state.policy, plan, function, args, kwargs, forced, called, state, lookup
     )

@@ -226,6 +226,49 @@ def test_the_wrong_order_on_a_blueprint_is_told(site: Site) -> None:
     assert cached.uncached is order
 
 
+def helper_of(site: Site, **options: Any) -> Callable[[], Any]:
+    """A cached function that is a part of a page."""
+
+    def helper() -> str:
+        return "helper"
+
+    return site.cache.cached(**options)(fresh(helper))
+
+
+def test_a_helper_under_the_path_of_its_page_is_told(site: Site) -> None:
+    """With its name, that of the view, the key that both have, and what to write."""
+    helper = helper_of(site)
+    site.view()(fresh(lambda: f"page with {helper()}"))
+    found = told(site)
+    assert len(found) == 1
+    for word in (
+        helper.__qualname__, site.app.view_functions["<lambda>"].__qualname__, "view//works",
+        "key_prefix", "memoize",
+    ):  # fmt: skip
+        assert word in found[0]
+    assert found[0].startswith(f"{__name__}.{helper.__qualname__} is cached")
+
+
+def test_two_helpers_of_a_page_that_is_not_cached_are_told(site: Site) -> None:
+    """Neither would ever hit."""
+    helpers = [helper_of(site), helper_of(site)]
+    site.app.add_url_rule("/works", "works", lambda: " and ".join(f() for f in helpers))
+    found = told(site)
+    assert len(found) == 1 and all(f.__qualname__ in found[0] for f in helpers)
+
+
+def test_nothing_is_said_of_helpers_with_keys_of_their_own(site: Site) -> None:
+    """Nor of one that is called twice, or by a page that is not cached."""
+    named, alone = helper_of(site, key_prefix="helper"), helper_of(site)
+    memoized = site.cache.memoize()(fresh(works))
+    site.view()(lambda: named() + memoized())
+    site.app.add_url_rule("/plain", "plain", lambda: alone() + alone())
+    assert told(site) == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert site.text("/plain") == "helperhelper"
+
+
 def test_the_right_order_is_no_matter_of_warnings(site: Site) -> None:
     """Nor is the wrong one outside of debug mode."""
     site.numbers()

@@ -424,6 +424,24 @@ async def test_a_template_is_told_only_of_what_it_reads(site: QuartSite) -> None
         await site.get("/other")
 
 
+@ASYNC
+@served
+async def test_a_helper_under_the_path_of_its_page_is_told(site: QuartSite) -> None:
+    """Once, with what to write."""
+
+    @debugged(site).cache.cached()
+    async def helper() -> str:
+        return "helper"
+
+    @site.app.route("/works")
+    @site.cache.cached()
+    async def page() -> str:
+        return f"page with {await helper()}"
+
+    (found,) = await told(site)
+    assert "helper" in found and "page" in found and "memoize" in found
+
+
 IN_THE_KEY: dict[str, tuple[str, dict[str, Any]]] = {
     "query_string": ("args", {"query_string": True}),
     "vary-callable": ("session", {"vary_on": lambda: session.get("user")}),
