@@ -28,6 +28,9 @@ class Full:
         self.calls = 0
         self.function = face.memoize(60)(self._body)
 
+    def __repr__(self) -> str:
+        return type(self).__name__  # what tells its bound methods apart
+
     def _body(self, n: int) -> int:
         self.calls += 1
         return self.calls

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 __all__ = ["Backoff"]
 
 #: Seconds before the second attempt, and the most before any later one; each doubles the last.
@@ -28,7 +30,8 @@ class Backoff:
         """An attempt failed; whether it was the first in a row."""
         failures = self._failing.pop(key, (0, 0.0))[0]
         while len(self._failing) >= BOUND:
-            self._failing.pop(next(iter(self._failing)), None)
+            with contextlib.suppress(RuntimeError):  # another thread or a handler has added one
+                self._failing.pop(next(iter(self._failing)), None)
         self._failing[key] = (failures + 1, now + min(FIRST * 2 ** min(failures, 10), MOST))
         return failures == 0
 

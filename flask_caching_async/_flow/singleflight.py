@@ -88,7 +88,8 @@ Landing: TypeAlias = Landed | Failed | Outcome
 #: copy their parent's context inherit it, and so know for whom they must not wait.
 leading: ContextVar[tuple[Flight, ...]] = ContextVar("flask_caching_async.leading", default=())
 
-# Reentrant: the garbage collector may run a user's __del__ here, which may use the cache.
+# Reentrant: a handler may come in between at any step, a signal's or a user's __del__, and use the
+# cache. It leaves no flight of its own open; so the registry need only be whole at each step.
 _lock = threading.RLock()
 
 
@@ -178,8 +179,11 @@ class Flights:
         with _lock:
             flight = self._flights.get(key)
             if flight is None:
-                flight = self._flights[key] = Flight(key, tags)
-                return flight, True
+                # In one step, of which a handler sees all or nothing; see ``_lock``.
+                mine = Flight(key, tags)
+                flight = self._flights.setdefault(key, mine)
+                if flight is mine:
+                    return flight, True
             return flight.follow_up(), False
 
     def open_one(self, key: str) -> Flight | None:
@@ -215,7 +219,7 @@ class Flights:
         with _lock:
             if self._flights.get(key) is not flight:
                 return
-            del self._flights[key]
+            self._flights.pop(key, None)
             abandon = flight.abandon
         if abandon is not None:
             abandon()
@@ -248,7 +252,7 @@ class Flights:
         """Let no caller join any more; whether there are followers."""
         with _lock:
             if self._flights.get(flight.key) is flight:
-                del self._flights[flight.key]
+                self._flights.pop(flight.key, None)
             flight.abandon = None
             self.landed += 1
             return flight.outcome is not None
@@ -263,7 +267,7 @@ class Flights:
         if not self._flights:  # what begins from here on is younger than the invalidation
             return
         with _lock:
-            gone = [self._flights[key] for key in keys if key in self._flights]
+            gone = [flight for key in keys if (flight := self._flights.get(key)) is not None]
             if tags:
                 names = set(tags)
                 gone += [f for f in list(self._flights.values()) if not names.isdisjoint(f.tags)]
@@ -276,7 +280,7 @@ class Flights:
         with _lock:
             flight.overtaken = True
             if self._flights.get(flight.key) is flight:
-                del self._flights[flight.key]
+                self._flights.pop(flight.key, None)
 
     def forget_all(self) -> None:
         """Let no new caller join any flight that is open now."""

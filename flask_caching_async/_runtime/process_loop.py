@@ -18,7 +18,7 @@ __all__ = ["bridge", "on_process_loop", "submit_to_process_loop"]
 
 T = TypeVar("T")
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # reentrant, for handlers
 _loop: asyncio.AbstractEventLoop | None = None
 
 
@@ -27,10 +27,11 @@ def _process_loop() -> asyncio.AbstractEventLoop:
     global _loop
     with _lock:
         if _loop is None or _loop.is_closed():
-            _loop = asyncio.new_event_loop()
+            made = asyncio.new_event_loop()
             threading.Thread(
-                target=_loop.run_forever, name="flask-caching-async-loop", daemon=True
+                target=made.run_forever, name="flask-caching-async-loop", daemon=True
             ).start()
+            _loop = made  # last: it serves; one that a handler has made meanwhile is left alone
         return _loop
 
 
@@ -93,4 +94,4 @@ async def _caught(make: Callable[[], Awaitable[T]]) -> _Returned[T] | _Raised:
 @forget_in_child
 def _forget_parent() -> None:
     global _lock, _loop
-    _lock, _loop = threading.Lock(), None
+    _lock, _loop = threading.RLock(), None

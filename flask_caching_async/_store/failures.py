@@ -172,8 +172,9 @@ class Attempts:
 
     async def replay(self) -> bool:
         """Make the invalidations that are pending; whether none is any more."""
-        if not self.pending.replaying.acquire(blocking=False):
-            return False  # another thread or task is at it
+        replaying = self.pending.replaying
+        if not replaying.acquire(blocking=False):
+            return False  # another thread or task is at it, or what this handler came in between
         try:
             pending = self.pending.look()
             if pending.everything:
@@ -188,7 +189,7 @@ class Attempts:
             self.failures.note(error, "make up for deletions")
             return False
         finally:
-            self.pending.replaying.release()
+            replaying.release()  # not another one that a forked child has
 
     async def _attempt(
         self,

@@ -6,10 +6,13 @@ it should have deleted (FusionCache calls that auto-recovery).
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections.abc import Iterable
 from typing import NamedTuple
+
+from .._runtime.fork import forgets_parent
 
 __all__ = ["Pending", "PendingInvalidations", "told"]
 
@@ -29,28 +32,48 @@ class Pending(NamedTuple):
     everything: bool
     keys: list[str]
     tags: list[str]
+    #: How many invalidations had been remembered by then: a later one is another one.
+    seen: int = 0
 
 
 class PendingInvalidations:
     """The invalidations that are still to be made on one backend."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._keys: dict[str, None] = {}
-        self._tags: dict[str, None] = {}
-        #: Whether everything is to go.
-        self.everything = False
-        #: Held by the thread or task that replays.
+        # Reentrant: a handler may come in between, a signal's or a user's __del__. What it adds is
+        # a later invalidation.
+        self._lock = threading.RLock()
+        self._order = itertools.count(1)
+        self._last = 0
+        #: Names, and which invalidation was the last that wanted them.
+        self._keys: dict[str, int] = {}
+        self._tags: dict[str, int] = {}
+        self._everything = 0
+        #: Held by the thread or task that replays; no caller waits for it.
         self.replaying = threading.Lock()
+        forgets_parent(self)
+
+    def forget_parent(self) -> None:
+        """In a forked child no thread of the parent goes on; what is pending is the child's, too.
+
+        Of a parent that was replaying, the child cannot know how far it came.
+        """
+        self._lock, self.replaying = threading.RLock(), threading.Lock()
+
+    @property
+    def everything(self) -> bool:
+        """Whether everything is to go."""
+        return self._everything > 0
 
     def __bool__(self) -> bool:
-        return self.everything or bool(self._keys) or bool(self._tags)
+        return self._everything > 0 or bool(self._keys) or bool(self._tags)
 
     def add(self, keys: Iterable[str] = (), tags: Iterable[str] = ()) -> None:
         """Remember an invalidation."""
         with self._lock:
-            self._keys.update(dict.fromkeys(keys))
-            self._tags.update(dict.fromkeys(tags))
+            self._last = number = next(self._order)
+            self._keys.update(dict.fromkeys(keys, number))
+            self._tags.update(dict.fromkeys(tags, number))
             if len(self._keys) + len(self._tags) > BOUND:
                 self._all()
 
@@ -60,7 +83,7 @@ class PendingInvalidations:
             self._all()
 
     def _all(self) -> None:
-        self.everything = True
+        self._everything = self._last = next(self._order)
         self._keys.clear()
         self._tags.clear()
 
@@ -73,18 +96,21 @@ class PendingInvalidations:
     def look(self) -> Pending:
         """What is pending now."""
         with self._lock:
-            return Pending(self.everything, list(self._keys), list(self._tags))
+            seen = self._last  # first: what is remembered from here on is not seen
+            return Pending(self.everything, list(self._keys), list(self._tags), seen)
 
     def replayed(self, done: Pending) -> None:
-        """Forget what has been invalidated."""
+        """Forget what has been invalidated, but for what was to be invalidated once more since."""
         with self._lock:
-            for key in done.keys:
-                self._keys.pop(key, None)
-            for tag in done.tags:
-                self._tags.pop(tag, None)
-            self.everything = self.everything and not done.everything
+            for names, gone in ((self._keys, done.keys), (self._tags, done.tags)):
+                for name in gone:
+                    if names.get(name, 0) <= done.seen:
+                        names.pop(name, None)
+            if done.everything and self._everything <= done.seen:
+                self._everything = 0
 
     def forget(self, keys: Iterable[str]) -> None:
         """New values were set under these keys: there is nothing old to delete any more."""
         if self._keys:
-            self.replayed(Pending(False, list(keys), []))
+            with self._lock:
+                self.replayed(Pending(False, list(keys), [], self._last))

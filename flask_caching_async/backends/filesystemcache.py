@@ -45,13 +45,14 @@ from ._files.directory import (
     Record,
     damaged,
     existing_directory,
+    is_full,
     look,
     pack,
     parse,
 )
 from ._files.foreign import warn_of_writers
 from ._files.lease import FileLease
-from ._files.locks import is_full, remove, slurp
+from ._files.locks import remove, slurp
 from ._files.sweeper import Sweeper
 from ._versioned.contract import (
     KEY_VERSION_LIFE,
@@ -59,7 +60,6 @@ from ._versioned.contract import (
     KeyVersion,
     Lease,
     VersionedValue,
-    new_token,
 )
 from .base import BaseCache
 
@@ -250,15 +250,8 @@ class FileSystemCache(BaseCache):
         token = files.tag_version(path, now, now + life)
         if token is not None:
             return token
-        longer = max(2 * life, KEY_VERSION_LIFE)
-
-        def write() -> str:
-            with files.section(path):  # what is there lives on: it cannot be dropped meanwhile
-                kept = files.tag_version(path, now) or new_token()
-                files.write_tag_version(path, now + longer, kept)
-                return kept
-
-        return self._with_room(write)
+        until = now + max(2 * life, KEY_VERSION_LIFE)
+        return self._with_room(lambda: files.ensure_tag_version(path, now, until))
 
     def set_and_supersede(self, mapping: Mapping[str, Value], timeout: Any = None) -> list[str]:
         """Set several values; here, :meth:`set` itself wins over computations under way."""
@@ -336,12 +329,13 @@ class FileSystemCache(BaseCache):
         path = self._files.entries[key]
 
         def change() -> tuple[Record, bytes | None]:
-            with self._files.section(path):
-                old = look(path)
-                data = decide(old)
-                if data is not None:
-                    self._files.write(path, data)
-                return old, data
+            with self._files.section(path) as section:
+                while True:  # again, if a handler came in between
+                    section.disturbed = False
+                    old = look(path)
+                    data = decide(old)
+                    if data is None or self._files.write(path, data, section):
+                        return old, data
 
         old, data = self._with_room(change)
         if data is None:

@@ -110,6 +110,7 @@ class _Rounds:
         """In a forked child: the lease and the thread are the parent's."""
         self._wake = threading.Event()
         self._making = threading.Lock()
+        self._maker: int | None = None
         self._lease: Lease | None = None
         self._thread: threading.Thread | None = None
 
@@ -153,8 +154,10 @@ class _Rounds:
 
         :param wait: whether to wait for a round that is under way, instead of leaving it at that.
         """
-        if not self._making.acquire(blocking=wait):
-            return False
+        making, me = self._making, threading.get_ident()
+        if self._maker == me or not making.acquire(blocking=wait):
+            return False  # a handler would wait for what it came in between
+        self._maker = me
         try:
             if not self._is_mine():
                 return False
@@ -172,7 +175,8 @@ class _Rounds:
                 log.warning("%r is renewed again", self.renewal.name)
             self._failing = False
         finally:
-            self._making.release()
+            self._maker = None
+            making.release()  # not another one that a forked child has
         return True
 
     def _is_mine(self) -> bool:

@@ -16,6 +16,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -485,10 +486,11 @@ def test_a_stopped_process_costs_a_bounded_time(cache: FileSystemCache) -> None:
     """Who waits for a section that never ends gets BackendTimeout, and reads go on."""
     cache.set("key", 1)
     cache._files.patience = 0.05
-    with cache._files.section(cache._files.entries["key"]):
-        with pytest.raises(BackendTimeout, match="has been locked"):
-            cache.set("key", 2)
-        assert cache.get("key") == 1
+    with ThreadPoolExecutor(1) as other:
+        with cache._files.section(cache._files.entries["key"]):
+            with pytest.raises(BackendTimeout, match="has been locked"):
+                other.submit(cache.set, "key", 2).result()
+            assert other.submit(cache.get, "key").result() == 1
     assert cache.set("key", 2)
 
 
@@ -805,11 +807,11 @@ def test_a_failing_sweep_fails_no_write(
     """Values that cannot be removed stay; each write works, and few of them try to sweep."""
     cache, failures = make(threshold=2), []
 
-    def fail(path: str) -> None:
+    def fail(section: Section, path: str) -> None:
         failures.append(path)
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(_sweeper, "remove", fail)
+    monkeypatch.setattr(Section, "unlink", fail)
     for number in range(40):
         assert cache.set_if_current(f"{number}", number, 60, None, {})
         assert cache.get(f"{number}") == number
@@ -980,11 +982,11 @@ class Hold:
         self.inside, self.release = threading.Event(), threading.Event()
         cache._files.write = self._stop  # type: ignore[method-assign]
 
-    def _stop(self, path: str, data: bytes) -> None:
+    def _stop(self, path: str, data: bytes, section: Section | None = None) -> bool:
         if path == self._path and not self.inside.is_set():
             self.inside.set()
             assert self.release.wait(PATIENCE)
-        self._write(path, data)
+        return self._write(path, data, section)
 
 
 @pytest.fixture

@@ -28,6 +28,9 @@ class Site:
         self.calls: list[str] = []
         self.function = face.memoize(60, tags=["all"])(self._body)
 
+    def __repr__(self) -> str:
+        return type(self).__name__  # what tells its bound methods apart
+
     def _body(self, key: str) -> str:
         self.calls.append(key)
         return f"the value of {key}"

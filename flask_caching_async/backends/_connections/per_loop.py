@@ -42,7 +42,8 @@ class PerLoop(Generic[T]):
         self.clustered = False
         #: The server, as errors and the log name it; no password stands in it.
         self.where = ""
-        self._lock = threading.Lock()
+        # Reentrant, for handlers: of two transports that were made at once, one is kept.
+        self._lock = threading.RLock()
         self._blocking: T | None = None
         self._of_loops: dict[asyncio.AbstractEventLoop, T] = {}
         self._openings: dict[asyncio.AbstractEventLoop, int] = {}
@@ -53,7 +54,15 @@ class PerLoop(Generic[T]):
         transport = self._blocking
         if transport is None:
             with self._lock:
-                transport = self._blocking = self._blocking or self._connect()
+                transport = self._ensure()
+        return transport
+
+    def _ensure(self) -> T:
+        """The blocking transport, under the lock; one that is made has no connection yet."""
+        transport = self._blocking
+        if transport is None:
+            made = self._connect()
+            transport = self._blocking = self._blocking or made
         return transport
 
     def here(self) -> T | None:
@@ -76,8 +85,7 @@ class PerLoop(Generic[T]):
                 return taken_over
             if not any(taken_over is transport for transport in self._of_loops.values()):
                 return None
-            self._blocking = self._blocking or self._connect()
-            return self._blocking
+            return self._ensure()
 
     def for_release(self, offered: T, taken_over: T | None) -> T:
         """The transport over which a lease is given back: the one that the operation has.
@@ -131,7 +139,7 @@ class PerLoop(Generic[T]):
 
     def forget_parent(self) -> None:
         """In a forked child, no loop of the parent runs any more, and its locks may be held."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         # Kept, so that nothing complains about open transports.
         _lost.append((self._blocking, self._of_loops))
         self._blocking, self._of_loops, self._openings = None, {}, {}

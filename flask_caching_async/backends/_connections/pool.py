@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
 from ..._runtime.deadline import Deadline
 from ..._runtime.fork import forgets_parent
+from .slots import Slots
 
 __all__ = ["AsyncOpener", "AsyncPool", "Opener", "SyncPool"]
 
@@ -73,7 +73,7 @@ class SyncPool(Generic[C]):
     def __init__(self, opener: Opener[C], limit: int, patience: float) -> None:
         self.opener, self.limit, self.patience = opener, limit, patience
         self._free: deque[C] = deque()
-        self._slots = threading.BoundedSemaphore(limit)
+        self._slots = Slots(limit)
         self._closed = False
         forgets_parent(self)
 
@@ -83,8 +83,7 @@ class SyncPool(Generic[C]):
         :raises TimeoutError: if none became free in time.
         """
         slots = self._slots
-        if not slots.acquire(timeout=self.patience):
-            raise TimeoutError(f"all {self.limit} connections were busy for {self.patience} s")
+        slots.take(self.patience)
         try:
             free, connection = self._free, self._take()
             try:
@@ -98,7 +97,7 @@ class SyncPool(Generic[C]):
             self._give_back(connection, free)
             return result
         finally:
-            slots.release()
+            slots.give_back()
 
     def _take(self) -> C:
         while (connection := _last(self._free)) is not None:
@@ -133,7 +132,7 @@ class SyncPool(Generic[C]):
 
     def forget_parent(self) -> None:
         """In a forked child: start anew, and leave the parent's connections to the parent."""
-        self._slots = threading.BoundedSemaphore(self.limit)
+        self._slots = Slots(self.limit)
         inherited, self._free = self._free, deque()
         for connection in inherited:
             self._discard(connection)  # its file descriptor only

@@ -19,6 +19,7 @@ a time until which it is kept. Other files in the directory are never touched.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -41,8 +42,8 @@ from .locks import (
     Section,
     begins_with,
     clear_the_way,
-    is_full,
     is_odd,
+    left_alone,
     patiently,
     remove,
     slurp,
@@ -136,6 +137,15 @@ def look(path: str) -> Record:
     return record or damaged(path)
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Whether there was no room on the disk, or none for this user."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
+
+
 class Paths(dict[str, str]):
     """The file of each key, remembered: a hash costs a tenth of a whole read."""
 
@@ -150,6 +160,10 @@ class Paths(dict[str, str]):
             self.clear()
         path = self[key] = f"{self._prefix}{digest}{self._suffix}"
         return path
+
+
+#: Stands for the section where there is no other writer to a path.
+_NO_SECTION = Section("", 0, 0.0)
 
 
 class Directory:
@@ -175,21 +189,27 @@ class Directory:
         slot = zlib.crc32(os.path.basename(path).encode()) % self.SLOTS
         return Section(self._slots[slot], self.mode, self.patience)
 
-    def write(self, path: str, data: bytes) -> None:
-        """Replace a file as a whole; readers see the old one or the new one."""
+    def write(self, path: str, data: bytes, section: Section | None = None) -> bool:
+        """Replace a file as a whole; readers see the old one or the new one.
+
+        False if a handler has been in the ``section`` meanwhile: then the file is left.
+        """
         temp = os.path.join(os.path.dirname(path), secrets.token_hex(8) + TEMP_SUFFIX)
+        inside, left = section or _NO_SECTION, False
         try:
             self._create(temp, data)
-            try:
-                patiently(os.replace, temp, path)
+            try:  # to a handler, this is one step
+                left = bool((left_alone if inside.disturbed else os.replace)(temp, path))
             except OSError:
-                if not clear_the_way(path):  # a directory, which no file replaces
-                    raise
-                os.replace(temp, path)
+                clear_the_way(path)  # a directory, perhaps, which no file replaces
+                patiently(os.replace, temp, path)
         except BaseException as error:
             remove(temp)
             if not (is_full(error) and self._shrink(path, data)):
                 raise
+        if left:
+            remove(temp)
+        return not left
 
     def _shrink(self, path: str, tombstone: bytes) -> bool:
         """Make a tombstone of a file in its own place, which needs no room; whether that worked.
@@ -256,9 +276,15 @@ class Directory:
             return 0.0
         return expiry or NEVER if kind == TAG_VERSION else 0.0
 
-    def write_tag_version(self, path: str, expiry: float, token: str) -> None:
-        """Put a version into the file of a tag."""
-        self.write(path, _TAG_VERSION.pack(TAG_VERSION, _on_disk(expiry)) + token.encode())
+    def ensure_tag_version(self, path: str, now: float, until: float) -> str:
+        """The version of a tag, made where there is none, and let live until then."""
+        head = _TAG_VERSION.pack(TAG_VERSION, _on_disk(until))
+        with self.section(path) as section:  # what is there cannot be dropped meanwhile
+            while True:  # but by a handler
+                section.disturbed = False
+                token = self.tag_version(path, now) or new_token()
+                if self.write(path, head + token.encode(), section):
+                    return token
 
     def listing(self, path: str, *suffixes: str) -> list[str]:
         """The files of a directory whose names end like ours."""
@@ -289,9 +315,9 @@ class Directory:
             with Section(slot, self.mode, self.patience):
                 pass
         for path in self.listing(self.path, ENTRY_SUFFIX):
-            with self.section(path):
+            with self.section(path) as section:
                 if begins_with(path, MAGIC) or (is_odd(path) and _NAME.fullmatch(path)):
-                    remove(path)
+                    section.unlink(path)
         for path in self.listing(self.state, VERSION_SUFFIX):
             with self.section(path):
                 remove(path)

@@ -12,7 +12,9 @@ Rules that a change must keep:
    waiters that long, not for ever, and under gevent the wait lets other greenlets run. (Inside of
    a section is plain file I/O, which does not switch greenlets; even where it sleeps, to try again
    what Windows refused, another greenlet of the thread polls and cannot deadlock.)
-3. No thread holds two sections at once, so their order does not matter.
+3. No thread holds two sections at once, so their order does not matter. But a handler (a signal's,
+   or a ``__del__``) may enter one while its thread is in one. If it is the same one, it shares the
+   lock, and what it came in between is told that all it has looked at may have changed.
 4. A lease file is unlinked only by the process that has it locked. So a process that locks one must
    check that its path still names the file that was locked.
 5. What lies under one of our names may be anything: a FIFO, which to open would wait for ever, a
@@ -40,11 +42,10 @@ from ...exceptions import BackendError, BackendTimeout
 __all__ = [
     "LockedFile",
     "Section",
-    "age",
     "begins_with",
     "clear_the_way",
-    "is_full",
     "is_odd",
+    "left_alone",
     "patiently",
     "remove",
     "slurp",
@@ -110,23 +111,6 @@ def begins_with(path: str, magic: bytes) -> bool:
         return magic.startswith(slurp(path)[: len(magic)])
     except OSError:
         return False
-
-
-def is_full(error: BaseException | None) -> bool:
-    """Whether there was no room on the disk, or none for this user."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        error = error.__cause__
-    return False
-
-
-def age(path: str) -> float:
-    """Seconds since a file was written, on the clock of its file system."""
-    try:
-        return time.time() - os.lstat(path).st_mtime
-    except OSError:
-        return 0.0
 
 
 # --- locks ----------------------------------------------------------------------------------------
@@ -273,13 +257,14 @@ class LockedFile:
 
     def close(self) -> None:
         """Unlock and close it; after a fork, in the child, nothing is left to do."""
+        if self.fd >= 0:
+            # Closing unlocks only when no child that is about to exec shares the open file.
+            with contextlib.suppress(OSError):
+                _flock(self.fd, False)
         with _forking:
             _open_files.discard(self)
             fd, self.fd = self.fd, -1
         if fd >= 0:
-            # Closing unlocks only when no child that is about to exec shares the open file.
-            with contextlib.suppress(OSError):
-                _flock(fd, False)
             os.close(fd)
 
     def is_current(self) -> bool:
@@ -308,9 +293,19 @@ def _close_inherited() -> None:
         os.close(file.fd)
         file.fd = -1
     _open_files.clear()
+    _inside.clear()
 
 
 held_while_forking(lambda: _forking.acquire(), lambda: _forking.release())
+
+
+def left_alone(*args: object) -> bool:
+    """What is done instead of a step: nothing."""
+    return True
+
+
+#: The innermost section of each thread on each path.
+_inside: dict[tuple[int, str], Section] = {}
 
 
 class Section:
@@ -323,24 +318,53 @@ class Section:
     :param patience: seconds to wait for the one that is inside.
     """
 
-    __slots__ = ("_file", "_mode", "_path", "_patience")
+    __slots__ = ("_file", "_me", "_mode", "_outer", "_path", "_patience", "disturbed")
+
+    _file: LockedFile
+    _outer: Section | None
 
     def __init__(self, path: str, mode: int, patience: float) -> None:
         self._path, self._mode, self._patience = path, mode, patience
+        #: Whether a handler has been in this section since this was last set to False.
+        self.disturbed = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Section:
         try:
-            self._file = LockedFile(self._path, self._mode)
+            self._me = threading.get_ident(), self._path
+            outer = _inside.get(self._me)
+            # One that is closed is left already, but for the last step.
+            self._outer = None if outer is None or outer._file.fd < 0 else outer
+            self._file = self._outer._file if self._outer else LockedFile(self._path, self._mode)
+            _inside[self._me] = self
             try:
                 if not self._file.lock():
                     self._wait()
             except BaseException:
-                self._file.close()
+                self._leave()
                 raise
         except OSError as error:
             if isinstance(error, BackendError):
                 raise
             raise BackendError(f"cannot lock {self._path!r}: {error}") from error
+        while outer is not None:
+            outer.disturbed, outer = True, outer._outer
+        return self
+
+    def _leave(self) -> None:
+        if self._outer is not None:
+            _inside[self._me] = self._outer
+            return
+        self._file.close()
+        _inside.pop(self._me, None)
+
+    def unlink(self, path: str) -> None:
+        """Remove a file, unless a handler has been here since it was looked at."""
+        try:
+            (left_alone if self.disturbed else os.unlink)(path)  # to a handler, this is one step
+        except FileNotFoundError:
+            pass
+        except OSError:
+            remove(path)
 
     def _wait(self) -> None:
         _wait_for(self._file.lock, self._path, self._patience)
@@ -351,6 +375,6 @@ class Section:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self._leave()
         if isinstance(error, OSError) and not isinstance(error, BackendError):
             raise BackendError(f"the cache directory failed: {error}") from error

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import random
+import time
 
 from ...exceptions import BackendError
 from .._versioned.contract import NAMESPACE
@@ -24,7 +25,7 @@ from .directory import (
     look,
 )
 from .lease import discard_lease
-from .locks import LockedFile, age, remove
+from .locks import LockedFile, remove
 
 __all__ = ["Sweeper"]
 
@@ -120,16 +121,16 @@ class Sweeper:
         """Forget an entry, but not its version before the time until which that is kept."""
         if seen.kind == TOMBSTONE and seen.keep_until > now:
             return
-        with self._files.section(path):
+        with self._files.section(path) as section:
             if look(path).key_version != seen.key_version:
                 return
             if seen.keep_until <= now:
-                remove(path)
+                section.unlink(path)
             else:
                 tombstone = Record(
                     TOMBSTONE, seen.key_version, seen.keep_until, seen.keep_until, seen.written, 0
                 )
-                self._files.write(path, HEADER.pack(*tombstone))
+                self._files.write(path, HEADER.pack(*tombstone), section)
 
     def _thin_out(self, tombs: list[tuple[str, Record]]) -> None:
         """Where there are too many tombstones, let the epoch stand for the older half of them."""
@@ -149,9 +150,9 @@ class Sweeper:
                 with files.section(path):
                     if files.tag_version(path, now) is None:
                         remove(path)
-            elif path.endswith(LEASE_SUFFIX) and age(path) > _LEASE_AGE:
+            elif path.endswith(LEASE_SUFFIX) and _age(path) > _LEASE_AGE:
                 discard_lease(path)
-            elif path.endswith(TEMP_SUFFIX) and age(path) > _TEMP_AGE:
+            elif path.endswith(TEMP_SUFFIX) and _age(path) > _TEMP_AGE:
                 remove(path)
         self._forget_versions(now)
         self._until_tidy = max(_TIDY_EVERY, len(litter))
@@ -165,7 +166,15 @@ class Sweeper:
         found = set(files.listing(files.state, VERSION_SUFFIX)) - {files.versions[NAMESPACE]}
         if len(found) <= bound:
             return
-        ends = sorted((files.end_of_version(path), -age(path), path) for path in found)
+        ends = sorted((files.end_of_version(path), -_age(path), path) for path in found)
         for _, _, path in ends[: len(found) - bound // 2]:
             with files.section(path):
                 remove(path)
+
+
+def _age(path: str) -> float:
+    """Seconds since a file was written, on the clock of its file system."""
+    try:
+        return time.time() - os.lstat(path).st_mtime
+    except OSError:
+        return 0.0

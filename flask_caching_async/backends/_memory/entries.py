@@ -6,46 +6,39 @@ entry that was checked in the current generation needs no further look at its ve
 
 Reads take no lock. A reader that races with an invalidation either sees the new generation, or
 began before the invalidation returned.
+
+The lock is reentrant, for a handler that uses the cache may come in between at any step: that of a
+signal, or a ``__del__`` when the garbage collector runs or an old value is dropped. Rules that a
+change must keep:
+
+1. ``_entries`` and the versions say what there is. Each step that changes them is one call of a
+   dict, so that a handler finds them whole; what was decided before such a step (that versions
+   stand, that a key is free) is looked at again after it.
+2. The evictor is told afterwards: a change is noted, and the outermost caller settles all that is
+   noted. A handler that comes in between there only notes. What is noted is an entry, not what
+   happened to it: whether it belongs there is looked up then, so that order does not matter.
 """
 
 from __future__ import annotations
 
-import itertools
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from weakref import WeakValueDictionary
+from typing import cast
 
 from ..._entries.entry import BY_HAND, Thaw
 from ..._entries.times import Times
 from ...typing import Value
 from .eviction import Evictor, Node
+from .versions import BY_HAND_VERSION, ExpectedVersions, Version, Versions
 
 __all__ = ["ExpectedVersions", "MemoryEntry", "Memory", "Version"]
 
+#: The generation of an entry that no reader has checked yet.
+_UNCHECKED = -1
 
 #: A key, what is kept for its value, and what makes a copy of that.
 Item = tuple[str, Value, Thaw | None]
-
-
-class Version:
-    """What entries and computations hold of a tag or a key; dead once it has been invalidated.
-
-    :param refreshed: the version of a key that a forced computation has put in the place of this
-        one, which is dead, too, for all that began before that computation.
-    """
-
-    __slots__ = ("dead", "name", "refreshed", "began", "__weakref__")
-
-    def __init__(self, name: str = "") -> None:
-        self.dead = False
-        self.name = name
-        self.refreshed: Version | None = None
-        #: When that computation began, in the order of all.
-        self.began = 0
-
-
-#: The first version of an entry that answers each call of its key: it never dies.
-_BY_HAND = Version(BY_HAND)
 
 
 class MemoryEntry(Node):
@@ -60,7 +53,6 @@ class MemoryEntry(Node):
         thaw: Thaw | None,
         times: Times,
         versions: tuple[Version, ...],
-        generation: int,
     ) -> None:
         super().__init__(key, times.usable_until)
         self.kept = kept
@@ -68,7 +60,8 @@ class MemoryEntry(Node):
         self.created = times.created
         self.fresh_until = times.fresh_until
         self.versions = versions
-        self.generation = generation
+        #: When its versions were found alive, counted in invalidations.
+        self.generation = _UNCHECKED
         #: The first tag: that of the function it was computed by, or that of what is set by hand.
         self.owner = versions[0].name if versions else BY_HAND
 
@@ -79,36 +72,9 @@ class MemoryEntry(Node):
     def answers(self, tags: Collection[str]) -> bool:
         """Whether it carries all these tags, or was set by hand; else it is another function's."""
         versions = self.versions
-        if not versions or versions[0] is _BY_HAND or BY_HAND in tags:
+        if not versions or versions[0] is BY_HAND_VERSION or BY_HAND in tags:
             return True
         return {version.name for version in versions}.issuperset(tags)
-
-
-class ExpectedVersions:
-    """What must still stand when a computation ends: the versions of its key and of its tags."""
-
-    __slots__ = ("of_key", "of_tags", "forced", "began")
-
-    def __init__(
-        self, of_key: tuple[Version, ...], of_tags: tuple[Version, ...], forced: bool = False
-    ) -> None:
-        self.of_key = of_key
-        self.of_tags = of_tags
-        #: Whether what began before this computation must not be stored after it.
-        self.forced = forced
-        self.began = next(_order)
-
-    def stand(self) -> bool:
-        """Whether nothing has been invalidated since, and no newer computation was stored."""
-        for version in self.of_key + self.of_tags:
-            while version.refreshed is not None and version.began < self.began:
-                version = version.refreshed  # by an older computation, which this one may replace
-            if version.dead:
-                return False
-        return True
-
-
-_order = itertools.count(1)
 
 
 class Memory:
@@ -120,11 +86,13 @@ class Memory:
     def __init__(self, threshold: int) -> None:
         self.generation = 0
         self._entries: dict[str, MemoryEntry] = {}
-        self._versions: WeakValueDictionary[str, Version] = WeakValueDictionary()
+        self._versions = Versions()
         self._namespace = Version()
         self._threshold = threshold
         self._evictor = Evictor(threshold)
-        # Reentrant: the garbage collector may run a user's __del__ here, which may use the cache.
+        #: Entries that have come or gone, with what they replaced; the evictor is yet to know.
+        self._changes: deque[tuple[MemoryEntry, MemoryEntry | None]] = deque()
+        self._settling = False
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
@@ -147,6 +115,7 @@ class Memory:
             if version.dead:
                 with self._lock:
                     self._drop(entry)
+                    self._settle(entry.created)
                 return False
         entry.generation = generation
         return True
@@ -154,16 +123,8 @@ class Memory:
     def expect(self, key: str, tags: Iterable[str], forced: bool = False) -> ExpectedVersions:
         """The versions of ``key`` and of ``tags``; created where they are missing."""
         with self._lock:
-            of_key = (self._namespace, self._version("k:" + key))
-            return ExpectedVersions(of_key, tuple([self._version(name) for name in tags]), forced)
-
-    def _version(self, name: str) -> Version:
-        if name == BY_HAND:
-            return _BY_HAND
-        version = self._versions.get(name)
-        if version is None:
-            version = self._versions[name] = Version(name)
-        return version
+            of_key = (self._namespace, self._versions.get("k:" + key))
+            return ExpectedVersions(of_key, tuple(map(self._versions.get, tags)), forced)
 
     def set_if_current(
         self,
@@ -177,12 +138,14 @@ class Memory:
         with self._lock:
             if not expected.stand():
                 return False
+            entry = MemoryEntry(key, kept, thaw, times, expected.of_tags)
+            self._put(entry, times.created)
+            if not expected.stand():  # any more: it must not be served
+                self._drop(entry)
+                self._settle(times.created)
+                return False
             if expected.forced:
-                self._refresh("k:" + key, expected.began)
-            self._store(
-                MemoryEntry(key, kept, thaw, times, expected.of_tags, self.generation),
-                times.created,
-            )
+                self._versions.refresh("k:" + key, expected.began)
             return True
 
     def set_and_supersede(
@@ -193,12 +156,10 @@ class Memory:
     ) -> None:
         """Store values as a user sets them: computations that are under way lose."""
         with self._lock:
-            versions = (_BY_HAND, *[self._version(name) for name in tags]) if tags else ()
+            versions = self._versions_by_hand(tags)
             for key, kept, thaw in items:
                 self._supersede("k:" + key)
-                self._store(
-                    MemoryEntry(key, kept, thaw, times, versions, self.generation), times.created
-                )
+                self._put(MemoryEntry(key, kept, thaw, times, versions), times.created)
 
     def add(
         self,
@@ -209,28 +170,34 @@ class Memory:
         tags: Iterable[str] = (),
     ) -> bool:
         """Store unless a living entry has the key."""
+        now = times.created
         with self._lock:
-            if self._alive(key, times.created) is not None:
-                return False
-            versions = (_BY_HAND, *[self._version(name) for name in tags]) if tags else ()
-            self._store(
-                MemoryEntry(key, kept, thaw, times, versions, self.generation), times.created
-            )
-            return True
+            entry = MemoryEntry(key, kept, thaw, times, self._versions_by_hand(tags))
+            while self._alive(key, now) is None:
+                if (dead := self._entries.get(key)) is not None:
+                    self._drop(dead)
+                elif entry.usable_until <= now:
+                    return True
+                elif self._entries.setdefault(key, entry) is entry:
+                    self._changes.append((entry, None))
+                    self._settle(now)
+                    return True
+            return False
 
     def update(self, key: str, change: Callable[[Value], Value], times: Times) -> Value:
         """Replace a number by ``change(number)``; a living entry keeps its time."""
         with self._lock:
-            old = self._alive(key, times.created)
-            value = change(None if old is None else old.value())
-            if old is not None:
-                times = Times(times.created, old.fresh_until, old.usable_until)
-            self._supersede("k:" + key)
-            versions = () if old is None else old.versions
-            self._store(
-                MemoryEntry(key, value, None, times, versions, self.generation), times.created
-            )
-            return value
+            while True:
+                held, old = self._entries.get(key), self._alive(key, times.created)
+                value = change(None if old is None else old.value())
+                if old is not None:
+                    times = Times(times.created, old.fresh_until, old.usable_until)
+                versions = () if old is None else old.versions
+                entry = MemoryEntry(key, value, None, times, versions)
+                self._supersede("k:" + key)
+                if self._entries.get(key) is held:  # no handler has counted meanwhile
+                    self._put(entry, times.created)
+                    return value
 
     def invalidate(self, keys: Iterable[str], tags: Iterable[str], now: float) -> list[str]:
         """Delete keys, invalidate tags; the keys that were alive, the tags that had a version."""
@@ -243,6 +210,7 @@ class Memory:
                     if self._alive(key, now) is not None:
                         found.append(key)
                     self._drop(entry)
+            self._settle(now)
             return found
 
     def clear(self) -> None:
@@ -250,8 +218,12 @@ class Memory:
         with self._lock:
             self._namespace.dead = True
             self._namespace = Version()
-            self._entries.clear()
-            self._evictor.clear()
+            old, self._entries = self._entries, {}  # no value is dropped under the lock
+            gone = self._begin_evictor()
+            if self._settling:
+                return  # it is in use: see rule 2
+        gone.clear()
+        old.clear()
 
     def _alive(self, key: str, now: float) -> MemoryEntry | None:
         entry = self._entries.get(key)
@@ -259,44 +231,68 @@ class Memory:
             return None
         return None if any(version.dead for version in entry.versions) else entry
 
+    def _versions_by_hand(self, tags: Iterable[str]) -> tuple[Version, ...]:
+        return (BY_HAND_VERSION, *map(self._versions.get, tags)) if tags else ()
+
     def _supersede(self, name: str) -> bool:
-        version = self._versions.pop(name, None)
-        if version is None:
+        if not self._versions.supersede(name):
             return False
-        version.dead = True
         self.generation += 1
         return True
 
-    def _refresh(self, name: str, began: int) -> None:
-        """Let nothing be stored that began before the forced computation that is stored now."""
-        version = self._versions.get(name)
-        if version is not None:
-            new = self._versions[name] = Version(name)
-            version.dead, version.refreshed, version.began = True, new, began
-
     def _drop(self, entry: MemoryEntry) -> None:
         if self._entries.get(entry.key) is entry:
-            del self._entries[entry.key]
-            self._evictor.remove(entry)
+            gone = self._entries.pop(entry.key, None)
+            if gone is not None:
+                self._changes.append((gone, None))
 
-    def _store(self, entry: MemoryEntry, now: float) -> None:
+    def _put(self, entry: MemoryEntry, now: float) -> None:
         old = self._entries.get(entry.key)
-        if entry.usable_until <= now:
-            if old is not None:
-                self._drop(old)
-            return
-        self._entries[entry.key] = entry
-        if old is not None:
-            self._evictor.replace(old, entry)
-            return
-        self._evictor.add(entry)
-        while self._threshold and len(self._evictor) > self._threshold:
-            victim = self._evictor.evict(now)
-            del self._entries[victim.key]
+        if entry.usable_until > now:
+            self._entries[entry.key] = entry
+            self._changes.append((entry, old))
+        elif old is not None:
+            self._drop(old)
+        self._settle(now)
+
+    # --- the evictor ------------------------------------------------------------------------------
+
+    def _settle(self, now: float) -> None:
+        """Tell the evictor what has changed, unless this is a handler that came in between."""
+        while self._changes and not self._settling:
+            self._settling = True
+            try:
+                while self._changes:
+                    self._tell(*self._changes.popleft(), now)
+            except BaseException:  # a handler has raised, perhaps in the midst of a change
+                self._begin_evictor()
+                raise
+            finally:
+                self._settling = False
+
+    def _tell(self, entry: MemoryEntry, old: MemoryEntry | None, now: float) -> None:
+        evictor, entries = self._evictor, self._entries
+        if entries.get(entry.key) is not entry:
+            evictor.discard(entry)
+        elif old is not None and evictor.has(old):
+            evictor.replace(old, entry)
+        elif not evictor.has(entry):
+            evictor.add(entry)
+        if old is not None and entries.get(entry.key) is not old:
+            evictor.discard(old)
+        if entries.get(entry.key) is not entry and evictor.has(entry):
+            self._changes.append((entry, None))  # it went in the meantime
+        while self._threshold and len(evictor) > self._threshold:
+            self._drop(cast(MemoryEntry, evictor.evict(now)))
+
+    def _begin_evictor(self) -> Evictor:
+        """Begin a new evictor, which is told all that there is; the old one."""
+        old, self._evictor = self._evictor, Evictor(self._threshold)
+        self._changes.extend([(entry, None) for entry in list(self._entries.values())])
+        return old
 
     def forget_parent(self) -> None:
         """A child inherits the entries, and a lock that may never be released."""
-        self._lock = threading.RLock()
-        self._evictor = Evictor(self._threshold)
-        for entry in self._entries.values():
-            self._evictor.add(entry)
+        self._lock, self._settling = threading.RLock(), False
+        self._begin_evictor()
+        self._settle(0.0)

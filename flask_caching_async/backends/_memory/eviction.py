@@ -257,6 +257,15 @@ class Evictor:
             node.visited = True
         self._small.append(node)
 
+    def has(self, node: Node) -> bool:
+        """Whether a node is here."""
+        return node._queue is self._small or node._queue is self._main
+
+    def discard(self, node: Node) -> None:
+        """Let go of a node if it is here."""
+        if self.has(node):
+            self.remove(node)
+
     def remove(self, node: Node) -> None:
         """Let go of a node that left for a reason of its own."""
         self._queue_of(node).remove(node)
@@ -320,7 +329,7 @@ class Evictor:
 
     def _queue_of(self, node: Node) -> _Queue:
         queue = node._queue
-        if queue is _NOWHERE:
+        if not self.has(node):
             raise LookupError(f"the node of {node.key!r} is not in this evictor: it left before")
         return queue
 

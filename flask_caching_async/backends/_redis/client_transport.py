@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 from ..._runtime.deadline import Deadline
 from ...typing import Coro
 from .._connections.secrets import Secrets
+from .._connections.slots import Slots
 from .verbs import Argument, Command, RedisTransport, Reply
 
 __all__ = ["AnyClient", "AsyncClientTransport", "ClientTransport", "Made"]
@@ -37,7 +38,7 @@ class Made:
 
     def __init__(self, make: Callable[[], AnyClient], patience: float) -> None:
         self._make, self._patience = make, patience
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant, for handlers
         self._attempt: Future[AnyClient] | None = None
 
     def get(self) -> AnyClient:
@@ -87,10 +88,9 @@ class ClientTransport(RedisTransport):
     ) -> None:
         self._secrets = secrets or Secrets()
         self._make, self._cluster, self._owned = make, cluster, owned
-        self._forget, self._lock = forget, threading.Lock()
+        self._forget, self._lock = forget, threading.RLock()  # reentrant, for handlers
         self._users, self._closing = 0, False
-        self._limit, self._patience = limit, patience
-        self._slots = threading.BoundedSemaphore(limit)
+        self._slots, self._patience = Slots(limit), patience
         self._client: AnyClient = None
 
     @property
@@ -103,8 +103,7 @@ class ClientTransport(RedisTransport):
 
     async def _call(self, call: Callable[[], Reply]) -> Reply:
         """What the client answers."""
-        if not self._slots.acquire(timeout=self._patience):
-            raise TimeoutError(f"all {self._limit} connections were busy for {self._patience} s")
+        self._slots.take(self._patience)
         with self._lock:
             self._users += 1
         try:
@@ -115,7 +114,7 @@ class ClientTransport(RedisTransport):
                 self._users -= 1
             if self._closing:
                 self._close_unused()
-            self._slots.release()
+            self._slots.give_back()
 
     async def run(self, *command: Argument) -> Reply:
         """One command."""

@@ -93,7 +93,8 @@ class _Renewer:
 
     def __init__(self) -> None:
         # Weakly: a lease that its leader has lost, whatever happened to it, ends by itself.
-        self._leases: weakref.WeakSet[RemoteLease[Any]] = weakref.WeakSet()
+        self._leases: weakref.WeakValueDictionary[int, RemoteLease[Any]]
+        self._leases = weakref.WeakValueDictionary()
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
         self._wakes = float("inf")
@@ -101,7 +102,7 @@ class _Renewer:
     def add(self, lease: RemoteLease[Any]) -> None:
         lease.due = time.monotonic() + lease.life / 3
         with self._change:
-            self._leases.add(lease)
+            self._leases[id(lease)] = lease
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._run, name="flask-caching-async-leases", daemon=True
@@ -112,17 +113,21 @@ class _Renewer:
 
     def drop(self, lease: RemoteLease[Any]) -> None:
         with self._change:
-            self._leases.discard(lease)
+            self._leases.pop(id(lease), None)
+
+    def _living(self) -> list[RemoteLease[Any]]:
+        # Their references are listed in one step: a handler may add a lease while they are read.
+        return [lease for one in self._leases.valuerefs() if (lease := one()) is not None]
 
     def _run(self) -> None:
         while True:
             with self._change:
-                self._wakes = min((lease.due for lease in self._leases), default=float("inf"))
+                self._wakes = min((lease.due for lease in self._living()), default=float("inf"))
                 left = self._wakes - time.monotonic()
                 if left > 0:
                     self._change.wait(min(left, threading.TIMEOUT_MAX))
                 now = time.monotonic()
-                due = [lease for lease in self._leases if lease.due <= now]
+                due = [lease for lease in self._living() if lease.due <= now]
             while due:
                 lease = due.pop()
                 lease.due = time.monotonic() + lease.life / 3

@@ -1,0 +1,126 @@
+"""What entries and computations in memory hold of a tag or a key, and what must still stand.
+
+All of it runs under the lock of the memory. That lock is reentrant, since a handler may come in
+between at any step: a signal's, or a ``__del__`` that the garbage collector calls. So a version is
+marked dead before its name is free for another one, and the registry is changed only by steps that
+are one instruction to a handler.
+"""
+
+from __future__ import annotations
+
+import itertools
+from _weakref import (  # type: ignore[attr-defined] # as weakref's own dictionaries do
+    _remove_dead_weakref,
+)
+from weakref import KeyedRef
+
+from ..._entries.entry import BY_HAND
+
+__all__ = ["BY_HAND_VERSION", "ExpectedVersions", "Version", "Versions"]
+
+
+class Version:
+    """What entries and computations hold of a tag or a key; dead once it has been invalidated.
+
+    :param refreshed: the version of a key that a forced computation has put in the place of this
+        one, which is dead, too, for all that began before that computation.
+    """
+
+    __slots__ = ("dead", "name", "refreshed", "began", "__weakref__")
+
+    def __init__(self, name: str = "") -> None:
+        self.dead = False
+        self.name = name
+        self.refreshed: Version | None = None
+        #: When that computation began, in the order of all.
+        self.began = 0
+
+    def die(self) -> None:
+        """Let nothing stand that holds it, or what a forced computation has put in its place."""
+        version: Version | None = self
+        while version is not None:
+            version.dead = True
+            version = version.refreshed
+
+
+#: The first version of an entry that answers each call of its key: it never dies.
+BY_HAND_VERSION = Version(BY_HAND)
+
+
+class ExpectedVersions:
+    """What must still stand when a computation ends: the versions of its key and of its tags."""
+
+    __slots__ = ("of_key", "of_tags", "forced", "began")
+
+    def __init__(
+        self, of_key: tuple[Version, ...], of_tags: tuple[Version, ...], forced: bool = False
+    ) -> None:
+        self.of_key = of_key
+        self.of_tags = of_tags
+        #: Whether what began before this computation must not be stored after it.
+        self.forced = forced
+        self.began = next(_order)
+
+    def stand(self) -> bool:
+        """Whether nothing has been invalidated since, and no newer computation was stored."""
+        for version in self.of_key + self.of_tags:
+            while version.refreshed is not None and version.began < self.began:
+                version = version.refreshed  # by an older computation, which this one may replace
+            if version.dead:
+                return False
+        return True
+
+
+_order = itertools.count(1)
+
+
+class Versions:
+    """The versions by name; one that nothing holds any more is forgotten."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, KeyedRef[str, Version]] = {}
+
+    def find(self, name: str) -> Version | None:
+        """The version of a name, if anything holds one."""
+        reference = self._known.get(name)
+        return None if reference is None else reference()
+
+    def get(self, name: str) -> Version:
+        """The version of a name; it is created where there is none."""
+        if name == BY_HAND:
+            return BY_HAND_VERSION
+        while True:
+            version = self.find(name)
+            if version is not None:
+                return version
+            _remove_dead_weakref(self._known, name)  # unless it lives by now
+            made = Version(name)
+            if self._known.setdefault(name, KeyedRef(made, self._forget, name))() is made:
+                return made
+
+    def _forget(self, reference: KeyedRef[str, Version]) -> None:
+        _remove_dead_weakref(self._known, reference.key)
+
+    def supersede(self, name: str) -> bool:
+        """Mark the version of a name dead, and forget it; whether there was one."""
+        version = self.find(name)
+        if version is None:
+            return False
+        version.die()  # first, while a handler still finds it
+        reference = self._known.pop(name, None)
+        version = None if reference is None else reference()
+        if version is not None:  # the same, or one that a handler has made meanwhile
+            version.die()
+        return True
+
+    def refresh(self, name: str, began: int) -> None:
+        """Let nothing stand that began before the forced computation that is stored now."""
+        version = self.find(name)
+        if version is None or version.dead:
+            return
+        new = Version(name)
+        version.began, version.refreshed = began, new
+        version.dead = True
+        self._known[name] = KeyedRef(new, self._forget, name)
+        if new.dead:  # a handler has superseded the old one meanwhile
+            self._known.pop(name, None)
