@@ -64,6 +64,7 @@ class Cache(Operations, Renewals, Adjustable):
         self._apps: weakref.WeakSet[App] = weakref.WeakSet()
         self._views: weakref.WeakSet[ViewPlan] = weakref.WeakSet()
         self._warned: set[str] = set()
+        self._first_of_name: dict[str, str] = {}
         self._views_by_name: dict[str, list[str]] = {}
         self._renewals: list[Renewal] = []
         if app is not None:

@@ -36,6 +36,7 @@ __all__ = [
     "function_name",
     "get_id",
     "has_address",
+    "has_own_name",
     "identify",
     "lacks_text",
     "no_text",
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
-ADDRESS = re.compile(r"at (0x[0-9A-Fa-f]+)")
+ADDRESS = re.compile(r"at (0x[0-9A-Fa-f]{6,})")
 #: What ``object.__repr__`` writes.
 DEFAULT_REPR = re.compile(r"<[\w.<>]+ object at 0x[0-9A-Fa-f]+>")
 
@@ -144,8 +145,10 @@ def get_id(obj: object) -> str:
 def has_address(value: object, text: str) -> bool:
     """Whether a text of an object contains a memory address, its own or that of another one."""
     number = id(value)
-    return "at 0x" in text or (
-        len(text) > 8 and (f"{number:x}" in text or f"{number:X}" in text or str(number) in text)
+    if "at 0x" in text and ADDRESS.search(text):
+        return True
+    return len(text) > 8 and any(
+        form in text for form in (f"{number:x}", f"{number:X}", str(number))
     )
 
 
@@ -358,18 +361,11 @@ class Identity(NamedTuple):
     variable: tuple[str, str] = ("", "")
 
 
-#: The code of the functions that were the first of their name, and what was their own.
-_first: dict[str, tuple[str, str]] = {}
-#: How many of them are remembered.
-REMEMBERED = 10_000
-
-
 def identify(function: Callback) -> Identity:
     """What tells a function apart that is being decorated; its values are read now, and once.
 
-    A function in a module or a class has a name of its own. If there is a second one of that name
-    nevertheless, then the first keeps it, and the second is told apart by its code. So the first
-    also keeps what a decorator around it closes over, if that has no text.
+    Its code does not, but for a lambda's: a release that changes a function finds its entries,
+    unless ``source_check`` is set.
     """
     own: list[str] = []
     found: list[tuple[str, str]] = []
@@ -383,12 +379,9 @@ def identify(function: Callback) -> Identity:
         stable = _short(made_of(function, Notes(stand_in, decorating=True)))
     except Exception as error:  # a repr that fails
         stable = stand_in(error, "", "something")
-    name, mine, code = function_name(function), _short("".join(own)), _short(_code_of(function))
-    if len(_first) >= REMEMBERED:
-        _first.pop(next(iter(_first)), None)
-    first_code, first_mine = _first.setdefault(f"{name}#{stable}", (code, mine))
-    if "<" not in name and isinstance(function, types.FunctionType) and mine == first_mine:
-        mine = ""
-    if code != first_code:
-        stable = _short(stable + code)
-    return Identity(stable, mine, found[0] if mine else ("", ""))
+    return Identity(stable, _short("".join(own)), found[0] if found else ("", ""))
+
+
+def has_own_name(function: Callback) -> bool:
+    """Whether a function has the name of one in a module or a class, as below a decorator."""
+    return "<" not in function_name(function) and isinstance(function, types.FunctionType)

@@ -39,6 +39,7 @@ from .parts import kind_of
 from .typing import Args, Callback, Kwargs, QueryArgs, Value
 
 __all__ = [
+    "SHORTEST",
     "around_path",
     "call_text",
     "digest",
@@ -229,9 +230,9 @@ def digest(hash_method: Callback, *parts: bytes) -> str:
 # --- pages and fragments --------------------------------------------------------------------------
 
 
-#: How many characters at the end of a key tell whether it may be that of a variant, and how then:
-#: by ``vary_on``, or by a hash. Most keys are shorter.
-TAIL = 33
+#: The end of a key tells whether it may be that of a variant: by ``vary_on``, or by a hash. Most
+#: are shorter.
+SHORTEST = 33
 OF_VARY_ON = re.compile(r"\|[\w-]{32}", re.ASCII)
 OF_A_HASH = re.compile(r".[0-9a-f]{32}", re.DOTALL)
 
@@ -253,9 +254,7 @@ def looks_varied(base: str, *hash_methods: Callback) -> bool:
 
     :param hash_methods: what the hashes of query strings are made with.
     """
-    if len(base) < TAIL:
-        return False
-    tail = base[-TAIL:]
+    tail = base[-SHORTEST:]
     if OF_VARY_ON.fullmatch(tail):
         return True
     if not OF_A_HASH.fullmatch(tail):

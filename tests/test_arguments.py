@@ -330,6 +330,21 @@ def test_a_default_without_a_text_is_the_default(cache: Cache) -> None:
     assert cache.stats().computed == 2
 
 
+def test_a_text_about_an_address_is_none(cache: Cache) -> None:
+    """A repr may well say where something is."""
+
+    class Place:
+        def __init__(self, where: str) -> None:
+            self.where = where
+
+        def __repr__(self) -> str:
+            return f"<Place at {self.where}>"
+
+    f = cache.memoize()(lambda place: place.where)
+    assert [f(Place("0x1F")), f(Place("0x2F")), f(Place("0x1F"))] == ["0x1F", "0x2F", "0x1F"]
+    assert cache.stats().computed == 2
+
+
 def test_each_app_is_warned_once(cache: Cache) -> None:
     """A cache may serve several, whose logs differ."""
     f = cache.memoize()(lambda value: 1)

@@ -14,7 +14,7 @@ from ..exceptions import (
     InvalidKeyError,
     warn,
 )
-from ..identity import Identity, NoText, canonical, function_name, get_id, identify
+from ..identity import Identity, NoText, canonical, function_name, get_id, has_own_name, identify
 from ..keys import (
     call_text,
     digest,
@@ -56,15 +56,13 @@ class CallPlan(Plan):
         #: ``self`` or ``cls``: calls on one instance, or one class, can be dropped together.
         self.owner = names[0] if names and names[0] in ("self", "cls") else None
         self.namespace = function_namespace_of(function)
-        identity = Identity() if make_name else identify(function)
+        identity = Identity() if make_name else self._identity()
         #: What is hashed: all of its name, since the plain one may be that of several functions,
         #: and what tells it apart from others of that name.
         self.place = "\0".join(filter(None, (self.name, identity.stable, identity.own)))
         self.distinction = self.place[len(self.name) :].replace("\0", "#")
         #: The same without what other processes cannot know.
         self.place_of_all = "\0".join(filter(None, (self.name, identity.stable)))
-        if identity.own:
-            _warn_of(cache, self.name, *identity.variable)
         self.tags = (self.tag, *(() if callable(options.tags) else user_tags(options.tags)))
         self.shares = make_name is not None
         if self.shares:
@@ -72,6 +70,21 @@ class CallPlan(Plan):
         self.per_owner = self.owner is not None and self.owner not in self.ignored
         #: Whether all calls have the same tags.
         self.fixed = not (callable(options.tags) or self.per_owner or identity.own)
+
+    def _identity(self) -> Identity:
+        """What tells the function apart from others of its name; warns if others cannot know it.
+
+        The first function of a name in a module or a class keeps that, whatever a decorator around
+        it closes over; a second one that closes over something else has entries of its own.
+        """
+        identity = identify(self.function)
+        if has_own_name(self.function):
+            named = f"{self.name}#{identity.stable}"
+            if self.cache._first_of_name.setdefault(named, identity.own) == identity.own:
+                return identity._replace(own="")
+        if identity.own:
+            _warn_of(self.cache, self.name, *identity.variable)
+        return identity
 
     def _parameter_names(self) -> list[str]:
         """The names of the function's parameters.

@@ -26,6 +26,7 @@ from ..config import Settings
 from ..exceptions import ColourError, ConfigurationError, NotInitializedError
 from ..identity import Notes, NoText, canonical, identify, no_text
 from ..keys import (
+    SHORTEST,
     around_path,
     digest,
     looks_varied,
@@ -119,7 +120,9 @@ class PagePlan(Plan):
         if self.options.source_check or state.binding.settings.source_check:
             return None
         key = request.path.join(self.around)
-        return None if self._looks_varied(state.binding.settings, key) else key
+        if len(key) >= SHORTEST and self._looks_varied(state.binding.settings, key):
+            return None
+        return key
 
     def key_callbacks(self, state: State, args: Args, kwargs: Kwargs) -> list[Callable[[], Value]]:
         """The key or its prefix, what it varies on, and the tags."""

@@ -38,6 +38,8 @@ class OwningCache(Protocol):
     _only: Binding | None
     #: The names of functions of which it was warned when they were decorated.
     _warned: set[str]
+    #: What the first function of a name in a module or a class has that has no text.
+    _first_of_name: dict[str, str]
     #: What tells views of one name apart, by that.
     _views_by_name: dict[str, list[str]]
 
