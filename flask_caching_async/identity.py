@@ -59,28 +59,33 @@ class Notes:
     :param stand_in: is given such a value, its ``repr``, and the name of the variable in which it
         was found; it returns what stands in the place of its text.
     :param decorating: whether values tell a function apart that is being decorated.
-    :param within: the functions whose text is being written: they may lead to themselves.
+    :param seen: the functions whose text has been begun: they may lead to themselves, or several
+        times to each other.
     """
 
-    __slots__ = ("stand_in", "decorating", "within", "variable")
+    __slots__ = ("stand_in", "decorating", "seen", "variable")
 
     def __init__(
         self,
         stand_in: Callable[[Value, str, str], str],
         decorating: bool = False,
-        within: tuple[Callback, ...] = (),
+        seen: list[Callback] | None = None,
         variable: str = "",
     ) -> None:
         self.stand_in, self.decorating = stand_in, decorating
-        self.within, self.variable = within, variable
+        self.seen, self.variable = seen, variable
 
-    def inside(self, function: Callback) -> Notes:
-        """The same for what a function was made of."""
-        return Notes(self.stand_in, self.decorating, (*self.within, function), self.variable)
+    def inside(self, function: Callback) -> Notes | None:
+        """The same for what a function was made of; ``None`` if that was begun before."""
+        seen = [] if self.seen is None else self.seen
+        if any(function is other for other in seen):
+            return None
+        seen.append(function)
+        return Notes(self.stand_in, self.decorating, seen, self.variable)
 
     def at(self, variable: str) -> Notes:
         """The same for what is found in a variable of the outermost function."""
-        return Notes(self.stand_in, self.decorating, self.within, self.variable or variable)
+        return Notes(self.stand_in, self.decorating, self.seen, self.variable or variable)
 
 
 #: The ``repr`` counts, whatever it says.
@@ -253,18 +258,27 @@ def _decorated(value: Value) -> Callback | None:
 
 def function_text(function: Callback, notes: Notes) -> str:
     """The text of a function that is a value, with its defaults if it is made anew in each run."""
-    name, defaults = function_name(function), ""
+    name, inner = function_name(function), notes.inside(function)
+    if inner is None:
+        return f"{name}^{_place(function, notes)}"
     if "<" in name and isinstance(function, types.FunctionType):
-        defaults = canonical((function.__defaults__, function.__kwdefaults__), notes)
-        defaults += _short(_code_of(function))
-    return f"{name}{defaults}{made_of(function, notes)}"
+        name += canonical((function.__defaults__, function.__kwdefaults__), inner)
+        name += "" if notes.decorating else _code_text(function.__code__)
+    return name + _made_of(function, inner)
 
 
 def made_of(function: Callback, notes: Notes) -> str:
     """What a function was made of, where its name may be that of several; else nothing."""
-    if any(function is outer for outer in notes.within):
-        return ""  # a function that calls itself
-    notes = notes.inside(function)
+    inner = notes.inside(function)
+    return f"^{_place(function, notes)}" if inner is None else _made_of(function, inner)
+
+
+def _place(function: Callback, notes: Notes) -> int:
+    """Which one it is of the functions whose text has been begun."""
+    return next(n for n, other in enumerate(notes.seen or ()) if other is function)
+
+
+def _made_of(function: Callback, notes: Notes) -> str:
     if isinstance(function, functools.partial):
         given = canonical((function.args, function.keywords), notes.at("an argument"))
         return given + made_of(function.func, notes)
@@ -288,7 +302,7 @@ def made_of(function: Callback, notes: Notes) -> str:
 
 def _closure(function: types.FunctionType, notes: Notes) -> str:
     """The values that a function closes over, and the code of a lambda."""
-    parts = [_code_of(function)] if function.__name__ == "<lambda>" else []
+    parts = [_code_text(function.__code__)] if function.__name__ == "<lambda>" else []
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     for name, cell in cells:
         try:
@@ -325,21 +339,8 @@ def _says_nothing(value: Value) -> bool:
     )
 
 
-def _code_of(function: Value) -> str:
-    """The code of a function, below what was put around it, as a text."""
-    for _ in range(100):
-        for name in ("uncached", "func", "__func__", "__wrapped__"):
-            inner = getattr(function, name, None)
-            if callable(inner):
-                function = inner
-                break
-        else:
-            break
-    code = getattr(function, "__code__", None)
-    return _code_text(code) if isinstance(code, types.CodeType) else ""
-
-
 def _code_text(code: types.CodeType) -> str:
+    """The code of a function as a text, but for its place in its file."""
     constants = [_code_text(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
     return canonical([code.co_code, constants, code.co_names, code.co_freevars, code.co_flags])
 

@@ -83,6 +83,11 @@ class Kind(NamedTuple):
         return self.elides or (self.describes and text.startswith("<"))
 
 
+#: Where a ``repr`` in angle brackets describes a request, a response, a file, a task, a matrix ...
+DESCRIBING = frozenset(
+    "werkzeug flask quart requests httpx aiohttp urllib3 starlette _io io asyncio _asyncio socket "
+    "subprocess threading multiprocessing scipy shapely".split()
+)
 #: What holds more data than a ``repr`` would show hands it over in one of these ways.
 DATA = ("__array__", "__array_interface__", "__arrow_c_stream__", "__dataframe__", "__dlpack__")
 
@@ -90,7 +95,7 @@ DATA = ("__array__", "__array_interface__", "__arrow_c_stream__", "__dataframe__
 @functools.lru_cache(512)
 def kind_of(kind: type) -> Kind:
     """How the objects of a class are written down; remembered."""
-    home = getattr(kind.__repr__, "__module__", None) or ""
+    home = next(base for base in kind.__mro__ if "__repr__" in vars(base)).__module__
     scalar = any(_library(base) == ("numpy", "generic") for base in kind.__mro__)
     return Kind(
         name=f"{kind.__module__}.{kind.__qualname__}",
@@ -98,7 +103,7 @@ def kind_of(kind: type) -> Kind:
         is_class=issubclass(kind, type),
         is_enum=issubclass(kind, enum.Enum),
         is_secret=callable(getattr(kind, "get_secret_value", None)),
-        describes=home.partition(".")[0] in ("werkzeug", "flask", "quart"),
+        describes=home.partition(".")[0] in DESCRIBING,
         elides=not scalar and any(hasattr(kind, name) for name in DATA),
     )
 

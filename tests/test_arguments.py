@@ -420,6 +420,21 @@ def test_what_else_a_framework_describes_but_does_not_show_is_no_key(
     assert len(found) == 2
 
 
+def test_a_file_is_no_key(cache: Cache, tmp_path: Path) -> None:
+    """Its repr has its name, not what is in it."""
+
+    @cache.memoize()
+    def read(file: Any) -> str:
+        return str(file.read())
+
+    with told() as found:
+        for content in ("one", "two"):
+            (tmp_path / "file").write_text(content)
+            with open(tmp_path / "file") as file:
+                assert read(file) == content
+    assert len(found) == 1 and "'file'" in found[0]
+
+
 @pytest.mark.parametrize("backend", OURS)
 def test_arrays_are_told_apart_on_every_backend(
     app: Flask, tmp_path: Path, request: pytest.FixtureRequest, backend: str

@@ -393,6 +393,47 @@ def test_a_repr_that_fails_does_not_break_the_decorator(cache: Cache) -> None:
             assert f.uncached.__closure__ and cache.delete_memoized(f)
 
 
+def test_functions_that_lead_to_each_other_are_written_down_once(cache: Cache) -> None:
+    """However many ways there are from one to the other."""
+
+    def tangle(rate: int) -> Any:
+        functions: list[Any] = []
+        for _ in range(40):
+
+            def step(n: int, others: Any = tuple(functions)) -> int:
+                return n * rate + len(others)
+
+            functions.append(step)
+        last, own = functions[-1], functions
+
+        def start(n: int) -> int:
+            return n * rate if own else last(n)
+
+        functions.append(start)
+        return cache.memoize()(start)
+
+    two, three = tangle(2), tangle(3)
+    assert (two(10), three(10), tangle(2)(10)) == (20, 30, 20)
+    assert cache.stats().computed == 2
+
+
+def test_a_helper_that_changes_does_not_empty_the_cache(cache: Cache) -> None:
+    """The code of what a closure calls counts no more than its own."""
+
+    def made(code: str) -> Any:
+        scope: dict[str, Any] = {"__name__": "m"}
+        exec(
+            "def create():\n"
+            f"    def helper(n): return {code}\n"
+            "    def f(n): return helper(n)\n"
+            "    return f\n",
+            scope,
+        )
+        return cache.memoize()(scope["create"]())
+
+    assert [made("n")(10), made("n + 1")(10)] == [10, 10]
+
+
 # --- views ----------------------------------------------------------------------------------------
 
 
