@@ -60,7 +60,8 @@ class CallPlan(Plan):
         #: What is hashed: all of its name, since the plain one may be that of several functions,
         #: and what tells it apart from others of that name.
         self.place = "\0".join(filter(None, (self.name, identity.stable, identity.own)))
-        self.distinction = self.place[len(self.name) :].replace("\0", "#")
+        if not has_own_name(function) or hasattr(function, "__wrapped__"):
+            self.distinction = self.place[len(self.name) :].replace("\0", "#")
         #: The same without what other processes cannot know.
         self.place_of_all = "\0".join(filter(None, (self.name, identity.stable)))
         self.tags = (self.tag, *(() if callable(options.tags) else user_tags(options.tags)))

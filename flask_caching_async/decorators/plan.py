@@ -91,7 +91,7 @@ class Plan(CallHooks, abc.ABC):
 
     #: What its tag begins with.
     kind = ""
-    #: What tells it apart from other functions of its name.
+    #: What tells its renewals, and a view's tags, apart from those of other functions of its name.
     distinction = ""
     #: Whether the user named the key: then functions that are given one key share their entries.
     shares = False
