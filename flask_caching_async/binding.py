@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import cachelib
 
@@ -13,8 +16,10 @@ from ._entries.entry import PeekedEntry
 from ._flow.engine import Engine
 from ._frameworks import App, pick
 from ._frameworks.base import Framework
+from ._runtime.fork import forgets_parent
 from ._runtime.server_workers import warn_of_many_workers
 from ._store.open import open_store
+from .backends._connections.server import prefix_now
 from .backends.base import BaseCache
 from .backends.nullcache import NullCache
 from .backends.simplecache import SimpleCache
@@ -25,6 +30,9 @@ from .typing import Callback, Config, Value
 
 __all__ = ["EXTENSION", "Adjustable", "Binding", "bind"]
 
+
+#: How many tenants are kept that no call is using.
+TENANTS = 500
 
 #: Where an app keeps the bindings of its caches.
 EXTENSION = "flask_caching_async"
@@ -77,26 +85,51 @@ class Engines:
     """One engine, or one for each key prefix where that is a callable.
 
     Tenants share a server and its connections, but neither keys nor flights: what one of them
-    computes must never be an answer for another.
+    computes must never be an answer for another. There may be any number of them (a prefix may be
+    made of a header of the request), so only those that were used last are kept. One that is in use
+    is found again by its prefix as long as a call holds it, with its flights; what is pending of
+    one is kept by ``Failures.owing``.
     """
 
     def __init__(self, engine: Engine, backend: BaseCache) -> None:
         self._first, self.backend = engine, backend
-        self._tenants: dict[str, Engine] = {}
+        #: The engines that were used last, the oldest first.
+        self._recent: OrderedDict[str, Engine] = OrderedDict()
+        self._living: WeakValueDictionary[str, Engine] = WeakValueDictionary()
+        self._lock = threading.RLock()  # reentrant, for handlers
         #: The only engine, if there is only one.
         self.sole = None if callable(backend.key_prefix) else engine
+        forgets_parent(self)
+
+    def forget_parent(self) -> None:
+        """In a forked child: another thread may have held the lock."""
+        self._lock = threading.RLock()
 
     def current(self) -> Engine:
-        """The engine for the prefix that the callable gives now."""
-        prefix = str(self.backend.key_prefix())
-        engine = self._tenants.get(prefix)
+        """The engine for the prefix that the callable gives now.
+
+        :raises InvalidKeyError: if that is none.
+        """
+        prefix = prefix_now(self.backend.key_prefix)
+        engine = self._recent.get(prefix)
         if engine is None:
-            first = self._first
-            first.store.check((prefix,))
-            store = first.store.for_tenant(self.backend.for_prefix(prefix))
-            made = Engine(store, first.stats, first.spawn)
-            engine = self._tenants.setdefault(prefix, made)
+            return self._adopt(prefix)
+        with contextlib.suppress(KeyError):  # another thread has let it go
+            self._recent.move_to_end(prefix)
         return engine
+
+    def _adopt(self, prefix: str) -> Engine:
+        first = self._first
+        first.store.check((prefix,))
+        with self._lock:
+            engine = self._living.get(prefix)
+            if engine is None:
+                store = first.store.for_tenant(self.backend.for_prefix(prefix))
+                engine = self._living[prefix] = Engine(store, first.stats, first.spawn)
+            self._recent[prefix] = engine
+            while len(self._recent) > TENANTS:
+                self._recent.popitem(last=False)
+            return engine
 
 
 def _raising(settings: Settings, framework: Framework) -> bool:

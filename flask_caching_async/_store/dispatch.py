@@ -7,12 +7,8 @@ process.
 
 from __future__ import annotations
 
-import atexit
 import copy
 import hashlib
-import logging
-import time
-import weakref
 from collections.abc import Callable
 from typing import cast
 
@@ -32,11 +28,6 @@ from .versioned import Expected, VersionedSteps
 
 __all__ = ["VersionedStore"]
 
-log = logging.getLogger("flask_caching_async")
-
-#: Seconds that the end of the program may spend on deletions that are pending.
-SHUTDOWN = 5.0
-
 Make = Callable[[], Coro[Value]]
 
 
@@ -49,7 +40,7 @@ class VersionedStore(Store):
         self.backend = backend
         self.failures = Failures(backend, raising, limits, self._probe)
         self.check = check_text if backend.any_text else check_utf8
-        self._arrange(PendingInvalidations())
+        self._arrange(self.failures.pending_of(""))
 
     def _probe(self) -> None:
         """Ask the server something cheap, in a thread where it is no tenant's turn."""
@@ -61,7 +52,6 @@ class VersionedStore(Store):
     def _arrange(self, pending: PendingInvalidations) -> None:
         """Decide which steps serve sync code, and which async code."""
         backend, self._pending = self.backend, pending
-        _all.add(self)
         steps = self.steps(Awaited if backend.async_native else Instant)
         self.sync: StoreSteps = steps
         self.aio: StoreSteps = steps
@@ -75,7 +65,8 @@ class VersionedStore(Store):
             if backend.two_coloured:
                 native = self.steps(Awaited)
                 self.aio = cast(StoreSteps, Chosen(backend.native_here, native, moved))
-        self.failures.on_recovery.append(lambda: run_now(self.sync.replay()))
+        sync = self.sync
+        pending.replay = lambda: run_now(sync.replay())
 
     def steps(self, face: type[Awaited] | type[Instant]) -> StoreSteps:
         """The steps over the operations in one colour."""
@@ -86,7 +77,7 @@ class VersionedStore(Store):
         """A store for other keys of the same server: it fails, and is left alone, with this one."""
         view = copy.copy(self)
         view.backend = backend
-        view._arrange(PendingInvalidations())
+        view._arrange(self.failures.pending_of(backend.key_prefix))
         return view
 
     def clock(self) -> float:
@@ -128,26 +119,6 @@ class VersionedStore(Store):
         except Exception as error:
             self.failures.note(error, f"lease {key!r}")
             return None
-
-
-#: All stores of this process.
-_all: weakref.WeakSet[VersionedStore] = weakref.WeakSet()
-
-
-@atexit.register
-def _at_exit() -> None:
-    """Try once more to make the deletions that are pending: nobody else knows of them."""
-    deadline = time.monotonic() + SHUTDOWN
-    for store in list(_all):
-        if store._pending and time.monotonic() < deadline:
-            try:
-                made = run_now(store.sync.replay())
-            except Exception as error:
-                made = False
-                log.debug("a pending deletion failed at the end: %r", error)
-            if not made:
-                names = store._pending.names
-                log.error("%s was never deleted: this program ends, and nobody else knows", names)
 
 
 async def _on_process_loop(make: Make) -> Value:

@@ -6,11 +6,13 @@ while: see ``circuit_breaker.py``.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import textwrap
 import time
 from collections.abc import Callable
 from typing import NamedTuple, ParamSpec, TypeVar
+from weakref import WeakSet, WeakValueDictionary
 
 from ..backends._versioned.contract import NAMESPACE, Operations
 from ..backends.base import BaseCache
@@ -31,6 +33,9 @@ log = logging.getLogger("flask_caching_async")
 
 #: The most characters of an error, and of what was being done, in a line of the log.
 LINE = 400
+
+#: Seconds that the end of the program may spend on deletions that are pending.
+SHUTDOWN = 5.0
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,8 +75,17 @@ class Failures:
         self._down = False
         self._last = 0.0
         self.breaker = CircuitBreaker(limits.threshold, limits.reset, probe, self._recovered)
-        #: Called when the backend answers again.
-        self.on_recovery: list[Callable[[], object]] = []
+        #: What is pending, of all key prefixes; made when the backend answers again.
+        self.owing: dict[PendingInvalidations, None] = {}
+        _all.add(self)
+        self._of_prefixes: WeakValueDictionary[str, PendingInvalidations] = WeakValueDictionary()
+
+    def pending_of(self, prefix: str) -> PendingInvalidations:
+        """The invalidations under a key prefix: the same for all stores, as long as any pends."""
+        pending = self._of_prefixes.get(prefix)
+        if pending is None:
+            pending = self._of_prefixes[prefix] = PendingInvalidations(self.owing)
+        return pending
 
     def note(self, error: Exception, doing: str) -> None:
         """A backend operation failed.
@@ -117,8 +131,8 @@ class Failures:
         log.warning("%s works again", self._name)
 
     def _recovered(self) -> None:
-        for make_good in self.on_recovery:
-            make_good()
+        for pending in list(self.owing):
+            pending.replay()
         if self._down:
             self._up()
 
@@ -138,6 +152,26 @@ def in_one_line(error: BaseException) -> str:
     name = "" if isinstance(error, CacheError) and str(error) else type(error).__name__
     parts = [part for part in (name, str(error)) if part]
     return textwrap.shorten(": ".join(parts), LINE, placeholder=" ...")
+
+
+#: Those of all backends of this process.
+_all: WeakSet[Failures] = WeakSet()
+
+
+@atexit.register
+def _at_exit() -> None:
+    """Try once more to make the deletions that are pending: nobody else knows of them."""
+    deadline = time.monotonic() + SHUTDOWN
+    for failures in list(_all):
+        for pending in list(failures.owing):
+            try:
+                made = time.monotonic() < deadline and pending.replay()
+            except Exception as error:
+                made = False
+                log.debug("a pending deletion failed at the end: %r", error)
+            if not made:
+                names = pending.names
+                log.error("%s was never deleted: this program ends, and nobody else knows", names)
 
 
 def is_of_the_caller(error: BaseException) -> bool:

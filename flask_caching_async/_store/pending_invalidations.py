@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from .._runtime.fork import forgets_parent
@@ -37,9 +37,16 @@ class Pending(NamedTuple):
 
 
 class PendingInvalidations:
-    """The invalidations that are still to be made on one backend."""
+    """The invalidations that are still to be made on one backend, under one key prefix.
 
-    def __init__(self) -> None:
+    :param owing: where those are kept of which any is pending, until it has been made: what knows
+        the prefix otherwise may be forgotten meanwhile.
+    """
+
+    def __init__(self, owing: dict[PendingInvalidations, None] | None = None) -> None:
+        self._owing = {} if owing is None else owing
+        #: Makes them; set by the store whose they are.
+        self.replay: Callable[[], object] = lambda: None
         # Reentrant: a handler may come in between, a signal's or a user's __del__. What it adds is
         # a later invalidation.
         self._lock = threading.RLock()
@@ -74,6 +81,7 @@ class PendingInvalidations:
             self._last = number = next(self._order)
             self._keys.update(dict.fromkeys(keys, number))
             self._tags.update(dict.fromkeys(tags, number))
+            self._owing[self] = None
             if len(self._keys) + len(self._tags) > BOUND:
                 self._all()
 
@@ -84,6 +92,7 @@ class PendingInvalidations:
 
     def _all(self) -> None:
         self._everything = self._last = next(self._order)
+        self._owing[self] = None
         self._keys.clear()
         self._tags.clear()
 
@@ -108,6 +117,8 @@ class PendingInvalidations:
                         names.pop(name, None)
             if done.everything and self._everything <= done.seen:
                 self._everything = 0
+            if not self:
+                self._owing.pop(self, None)
 
     def forget(self, keys: Iterable[str]) -> None:
         """New values were set under these keys: there is nothing old to delete any more."""

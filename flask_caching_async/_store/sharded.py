@@ -19,7 +19,6 @@ from ..exceptions import BackendError
 from ..typing import Timeout, Value
 from .dispatch import VersionedStore
 from .failures import Limits
-from .pending_invalidations import PendingInvalidations
 from .valid_keys import spelled
 from .versioned import Expected, VersionedSteps
 
@@ -35,10 +34,6 @@ class ShardedStore(VersionedStore):
         self._stores = [VersionedStore(shard, raising, limits) for shard in backend.shards()]
         super().__init__(backend, raising, limits)
 
-    def _arrange(self, pending: PendingInvalidations) -> None:
-        super()._arrange(pending)
-        self.failures.on_recovery.clear()  # each shard makes up for its own deletions
-
     def steps(self, face: type[Awaited] | type[Instant]) -> StoreSteps:
         """The steps of all shards in one colour."""
         shards = [cast(VersionedSteps, store.steps(face)) for store in self._stores]
@@ -53,7 +48,7 @@ class ShardedStore(VersionedStore):
         view.__dict__.update(self.__dict__, backend=backend)
         shards = zip(self._stores, backend.shards(), strict=True)
         view._stores = [store.for_tenant(shard) for store, shard in shards]
-        view._arrange(PendingInvalidations())
+        view._arrange(self.failures.pending_of(backend.key_prefix))
         return view
 
     def lease(self, key: str, expected: Expected, life: float) -> Lease | None:

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from .._entries.times import NEVER
-from ..backends._connections.server import warn_of_prefix
+from ..backends._connections.server import prefix_now, warn_of_prefix
 from ..backends._versioned.contract import KeyVersion
 from ..exceptions import BackendError, ConfigurationError
 from ..typing import Config, Timeout, Value
@@ -236,7 +236,8 @@ class GoogleCloudStorageCache(DatedCache):
     # --- steps ------------------------------------------------------------------------------------
 
     def _prefix(self) -> str:
-        return str(self.key_prefix() if callable(self.key_prefix) else self.key_prefix)
+        prefix = self.key_prefix
+        return prefix if isinstance(prefix, str) else prefix_now(prefix)
 
     def _name(self, key: str) -> str:
         """What a key's object is called."""

@@ -102,9 +102,7 @@ class LooplessHit:
             if value is not MISSING:
                 return value
             state = plan.state()
-            found = run_now(
-                look(plan, state, args, kwargs, call_callback, state.binding.engine.sync)
-            )
+            found = run_now(look(plan, state, args, kwargs, call_callback))
             if isinstance(found, Pending):
                 return original(resume)(plan, found)
             if isinstance(found, Bypass):
@@ -120,5 +118,4 @@ async def _awaited(answer: Awaitable[Value]) -> Value:
 
 async def resume(plan: Plan, found: Pending) -> Value:
     """Go on, on a loop, with a call that was looked up without one."""
-    engine = found.state.binding.engine
-    return plan.unwrap(await aread_through(engine, found.call, found.lookup, found.landed_before))
+    return plan.unwrap(await aread_through(*found))

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from .._entries.entry import Lookup, Verdict
 from .._flow.callbacks import CallCallback, acall_callback, call_callback_now
+from .._flow.engine import Engine
 from .._flow.policy import Call
 from .._flow.run import aread_through, read_through
-from .._flow.store_protocol import FlowSteps
 from .._runtime.colour import run_now
 from ..exceptions import CacheError, InvalidKeyError
 from ..typing import Args, Kwargs, Value
@@ -33,7 +33,8 @@ class Hit(NamedTuple):
 class Pending(NamedTuple):
     """The answer has to be waited for or computed."""
 
-    state: State
+    #: The engine of the tenant whose turn it was when the key was made.
+    engine: Engine
     call: Call
     lookup: Lookup
     landed_before: int
@@ -45,8 +46,8 @@ class Bypass(NamedTuple):
 
 async def find_key(
     plan: Plan, state: State, args: Args, kwargs: Kwargs, call_callback: CallCallback, refresh: bool
-) -> tuple[str, tuple[str, ...], bool] | None:
-    """The key and tags of a call, and whether it must be computed whatever is stored.
+) -> tuple[str, tuple[str, ...], bool, Engine] | None:
+    """The key and tags of a call, whether it must be computed whatever is stored, and the engine.
 
     ``None`` if the cache is to be bypassed. A callback that fails has the same effect, and is
     logged: a page without its cache is better than no page. What ``unless`` raises is raised, as in
@@ -69,8 +70,9 @@ async def find_key(
         if options.forced_update and not refresh:
             more, named = plan.arguments_for("forced_update", args, kwargs)
             forced = bool(await call_callback(options.forced_update, *more, **named))
-        state.binding.engine.store.check((made[0], *made[1]))
-        return *made, forced
+        engine = state.binding.engine  # this asks a callable key prefix, too
+        engine.store.check((made[0], *made[1]))
+        return *made, forced, engine
     except Exception as error:
         if isinstance(error, CacheError) and not isinstance(error, InvalidKeyError):
             raise
@@ -105,22 +107,23 @@ async def look(
     args: Args,
     kwargs: Kwargs,
     call_callback: CallCallback,
-    steps: FlowSteps,
+    aio: bool = False,
     refresh: bool = False,
 ) -> Hit | Pending | Bypass:
     """Call the callbacks, find the key, look into the store: everything up to the verdict.
 
-    Written once: sync code gives it a ``call_callback`` and ``steps`` that return at once.
+    Written once: sync code gives it a ``call_callback`` that returns at once, as its steps do.
 
+    :param aio: whether the steps are those for async code.
     :param refresh: whether to compute whatever is there, as ``refresh()`` does.
     """
-    options, binding = plan.options, state.binding
+    options = plan.options
     found = await find_key(plan, state, args, kwargs, call_callback, refresh)
     if found is None:
         return Bypass()
-    key, tags, forced = found
-    called, landed_before = state.timekeeper.clock(), binding.engine.flights.landed
-    lookup = await steps.load(key, tags)
+    key, tags, forced, engine = found
+    called, landed_before = state.timekeeper.clock(), engine.flights.landed
+    lookup = await (engine.aio if aio else engine.sync).load(key, tags)
     verdict = Verdict.GONE if forced else state.policy.judge(lookup.entry, called)
     value = None
     if verdict is Verdict.FRESH or (options.is_stale and verdict is Verdict.STALE):
@@ -139,12 +142,12 @@ async def look(
         state.counters.hits += 1
         return Hit(value)
     function = plan.computing(state)
-    if binding.framework.debug:
+    if state.binding.framework.debug:
         function = watched(plan, state, function, key)
     call = Call(
         key, tags, state.policy, plan, function, args, kwargs, forced, called, state, lookup
     )
-    return Pending(state, call, lookup, landed_before)
+    return Pending(engine, call, lookup, landed_before)
 
 
 def _tell(plan: Plan, state: State, served: bool, key: str, args: Args, kwargs: Kwargs) -> None:
@@ -168,10 +171,9 @@ def call_through_cache(
     plan: Plan, state: State, args: Args, kwargs: Kwargs, refresh: bool = False
 ) -> Value:
     """A call that its wrapper could not answer by itself."""
-    engine = state.binding.engine
-    found = run_now(look(plan, state, args, kwargs, call_callback_now, engine.sync, refresh))
+    found = run_now(look(plan, state, args, kwargs, call_callback_now, False, refresh))
     if isinstance(found, Pending):
-        return plan.unwrap(read_through(engine, found.call, found.lookup, found.landed_before))
+        return plan.unwrap(read_through(*found))
     if isinstance(found, Bypass):
         return plan.function(*args, **kwargs)
     return plan.unwrap(found.value)
@@ -181,12 +183,9 @@ async def acall_through_cache(
     plan: Plan, state: State, args: Args, kwargs: Kwargs, refresh: bool = False
 ) -> Value:
     """A call that its wrapper could not answer by itself."""
-    engine = state.binding.engine
-    found = await look(plan, state, args, kwargs, acall_callback, engine.aio, refresh)
+    found = await look(plan, state, args, kwargs, acall_callback, True, refresh)
     if isinstance(found, Pending):
-        return plan.unwrap(
-            await aread_through(engine, found.call, found.lookup, found.landed_before)
-        )
+        return plan.unwrap(await aread_through(*found))
     if isinstance(found, Bypass):
         return await plan.bypass(*args, **kwargs)
     return plan.unwrap(found.value)

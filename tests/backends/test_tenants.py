@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ import pytest
 import pytest_asyncio
 from flask import Flask, g, request
 
-from flask_caching_async import Cache
+from flask_caching_async import Cache, binding
+from flask_caching_async.exceptions import InvalidKeyError
 from flask_caching_async.testing import FakeClock
 from support.faces import COLOURS, Face
 from support.fault_proxy import FaultProxy
@@ -185,6 +187,145 @@ def test_the_backend_itself_asks_whose_turn_it_is(cache: Cache) -> None:
     with acting_as("b"):
         assert cache.cache.get("k") is None
         assert cache.cache.get_many("k") == [None]
+
+
+# --- what names no tenant -------------------------------------------------------------------------
+
+#: What a callable may answer by mistake, and how the error calls it.
+NO_TENANT = {"": "empty text", None: "a NoneType", b"a": "a bytes", False: "a bool", (): "a tuple"}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("answer", NO_TENANT, ids=repr)
+async def test_a_prefix_that_names_no_tenant_is_refused(
+    clean_redis: RedisServer, enter: Enter, answer: Any
+) -> None:
+    """``clear`` would empty the database of all tenants. Each operation says what to do."""
+    clean_redis.ask("SET", "foreign", 1)
+    cache = cache_on(clean_redis, CACHE_KEY_PREFIX=lambda: answer, CACHE_ON_ERROR="log")
+    face = await enter(cache)
+    message = f"CACHE_KEY_PREFIX answered {NO_TENANT[answer]}, .*let it return text"
+    for operation in (
+        lambda: face.clear(),
+        lambda: face.get("k"),
+        lambda: face.set("k", 1),
+        lambda: face.delete("k"),
+        lambda: face.get_or_set("k", 1),
+    ):
+        with pytest.raises(InvalidKeyError, match=message):
+            await operation()
+    with pytest.raises(InvalidKeyError, match=message):
+        cache.cache.clear()
+    assert clean_redis.ask("KEYS", "*") == ["foreign"]
+    cache.cache.close()
+
+
+@pytest.mark.parametrize("view_is", COLOURS)
+@pytest.mark.parametrize("on_error", ["log", "raise"])
+def test_a_page_whose_prefix_fails_is_answered_without_the_cache(
+    clean_redis: RedisServer, view_is: str, on_error: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where any callback that makes the key fails; where errors are raised, this one is, too."""
+    for fail in (lambda: "", lambda: tenant.get()):  # which raises: there is none
+        cache = cache_on(clean_redis, CACHE_KEY_PREFIX=fail, CACHE_ON_ERROR=on_error)
+        app, calls = cache.app, list[int]()
+        assert app is not None
+        app.testing = True
+        view = Face(cache, view_is).cached(60)(lambda calls=calls: calls.append(1) or "page")
+        app.add_url_rule("/", "page", view)
+        if on_error == "raise":
+            with pytest.raises((InvalidKeyError, LookupError)):
+                app.test_client().get("/")
+        else:
+            assert [app.test_client().get("/").text for _ in range(3)] == ["page"] * 3
+            assert len(calls) == 3 and "it is called without the cache" in caplog.text
+        cache.cache.close()
+
+
+# --- any number of tenants ------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_so_many_tenants_take_a_bounded_memory(
+    cache: Cache, enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prefix may be made of what visitors send. Who has not come for long is forgotten here, and
+    not on the server."""
+    monkeypatch.setattr(binding, "TENANTS", 20)
+    face = await enter(cache)
+    f = face.memoize()(lambda: f"of {tenant.get()}")
+    for n in range(100):
+        with acting_as(f"host {n}"):
+            assert await face.set("k", n) and await face.call(f) == f"of host {n}"
+    gc.collect()
+    engines = cache._binding().engines
+    assert len(engines._recent) == 20 and len(engines._living) <= 21
+    failures = engines._first.store.failures
+    assert not failures.owing and len(failures._of_prefixes) <= 22
+    computed = cache.stats().computed
+    for n in (0, 50, 99):
+        with acting_as(f"host {n}"):
+            assert await face.get("k") == n and await face.call(f) == f"of host {n}"
+    assert cache.stats().computed == computed
+    assert next(reversed(engines._recent)) == "host 99:"
+
+
+@pytest.mark.asyncio
+async def test_what_a_forgotten_tenant_has_deleted_stays_deleted(
+    redis_proxy: FaultProxy, clean_redis: RedisServer, enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deletion that is pending is kept until it was made, by its tenant or by the recovery."""
+    monkeypatch.setattr(binding, "TENANTS", 3)
+    for recovers in (False, True):
+        more = {"CACHE_BREAKER_THRESHOLD": 2 * recovers, "CACHE_BREAKER_RESET": 0.05}
+        cache = cache_on(redis_proxy, CACHE_ON_ERROR="log", **more)
+        face = await enter(cache)
+        with acting_as("a"):
+            assert await insist(lambda face=face: face.set("k", "old"))
+        redis_proxy.refuse()
+        for n in range(9):
+            with acting_as(f"{n}" if n else "a"):
+                assert await face.delete("k") is False
+        gc.collect()
+        engines = cache._binding().engines
+        assert "a:" not in engines._recent and len(engines._first.store.failures.owing) == 9
+        redis_proxy.heal()
+        if recovers:
+            await auntil(lambda: not engines._first.store.failures.owing)  # noqa: B023
+            assert clean_redis.ask("EXISTS", "a:k") == 0
+        with acting_as("a"):
+            assert await face.get("k") is None
+        cache.cache.close()
+
+
+@pytest.mark.asyncio
+async def test_a_tenant_that_computes_is_found_again(
+    cache: Cache, enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many others come meanwhile: its callers follow the one who computes."""
+    monkeypatch.setattr(binding, "TENANTS", 3)
+    face = await enter(cache)
+    go, calls = threading.Event(), list[str]()
+
+    def slow() -> str:
+        calls.append(tenant.get())
+        assert go.wait(PATIENCE)
+        return "value"
+
+    f = cache.memoize()(slow)
+    with acting_as("a"):
+        leading = asyncio.ensure_future(asyncio.to_thread(f))
+        await auntil(lambda: calls == ["a"])
+    for n in range(9):
+        with acting_as(f"{n}"):
+            assert await face.set("k", n)
+    gc.collect()
+    assert "a:" not in cache._binding().engines._recent
+    with acting_as("a"):
+        following = asyncio.ensure_future(asyncio.to_thread(f))
+        await auntil(lambda: cache.stats().waits == 1)
+    go.set()
+    assert await leading == await following == "value" and calls == ["a"]
 
 
 # --- flights --------------------------------------------------------------------------------------

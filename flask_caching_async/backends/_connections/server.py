@@ -9,12 +9,20 @@ from typing import NamedTuple, TypeAlias
 from cachelib.serializers import BaseSerializer, RedisSerializer
 
 from ..._entries.times import life_of
-from ...exceptions import warn
+from ...exceptions import InvalidKeyError, warn
 from ...serializers._checked import dumps
 from ...typing import Config, Timeout, Value
 from ..base import BaseCache
 
-__all__ = ["Budget", "KeyPrefix", "ServerCache", "common_settings", "text_of", "warn_of_prefix"]
+__all__ = [
+    "Budget",
+    "KeyPrefix",
+    "ServerCache",
+    "common_settings",
+    "prefix_now",
+    "text_of",
+    "warn_of_prefix",
+]
 
 #: What stands in front of all keys: a text, or a callable that is asked on each call.
 KeyPrefix: TypeAlias = str | Callable[[], str] | None
@@ -54,7 +62,7 @@ class ServerCache(BaseCache):
 
     def _prefix(self) -> str:
         prefix = self.key_prefix
-        return prefix if isinstance(prefix, str) else str(prefix())
+        return prefix if isinstance(prefix, str) else prefix_now(prefix)
 
     def _life(self, timeout: Timeout | None) -> float:
         """Seconds that a value lives; ``NEVER`` if it does not end."""
@@ -66,6 +74,22 @@ class ServerCache(BaseCache):
         :raises SerializationError: if it cannot be stored.
         """
         return dumps(self.serializer, value)
+
+
+def prefix_now(ask: Callable[[], object]) -> str:
+    """What a callable key prefix answers: text that is not empty, or a number.
+
+    :raises InvalidKeyError: if it is something else. Without a prefix, ``clear`` would empty the
+        database of all tenants.
+    """
+    prefix = ask()
+    if isinstance(prefix, (str, int)) and not isinstance(prefix, bool) and (text := str(prefix)):
+        return text
+    what = "empty text" if isinstance(prefix, str) else f"a {type(prefix).__name__}"
+    raise InvalidKeyError(
+        f"the callable CACHE_KEY_PREFIX answered {what}, which names no tenant: let it return "
+        "text, such as f'{tenant}:', or raise an error where no tenant has a turn"
+    )
 
 
 def common_settings(config: Config, kwargs: Config) -> None:
