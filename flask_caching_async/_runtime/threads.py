@@ -13,12 +13,12 @@ from typing import ParamSpec, TypeVar
 from .fork import forget_in_child
 from .loops import wait_for
 
-__all__ = ["carry_out", "in_worker", "offload"]
+__all__ = ["carry_out", "in_thread", "in_worker", "offload"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # reentrant, for handlers
 _workers: ThreadPoolExecutor | None = None
 
 
@@ -75,7 +75,16 @@ def in_worker(function: Callable[[], object]) -> None:
     _worker_pool().submit(function)
 
 
+def in_thread(function: Callable[[], object]) -> None:
+    """Call a function in a new thread and wait for nothing.
+
+    For sync code, which a handler may be, where it happens seldom: a handler that came in while its
+    thread gives work to an executor, to any, would wait for the lock of all of them for ever.
+    """
+    threading.Thread(target=function, name="flask-caching-async-once", daemon=True).start()
+
+
 @forget_in_child
 def _forget_parent() -> None:
     global _lock, _workers
-    _lock, _workers = threading.Lock(), None
+    _lock, _workers = threading.RLock(), None

@@ -15,9 +15,9 @@ from typing import cast
 from .._entries.entry import Lookup
 from .._flow.store_protocol import Store, StoreSteps
 from .._runtime.colour import Awaited, Chosen, Instant, Moved, run_now
-from .._runtime.loops import start_task
+from .._runtime.loops import running_loop_kind, start_task
 from .._runtime.process_loop import bridge, on_process_loop
-from .._runtime.threads import carry_out, in_worker, offload
+from .._runtime.threads import carry_out, in_thread, in_worker, offload
 from ..backends._versioned.contract import NAMESPACE, Lease, Operations
 from ..backends.base import BaseCache
 from ..typing import Coro, Value
@@ -94,7 +94,7 @@ class VersionedStore(Store):
             run_now(self.sync.release_lease(lease, shared))
 
         try:
-            in_worker(release)
+            (in_worker if running_loop_kind() else in_thread)(release)
         except RuntimeError:  # the interpreter shuts down
             release()
 

@@ -93,7 +93,6 @@ class Failures:
         :raises BackendError: where failures are to be raised.
         """
         self._last = time.monotonic()
-        doing = textwrap.shorten(doing, LINE, placeholder=" ...")
         blamed = not (is_of_the_caller(error) or self._backend.is_answer(error))
         if blamed and not self.breaker.is_open:
             self.breaker.failed()
@@ -101,14 +100,17 @@ class Failures:
             if isinstance(error, CacheError) and not isinstance(error, BackendError):
                 raise error
             kind = BackendTimeout if self._is_timeout(error) else BackendError
-            raise kind(f"{self._name} failed to {doing}: {in_one_line(error)}") from error
+            raise kind(f"{self._failed_to(doing)}: {in_one_line(error)}") from error
         if isinstance(error, (SerializationError, InvalidKeyError)):
             log.warning("not stored: %s", error)
         elif not self._down:
             self._down = True
-            cause = in_one_line(error)
-            log.error("%s failed to %s; the pages go on without it: %s", self._name, doing, cause)
+            failed, cause = self._failed_to(doing), in_one_line(error)
+            log.error("%s; the pages go on without it: %s", failed, cause)
             log.debug("where that failure came from", exc_info=error)
+
+    def _failed_to(self, doing: str) -> str:
+        return f"{self._name} failed to {textwrap.shorten(doing, LINE, placeholder=' ...')}"
 
     def refuse(self, doing: str) -> None:
         """An operation is not even tried, because the backend is down.
