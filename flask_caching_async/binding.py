@@ -125,7 +125,7 @@ class Engines:
             engine = self._living.get(prefix)
             if engine is None:
                 store = first.store.for_tenant(self.backend.for_prefix(prefix))
-                engine = self._living[prefix] = Engine(store, first.stats, first.spawn)
+                engine = self._living[prefix] = first.beside(store)
             self._recent[prefix] = engine
             while len(self._recent) > TENANTS:
                 self._recent.popitem(last=False)

@@ -17,6 +17,7 @@ from ._flow.policy import Call, CallHooks, Policy
 from ._flow.run import aread_through, read_through
 from ._flow.store_protocol import StoreSteps
 from ._runtime.colour import run_now
+from ._runtime.threads import offload
 from .binding import Binding
 from .decorators.deletion import Invalidation, of_keys
 from .decorators.plan import user_tags
@@ -89,13 +90,15 @@ class Operations:
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def get(self, key: str) -> Value:
-        """The value of ``key``, or ``None``."""
-        return _plain(run_now(self._sync("get").get((key,)))[0])
+    def get(self, key: str, default: Value = None) -> Value:
+        """The value of ``key``, or ``default`` if there is none; a stored ``None`` is a value."""
+        value = run_now(self._sync("get").get((key,)))[0]
+        return default if value is MISSING else value
 
-    async def aget(self, key: str) -> Value:
+    async def aget(self, key: str, default: Value = None) -> Value:
         """Awaitable :meth:`get`."""
-        return _plain((await self._aio().get((key,)))[0])
+        value = (await self._aio().get((key,)))[0]
+        return default if value is MISSING else value
 
     def has(self, key: str) -> bool:
         """Whether ``key`` has a value, be it ``None``."""
@@ -197,6 +200,20 @@ class Operations:
     ) -> bool:
         """Awaitable :meth:`add`."""
         return await self._aio().add(key, value, timeout, user_tags(tags))
+
+    def touch(self, key: str, timeout: Timeout | None = None) -> bool:
+        """Let a value live for ``timeout`` from now, as if it were set now; whether there is one.
+
+        It keeps its tags, and a computation of this key that is under way goes on.
+
+        :param timeout: seconds or a ``timedelta``; ``None`` is the default timeout, 0 never
+            expires.
+        """
+        return run_now(self._sync("touch").touch(key, timeout))
+
+    async def atouch(self, key: str, timeout: Timeout | None = None) -> bool:
+        """Awaitable :meth:`touch`."""
+        return await self._aio().touch(key, timeout)
 
     def inc(self, key: str, delta: int = 1) -> int | None:
         """Add to the number under ``key`` (0 if there is none), atomically; the sum."""
@@ -341,6 +358,21 @@ class Operations:
     def stats(self) -> Stats:
         """What this cache has done on the current app, in this process."""
         return self._binding().counters.snapshot()
+
+    def drain(self, timeout: float | None = None) -> bool:
+        """Wait for the refreshes that run in the background now; whether they ended in time.
+
+        For a test, or a job that must not end before them. On the loop that makes them, await
+        :meth:`adrain`.
+
+        :param timeout: seconds; ``None`` waits for as long as they take.
+        """
+        self._sync("drain")
+        return self._binding().engine.background.wait(timeout)
+
+    async def adrain(self, timeout: float | None = None) -> bool:
+        """Awaitable :meth:`drain`."""
+        return await offload(self._binding().engine.background.wait, timeout)
 
     def close(self) -> None:
         """Release what the backend holds; a later use opens it again."""

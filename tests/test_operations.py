@@ -204,6 +204,58 @@ async def test_a_value_that_cannot_be_stored_raises(any_face: Face) -> None:
 # --- timeouts -------------------------------------------------------------------------------------
 
 
+@pytest.mark.asyncio
+async def test_a_default_stands_for_what_is_missing(any_face: Face) -> None:
+    """Only for that: a value that is false is a value."""
+    assert await any_face.get("key", "default") == "default"
+    assert await any_face.get("key", default=0) == 0
+    for value in (0, "", [], False):
+        await any_face.set("key", value)
+        assert await any_face.get("key", "default") == value
+
+
+@timekeepers
+@pytest.mark.asyncio
+async def test_what_is_touched_lives_anew(any_face: Face, clock: FakeClock) -> None:
+    """Set by hand, with tags and without, counted, or computed; it keeps its tags and its value."""
+    clock.install(any_face.cache)
+    function = any_face.memoize(10, tags=["t"])(lambda: ["computed"])
+    assert await any_face.call(function) == ["computed"]
+    computed = function.make_cache_key(function.uncached)
+    await any_face.set("plain", ["plain"], timeout=10)
+    await any_face.set("tagged", "tagged", timeout=10, tags=["t"])
+    await any_face.set("number", 5, timeout=10)
+    keys = ["plain", "tagged", "number", computed]
+    for key in keys:
+        clock.advance(2)
+        assert await any_face.touch(key, 100) is True, key
+    clock.advance(50)
+    assert await any_face.get_many(*keys) == [["plain"], "tagged", 5, ["computed"]]
+    assert await any_face.inc("number") == 6
+    await any_face.delete_tags("t")
+    assert await any_face.get_many(*keys) == [["plain"], None, 6, None]
+    assert not await any_face.touch("tagged") and not await any_face.touch("missing")
+    clock.advance(60)
+    assert await any_face.get("plain") is None and not await any_face.touch("plain", 5)
+    await any_face.set("plain", 1, timeout=10)
+    assert await any_face.touch("plain", -1) and await any_face.get("plain") is None
+
+
+@pytest.mark.asyncio
+async def test_touching_brings_nothing_back(any_face: Face) -> None:
+    """Neither what was deleted nor what was cleared; on every backend."""
+    for way in ("delete", "clear", "tag"):
+        await any_face.set("key", 1, timeout=60, tags=["t"] if way == "tag" else ())
+        assert await any_face.touch("key", timedelta(seconds=90)) and await any_face.get("key") == 1
+        if way == "delete":
+            await any_face.delete("key")
+        elif way == "tag":
+            await any_face.delete_tags("t")
+        elif not await any_face.clear():
+            continue  # this backend cannot
+        assert not await any_face.touch("key") and await any_face.get("key") is None
+
+
 @pytest.mark.parametrize("timeout", [10, 10.0, "10", timedelta(seconds=10)], ids=named)
 @pytest.mark.asyncio
 async def test_a_timeout_is_written_in_many_ways(

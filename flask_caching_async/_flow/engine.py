@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .._runtime.background import UnderWay
 from ..stats import Counters
 from .backoff import Backoff
 from .leader import Leader
@@ -18,10 +19,15 @@ class Engine:
 
     :param spawn: starts a leader in the background; the second argument says whether its function
         is async.
+    :param background: counts what was started there, of all stores of a cache.
     """
 
     def __init__(
-        self, store: Store, stats: Counters, spawn: Callable[[Leader, bool], None]
+        self,
+        store: Store,
+        stats: Counters,
+        spawn: Callable[[Leader, bool], None],
+        background: UnderWay | None = None,
     ) -> None:
         self.store = store
         #: The steps of the store for sync code (they never suspend), and for async code.
@@ -29,4 +35,18 @@ class Engine:
         self.flights = Flights()
         self.backoff = Backoff()
         self.stats = stats
-        self.spawn = spawn
+        self._spawn = spawn
+        self.background = background or UnderWay()
+
+    def beside(self, store: Store) -> Engine:
+        """One for another store of the same cache: that of a tenant."""
+        return Engine(store, self.stats, self._spawn, self.background)
+
+    def spawn(self, leader: Leader, is_async: bool) -> None:
+        """Let a leader compute in the background."""
+        leader.ended = self.background.begin()
+        try:
+            self._spawn(leader, is_async)
+        except BaseException:
+            leader.ended()
+            raise

@@ -77,13 +77,17 @@ def _times(entry: Entry) -> tuple[float, float, float]:
     return entry.created, entry.fresh_until, entry.usable_until
 
 
+def _nobody_asks() -> None:
+    """A call that computes waits for itself."""
+
+
 class Leader:
     """The duty to compute one key.
 
     :param flight: what followers wait for, or ``None`` for a computation that is not shared.
     """
 
-    __slots__ = ("flight", "call", "lookup", "ports", "expected", "lease", "failure")
+    __slots__ = ("flight", "call", "lookup", "ports", "expected", "lease", "failure", "ended")
 
     def __init__(self, flight: Flight | None, call: Call, lookup: Lookup, ports: Ports) -> None:
         self.flight = flight
@@ -94,6 +98,8 @@ class Leader:
         self.lease: Any = None
         #: Why there is no new value.
         self.failure: Any = None
+        #: Tells that it has ended, if it was started in the background.
+        self.ended: Callable[[], None] = _nobody_asks
         if flight is not None:
             flight.abandon = self.abandon
 

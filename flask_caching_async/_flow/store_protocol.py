@@ -79,6 +79,10 @@ class StoreSteps(FlowSteps, Protocol):
         """Set a value unless there is one."""
         ...
 
+    async def touch(self, key: str, timeout: Any) -> bool:
+        """Let a living entry live anew; whether there was one."""
+        ...
+
     async def inc(self, key: str, delta: int) -> int | None:
         """Add to a number."""
         ...

@@ -29,6 +29,7 @@ def spawn_on_loop(leader: Leader) -> None:
 
 def ended(leader: Leader, task: asyncio.Task[None]) -> None:
     """A refresh has ended: one that its loop never began has landed nothing."""
+    leader.ended()
     if task.cancelled():
         leader.abandon()
     elif (error := task.exception()) is not None:
@@ -37,9 +38,17 @@ def ended(leader: Leader, task: asyncio.Task[None]) -> None:
 
 def spawn_in_pool(leader: Leader, work: Callable[[], Value]) -> bool:
     """Compute in a thread of the pool; False if it takes no more."""
-    accepted = _background.submit(work)
+
+    def work_to_its_end() -> None:
+        try:
+            work()
+        finally:
+            leader.ended()
+
+    accepted = _background.submit(work_to_its_end)
     if not accepted:
         leader.abandon()
+        leader.ended()
     return accepted
 
 

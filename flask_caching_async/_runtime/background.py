@@ -20,9 +20,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from .fork import forget_in_child
+from .fork import forget_in_child, forgets_parent
 
-__all__ = ["Allowance", "before_executors_end", "submit"]
+__all__ = ["Allowance", "UnderWay", "before_executors_end", "submit"]
 
 log = logging.getLogger("flask_caching_async")
 
@@ -57,6 +57,39 @@ def before_executors_end(hook: Callable[[], object]) -> None:
     They end by this private function of ``threading``, before those of :mod:`atexit` are called.
     """
     getattr(threading, "_register_atexit", atexit.register)(hook)
+
+
+class UnderWay:
+    """How much goes on in the background, wherever that is, and how to wait for its end."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._change = threading.Condition()
+        forgets_parent(self)
+
+    def forget_parent(self) -> None:
+        """In a forked child, nothing of it goes on."""
+        self._count, self._change = 0, threading.Condition()
+
+    def begin(self) -> Callable[[], None]:
+        """One more begins; call what this returns when it has ended, once or more often."""
+        ended: list[None] = []
+
+        def end() -> None:
+            with change:
+                if not ended and change is self._change:
+                    ended.append(None)
+                    self._count -= 1
+                    change.notify_all()
+
+        with (change := self._change):
+            self._count += 1
+        return end
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until nothing goes on any more; False if that takes longer."""
+        with (change := self._change):
+            return change.wait_for(lambda: not self._count, timeout)
 
 
 class _Pool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from .._entries.entry import BY_HAND, MISSING
 from .._entries.envelope import is_entry, is_living, pack, unpack
 from .._entries.times import NEVER, seconds, times_from
-from ..backends._versioned.contract import NAMESPACE, Operations
+from ..backends._versioned.contract import NAMESPACE, Operations, key_version_name
 from ..backends.base import BaseCache
 from ..exceptions import BackendError, InvalidKeyError
 from ..typing import Timeout, Value
@@ -20,6 +20,10 @@ from .valid_keys import spelled
 __all__ = ["StepsByHand", "whole_life"]
 
 log = logging.getLogger("flask_caching_async")
+
+
+#: How often something is tried that another writer can make fail only by being faster.
+TRIES = 100
 
 
 class StepsByHand(Attempts):
@@ -134,6 +138,40 @@ class StepsByHand(Attempts):
         if tags:
             value = (await self._tagged({key: value}, life, tags))[key]
         return bool(await self.ops.add(key, value, life))
+
+    async def touch(self, key: str, timeout: Timeout | None) -> bool:
+        """Let a living entry live anew; whether there was one."""
+        self.check((key,))
+        life = seconds(self.backend.default_timeout if timeout is None else timeout) or 0
+        if life < 0:  # it is over
+            return bool(await self.invalidate((key,), ()))
+        what = (spelled(key), life)
+        return await self._write(f"touch {key!r}", False, self._touch, *what)
+
+    async def _touch(self, key: str, life: float) -> bool:
+        times = times_from(self.backend.clock(), life)
+        for _ in range(TRIES):
+            look = await self.ops.look_up(key)
+            entry, versions = unpack(look.value)
+            if look.value is None or entry is None:
+                return False
+            named = [tag for tag in versions if tag != BY_HAND]
+            seen = (await self.ops.look_up(key, named)).tag_versions if named else ()
+            known = dict(zip(named, seen, strict=True))
+            if not is_living(entry, versions, known, self.backend.clock()):
+                return False
+            value = look.value
+            if is_entry(value):
+                made = entry.created
+                value = pack(entry.value(), times._replace(created=made), versions)
+            elif not self.backend.clears_plain_values:
+                value = (await self._tagged({key: value}, life, ()))[key]
+                known = {}
+            tags = {tag: v for tag, v in known.items() if v and tag != key_version_name(key)}
+            what = (key, value, whole_life(life), look.key_version, tags, look.cas)
+            if await self.ops.set_if_current(*what):
+                return True
+        return False
 
     async def inc(self, key: str, delta: int) -> int | None:
         """Add to a number."""

@@ -153,6 +153,11 @@ class MemoryStore(Store, StoreSteps):
         life = seconds(self.backend.default_timeout if timeout is None else timeout)
         return times_from(self.backend.clock(), life or 0)
 
+    async def touch(self, key: str, timeout: Timeout | None) -> bool:
+        """Let a living entry live anew."""
+        check_text((key,))
+        return self.memory.touch(key, self._times(timeout))
+
     async def inc(self, key: str, delta: int) -> int | None:
         """Add to a number."""
         check_text((key,))

@@ -135,6 +135,10 @@ class ShardedSteps(StoreSteps):
         """Set a value unless there is one."""
         return await self._of(key).add(key, value, timeout, tags)
 
+    async def touch(self, key: str, timeout: Timeout | None) -> bool:
+        """Let a living entry live anew."""
+        return await self._of(key).touch(key, timeout)
+
     async def inc(self, key: str, delta: int) -> int | None:
         """Add to a number."""
         return await self._of(key).inc(key, delta)

@@ -67,6 +67,8 @@ class BaseCache(VersionedOperations, CachelibBaseCache):
     #: Whether a key may have lone surrogates, which UTF-8 cannot say. Where it may not, such a key
     #: is an error of its caller, before the backend is asked.
     any_text: ClassVar[bool] = False
+    #: Whether ``clear`` ends a value that was stored without a version.
+    clears_plain_values: ClassVar[bool] = True
     #: Put in front of every key by the backends that share a server with others.
     key_prefix: Any = ""
     #: Its server or directory, as errors and the log name it; no password stands in it.

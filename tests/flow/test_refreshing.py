@@ -21,7 +21,7 @@ from flask_caching_async.exceptions import ConfigurationError
 from flask_caching_async.testing import FakeClock
 from support.faces import Face
 from support.stages import Body, Stage, story
-from support.waiting import until
+from support.waiting import PATIENCE, until
 
 SWR: Any = {"timeout": 10, "stale_while_revalidate": 10_000}
 SOFT: Any = {"timeout": 10, "stale_if_error": 600, "soft_timeout": 0.05}
@@ -317,6 +317,41 @@ def test_an_abort_is_refreshed_as_the_answer_that_it_is(app: Flask, cache: Cache
 
 
 # --- periodic -------------------------------------------------------------------------------------
+
+
+def test_drain_waits_for_what_is_refreshed_in_the_background(app: Flask, colour: str) -> None:
+    """For a test, or a job: until all have ended, or for so long; in all ways of starting one."""
+    cache, clock = Cache(app, config={"CACHE_TYPE": "SimpleCache"}), FakeClock()
+    clock.install(cache)
+    go, calls = threading.Event(), []
+
+    def work() -> int:
+        calls.append(1)
+        assert len(calls) == 1 or go.wait(PATIENCE)
+        return len(calls)
+
+    async def awork() -> int:
+        return await asyncio.to_thread(work)
+
+    f = cache.memoize(10, stale_while_revalidate=100)(work if colour == "sync" else awork)
+
+    async def story() -> None:
+        assert await cache.adrain() is True
+        await _awaited(f()) if colour == "async" else f()
+        clock.advance(11)
+        assert (await f() if colour == "async" else f()) == 1
+        assert await cache.adrain(0.01) is False
+        go.set()
+        assert await cache.adrain() is True and await cache.adrain(0)
+        assert (await f() if colour == "async" else f()) == 2
+
+    if colour == "async":
+        asyncio.run(story())
+        return
+    f(), clock.advance(11)
+    assert cache.drain(0) and f() == 1 and not cache.drain(0.01)
+    go.set()
+    assert cache.drain() and f() == 2 and len(calls) == 2
 
 
 @pytest.mark.parametrize("backend", ["SimpleCache", "FileSystemCache"])

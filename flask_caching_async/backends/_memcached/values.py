@@ -125,6 +125,8 @@ def split(raw: bytes) -> tuple[Header | None, bytes]:
 class MemcachedValues(ServerCache):
     """What all Memcached backends know about names and values."""
 
+    clears_plain_values = False
+
     #: The keys of values that were too large, and of which a warning has been logged.
     _warned: dict[str, None]
 

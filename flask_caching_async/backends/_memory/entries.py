@@ -199,6 +199,17 @@ class Memory:
                     self._put(entry, times.created)
                     return value
 
+    def touch(self, key: str, times: Times) -> bool:
+        """Give a living entry other times; whether there was one."""
+        with self._lock:
+            while (old := self._alive(key, times.created)) is not None:
+                new = times._replace(created=old.created)
+                entry = MemoryEntry(key, old.kept, old.thaw, new, old.versions)
+                if self._entries.get(key) is old:  # no handler has changed it meanwhile
+                    self._put(entry, times.created)
+                    return True
+            return False
+
     def invalidate(self, keys: Iterable[str], tags: Iterable[str], now: float) -> list[str]:
         """Delete keys, invalidate tags; the keys that were alive, the tags that had a version."""
         with self._lock:
