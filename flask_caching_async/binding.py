@@ -152,7 +152,7 @@ def bind(app: App, *layers: Config | None) -> Binding:
         else:
             warn(f"CACHE_SERIALIZER is set, but {type(backend).__name__} uses no serializer")
     if isinstance(backend, BaseCache):
-        backend.warn_of_risks()
+        backend._warn_of_risks()
     if isinstance(backend, (SimpleCache, cachelib.SimpleCache)):
         warn_of_many_workers(type(backend).__name__)
     return assemble(app, settings, backend)

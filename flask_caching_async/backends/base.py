@@ -128,7 +128,7 @@ class BaseCache(VersionedOperations, CachelibBaseCache):
     clear, aclear = pair(defaults.clear)
     close, aclose = pair(defaults.close)
 
-    def warn_of_risks(self) -> None:  # noqa: B027
+    def _warn_of_risks(self) -> None:  # noqa: B027
         """Warn of what is not safe; called when an app was set up, with its serializer."""
 
     # --- its life ---------------------------------------------------------------------------------

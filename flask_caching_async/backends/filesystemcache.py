@@ -133,7 +133,7 @@ class FileSystemCache(BaseCache):
         kwargs.setdefault("hash_method", config["CACHE_FILE_HASH_METHOD"])
         return cls(*args, **kwargs)
 
-    def warn_of_risks(self) -> None:
+    def _warn_of_risks(self) -> None:
         """Warn if another user may write into the directory, whose files are unpickled."""
         warn_of_writers(self._path, self.serializer)
 

@@ -9,9 +9,9 @@ are one instruction to a handler.
 from __future__ import annotations
 
 import itertools
-from _weakref import (  # type: ignore[attr-defined] # as weakref's own dictionaries do
-    _remove_dead_weakref,
-)
+
+# As weakref's own dictionaries do: it removes a name only if its version is dead, in one step.
+from _weakref import _remove_dead_weakref  # type: ignore[attr-defined]
 from weakref import KeyedRef
 
 from ..._entries.entry import BY_HAND
