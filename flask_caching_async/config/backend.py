@@ -12,6 +12,7 @@ from werkzeug.utils import import_string
 
 from .. import backends
 from .._frameworks import App
+from ..backends._connections.secrets import shown
 from ..backends.base import BaseCache
 from ..backends.foreign import ForeignCache
 from ..exceptions import ConfigurationError, outside
@@ -87,9 +88,9 @@ def _arguments(config: Config) -> tuple[list[Value], Config]:
     """``CACHE_ARGS`` and ``CACHE_OPTIONS``, with what every backend is given."""
     given, options = config["CACHE_ARGS"], config["CACHE_OPTIONS"]
     if given is not None and not isinstance(given, (list, tuple)):
-        raise ConfigurationError(f"CACHE_ARGS must be a list of arguments, not {given!r}")
+        raise ConfigurationError(f"CACHE_ARGS must be a list of arguments, not {shown(given)}")
     if options is not None and not isinstance(options, Mapping):
-        raise ConfigurationError(f"CACHE_OPTIONS must be a dict of arguments, not {options!r}")
+        raise ConfigurationError(f"CACHE_OPTIONS must be a dict of arguments, not {shown(options)}")
     for name, value in (options or {}).items():
         kind = KINDS.get(f"CACHE_{name.upper()}") if isinstance(value, str) else None
         if kind is not None:
@@ -143,7 +144,12 @@ def _find(name: Value) -> Value:
     if not isinstance(name, str):
         if callable(name):
             return name
-        raise ConfigurationError(f"CACHE_TYPE must be a name or a dotted path, not {name!r}")
+        raise ConfigurationError(f"CACHE_TYPE must be a name or a dotted path, not {shown(name)}")
+    if "://" in name or "@" in name:  # with a password, perhaps
+        raise ConfigurationError(
+            f"CACHE_TYPE is the name of a class, such as 'RedisCache', not {shown(name)}; "
+            "a URL is given as CACHE_REDIS_URL"
+        )
     # Configurations written for Flask-Caching may spell our class by its path over there.
     name = name.removeprefix("flask_caching.backends.")
     if name.startswith("flask_caching.contrib."):

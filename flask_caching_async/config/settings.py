@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from .._entries.times import seconds
 from .._store.failures import Limits
+from ..backends._connections.secrets import shown
 from ..exceptions import ConfigurationError, warn
 from ..typing import Callback, Config, Value
 from .as_written import read_as_written
@@ -139,7 +140,7 @@ def check_layer(config: Value) -> None:
     :raises ConfigurationError: if it is not.
     """
     if config is not None and not isinstance(config, dict):
-        raise ConfigurationError(f"config must be a dict of CACHE_* settings, not {config!r}")
+        raise ConfigurationError(f"config must be a dict of CACHE_* settings, not {shown(config)}")
 
 
 def effective_config(*layers: Config | None) -> Config:
