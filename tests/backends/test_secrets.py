@@ -145,7 +145,7 @@ KINDS = ("RedisCache", "RedisSentinelCache", "RedisClusterCache", "a client", "T
 def outcome(config: dict[str, Any], colour: str) -> list[BaseException]:
     """What a cache with this configuration raises, or raises not: everything is tried once."""
     caught: list[BaseException] = []
-    cache = Cache(Flask("site"), config={"CACHE_KEY_PREFIX": "p", **config})
+    cache = Cache(Flask("site"), config={"CACHE_KEY_PREFIX": "p:", **config})
 
     def sync() -> None:
         for call in (lambda: cache.get("k"), lambda: cache.set("k", 1), lambda: cache.delete("k")):
@@ -331,7 +331,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_a_wrong_setting_is_not_shown_if_a_password_may_stand_in_it(number: int) -> None:
     """Neither in the error nor in what led to it."""
     config, message = WRONG[number]
-    config = {"CACHE_KEY_PREFIX": "p", **config}
+    config = {"CACHE_KEY_PREFIX": "p:", **config}
     with pytest.raises(ConfigurationError) as caught:
         Cache(Flask("site"), config=config)
     assert message in str(caught.value) and "s3cr3t" not in whole(caught.value)
@@ -340,7 +340,7 @@ def test_a_wrong_setting_is_not_shown_if_a_password_may_stand_in_it(number: int)
 def test_no_repr_shows_a_password() -> None:
     """Of a backend, a cache, or what a cache is to an app."""
     for kind in KINDS[:3]:
-        config = {"CACHE_TYPE": kind, "CACHE_KEY_PREFIX": "p", **redis_config(kind, 1)}
+        config = {"CACHE_TYPE": kind, "CACHE_KEY_PREFIX": "p:", **redis_config(kind, 1)}
         cache = Cache(Flask("site"), config=config)
         for thing in (cache, cache.cache, cache._binding(), vars(cache.cache)):
             assert "s3cr3t" not in repr(thing)
