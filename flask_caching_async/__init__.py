@@ -17,6 +17,7 @@ from .exceptions import (
     ConfigurationError,
     InvalidKeyError,
     NotInitializedError,
+    NotStoredError,
     SerializationError,
 )
 from .keys import function_namespace, make_template_fragment_key
@@ -36,6 +37,7 @@ __all__ = [
     "ConfigurationError",
     "InvalidKeyError",
     "NotInitializedError",
+    "NotStoredError",
     "SerializationError",
     "Stats",
     "cache_memoize_hit",

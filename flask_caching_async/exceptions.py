@@ -8,6 +8,7 @@
     ├── ColourError           (also a TypeError)     an async callback on a sync function
     ├── InvalidKeyError       (also a TypeError and a ValueError)  a key that no backend can have
     ├── SerializationError                           a value cannot be stored
+    ├── NotStoredError                               refresh(strict=True) could not store its value
     └── BackendError                                 the backend failed
         └── BackendTimeout    (also a TimeoutError)  the backend did not answer in time
 
@@ -31,6 +32,7 @@ __all__ = [
     "ConfigurationError",
     "InvalidKeyError",
     "NotInitializedError",
+    "NotStoredError",
     "SerializationError",
     "not_initialized",
     "outside",
@@ -60,6 +62,20 @@ class InvalidKeyError(CacheError, TypeError, ValueError):
 
 class SerializationError(CacheError):
     """A value could not be turned into what the backend stores."""
+
+
+class NotStoredError(CacheError):
+    """``refresh(strict=True)`` computed a value that was not stored. The message says why.
+
+    :param value: what was computed.
+    """
+
+    def __init__(self, message: str, value: Any) -> None:
+        super().__init__(message, value)
+        self.value = value
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class BackendError(CacheError):

@@ -221,6 +221,12 @@ class Leader:
         self._land(Outcome.ABANDONED)
         self._release(shared=True)
 
+    def _say(self, why: str) -> None:
+        """Why the value is not stored: for this call, and for those that follow it."""
+        self.call.unstored = why
+        if self.flight is not None:
+            self.flight.unstored = why
+
     def _land_value(self, value: Value) -> None:
         """Land with a value; it is copied only if it has followers."""
         flight, flights = self.flight, self.ports.flights
@@ -238,6 +244,9 @@ class Leader:
             self.flight.computed = True
         if value is None and not call.policy.cache_none and fate is Fate.STORE:
             fate = Fate.UNCACHEABLE
+            self._say("it returned None, and cache_none is not set")
+        elif fate is not Fate.STORE:
+            self._say(call.hooks.unstorable(value))
         if fate is not Fate.STORE:
             fallback = self._fallback() if fate is Fate.FAIL else NOTHING
             self.failure = value if fate is Fate.FAIL else None
@@ -259,6 +268,11 @@ class Leader:
                 )
                 if stored is not None:
                     self.lease = None  # it was given back with the value
+            if not stored:
+                self._say(
+                    "the backend did not take it" if stored is None
+                    else "it was deleted, or set, while it was computed"
+                )  # fmt: skip
         finally:
             self._land_value(value)
             # After an invalidation, one of those who wait computes anew, and stores.
@@ -273,6 +287,7 @@ class Leader:
             return NOTHING
         self.ports.stats.failed += 1
         self.failure = error
+        self._say(f"it raised {error!r}")
         fallback = self._fallback()
         if fallback is NOTHING:
             self._land(Failed(error))

@@ -72,6 +72,10 @@ class CallHooks:
         """The value as callbacks see it."""
         return value
 
+    def unstorable(self, value: Value) -> str:
+        """Why a value may not be stored."""
+        return "response_filter said no"
+
     def known_timeout(self) -> float | None:
         """The timeout that values will have, as far as it is known before they are computed."""
         return None
@@ -86,7 +90,7 @@ class Call:
 
     __slots__ = (
         "key", "tags", "policy", "hooks", "function", "args", "kwargs",
-        "forced", "called", "context", "first",
+        "forced", "called", "context", "first", "unstored",
     )  # fmt: skip
 
     def __init__(
@@ -119,3 +123,5 @@ class Call:
         self.context = context
         #: What this call's first look has found.
         self.first = first
+        #: Why its value was not stored, if that is known: for who asks for it.
+        self.unstored: str | None = None

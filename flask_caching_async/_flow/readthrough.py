@@ -72,6 +72,7 @@ async def _follow(flight: Flight, call: Call, ports: Ports) -> Answer | Failed |
     ports.stats.waits += 1
     too_old = call.forced and flight.computed
     outcome = await ports.wait(flight, call.policy.lock_timeout)
+    call.unstored = flight.unstored
     if isinstance(outcome, Landed):
         return Outcome.ABANDONED if too_old else Answer(outcome.value())
     return outcome

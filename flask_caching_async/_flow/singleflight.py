@@ -98,7 +98,7 @@ class Flight:
 
     __slots__ = (
         "key", "tags", "leader", "expected", "overtaken", "computed",
-        "since", "blocked_on", "outcome", "abandon",
+        "since", "blocked_on", "outcome", "abandon", "unstored",
     )  # fmt: skip
 
     def __init__(self, key: str, tags: Sequence[str]) -> None:
@@ -117,6 +117,8 @@ class Flight:
         self.blocked_on: list[Flight] = []
         #: What its followers wait for; created by the first of them.
         self.outcome: Future[Landing] | None = None
+        #: Why its value was not stored, if it was not.
+        self.unstored: str | None = None
         #: Ends the duty of its leader, where that cannot do so any more.
         self.abandon: Callable[[], None] | None = None
 

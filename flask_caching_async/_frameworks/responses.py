@@ -18,7 +18,7 @@ from .._flow.policy import Fate
 from ..exceptions import SerializationError
 from ..typing import Args, Callback, Kwargs, Value
 
-__all__ = ["Frozen", "Parts", "fate_of", "for_callbacks", "register"]
+__all__ = ["Frozen", "Parts", "fate_of", "for_callbacks", "why_not", "register"]
 
 
 def for_callbacks(value: Value) -> Value:
@@ -45,6 +45,21 @@ def fate_of(value: Value, store_private: bool = False) -> Fate:
             if name == "cache-control" and _private(content):
                 return Fate.UNCACHEABLE
     return Fate.STORE
+
+
+def why_not(value: Value) -> str:
+    """What keeps an answer from being given to others, in words; nothing if nothing does."""
+    if fate_of(value) is Fate.STORE:
+        return ""
+    status, headers, streamed = facts(value)
+    if streamed:
+        return "the answer is a stream"
+    told = {name.lower(): content for name, content in headers}
+    if status >= 500 or status in (206, 304):
+        return f"the answer has the status {status}"
+    if "set-cookie" in told:
+        return "the answer sets a cookie"
+    return f"the answer says Cache-Control: {told.get('cache-control', '')}"
 
 
 def _private(cache_control: str) -> bool:

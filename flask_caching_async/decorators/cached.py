@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 from .._flow.callbacks import acall_callback
 from .._flow.policy import Call, Fate
-from .._frameworks.responses import fate_of, for_callbacks
+from .._frameworks.responses import fate_of, for_callbacks, why_not
 from ..signals import cache_view_hit, cache_view_miss, tell
 from ..typing import Args, Callback, Kwargs, Value, Vary
 from .methods import Decorated
@@ -62,6 +62,10 @@ class ViewPlan(PagePlan):
     def fate(self, value: Value, call: Call) -> Fate:
         """Whether the answer may be given to others."""
         return fate_of(value, call.context.binding.settings.store_private)
+
+    def unstorable(self, value: Value) -> str:
+        """Why an answer may not be stored."""
+        return why_not(value) or super().unstorable(value)
 
     def for_callbacks(self, value: Value) -> Value:
         """What callbacks are given: an ``abort()`` as the response that it becomes."""

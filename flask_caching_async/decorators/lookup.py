@@ -14,7 +14,7 @@ from .._flow.engine import Engine
 from .._flow.policy import Call
 from .._flow.run import aread_through, read_through
 from .._runtime.colour import run_now
-from ..exceptions import CacheError, InvalidKeyError
+from ..exceptions import CacheError, InvalidKeyError, NotStoredError
 from ..typing import Args, Kwargs, Value
 from .debug_checks import watched
 from .plan import Plan, State
@@ -168,24 +168,59 @@ def _indicate(response: Value) -> Value:
 
 
 def call_through_cache(
-    plan: Plan, state: State, args: Args, kwargs: Kwargs, refresh: bool = False
+    plan: Plan,
+    state: State,
+    args: Args,
+    kwargs: Kwargs,
+    refresh: bool = False,
+    strict: bool = False,
 ) -> Value:
-    """A call that its wrapper could not answer by itself."""
+    """A call that its wrapper could not answer by itself.
+
+    :param strict: whether it is an error if the value is not stored.
+    """
     found = run_now(look(plan, state, args, kwargs, call_callback_now, False, refresh))
     if isinstance(found, Pending):
-        return plan.unwrap(read_through(*found))
-    if isinstance(found, Bypass):
-        return plan.function(*args, **kwargs)
-    return plan.unwrap(found.value)
+        value = plan.unwrap(read_through(*found))
+    elif isinstance(found, Bypass):
+        value = plan.function(*args, **kwargs)
+    else:
+        value = plan.unwrap(found.value)
+    if strict:
+        _check_stored(plan, state, found, value)
+    return value
 
 
 async def acall_through_cache(
-    plan: Plan, state: State, args: Args, kwargs: Kwargs, refresh: bool = False
+    plan: Plan,
+    state: State,
+    args: Args,
+    kwargs: Kwargs,
+    refresh: bool = False,
+    strict: bool = False,
 ) -> Value:
     """A call that its wrapper could not answer by itself."""
     found = await look(plan, state, args, kwargs, acall_callback, True, refresh)
     if isinstance(found, Pending):
-        return plan.unwrap(await aread_through(*found))
+        value = plan.unwrap(await aread_through(*found))
+    elif isinstance(found, Bypass):
+        value = await plan.bypass(*args, **kwargs)
+    else:
+        value = plan.unwrap(found.value)
+    if strict:
+        _check_stored(plan, state, found, value)
+    return value
+
+
+def _check_stored(plan: Plan, state: State, found: Hit | Pending | Bypass, value: Value) -> None:
+    """Say so if a value was not stored that had to be.
+
+    :raises NotStoredError: with the value.
+    """
+    why = found.call.unstored if isinstance(found, Pending) else None
     if isinstance(found, Bypass):
-        return await plan.bypass(*args, **kwargs)
-    return plan.unwrap(found.value)
+        why = "the call bypassed the cache"
+    elif state.binding.null:
+        why = "CACHE_TYPE is NullCache"
+    if why is not None:
+        raise NotStoredError(f"{plan.name} was computed, and not stored: {why}", value)

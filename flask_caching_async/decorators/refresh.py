@@ -15,6 +15,7 @@ from typing import TypeAlias
 from .._frameworks.base import Framework, PageRequest, Routed, Where
 from .._frameworks.pallets import is_method, leads_to
 from .._runtime.threads import offload
+from ..keys import signature_of
 from ..typing import Args, Kwargs, Value
 from .cached import ViewPlan
 from .lookup import acall_through_cache, call_through_cache
@@ -26,8 +27,10 @@ __all__ = ["attach_refresh"]
 
 DOC = """Compute now, whatever is stored; store it, and return it.
 
-For a view, ``path`` (with ``query_args`` and ``headers``) says which page is meant; outside a
-request and without a path, the view's arguments say it.
+With ``strict=True`` a value that is not stored is an error (:class:`.NotStoredError`, which says
+why), unless the function has an argument of that name. For a view, ``path`` (with ``query_args``
+and ``headers``) says which page is meant; outside a request and without a path, the view's
+arguments say it.
 """
 
 #: The arguments with which a function is called.
@@ -39,36 +42,43 @@ def attach_refresh(plan: Plan, wrapper: Decorated) -> None:
     if plan.is_async:
 
         async def refresh(*args: Value, **kwargs: Value) -> Value:
-            page = page_of(plan, args, kwargs)
+            strict, page = _strict(plan, kwargs), page_of(plan, args, kwargs)
             if page is None:
-                return await acall_through_cache(plan, plan.state(), args, kwargs, refresh=True)
+                return await acall_through_cache(plan, plan.state(), args, kwargs, True, strict)
             async with page.arequest() as (args, kwargs):
-                return await acall_through_cache(plan, plan.state(), args, kwargs, refresh=True)
+                return await acall_through_cache(plan, plan.state(), args, kwargs, True, strict)
 
         wrapper.refresh = wrapper.arefresh = refresh
     else:
 
         def refresh_now(*args: Value, **kwargs: Value) -> Value:
-            page = page_of(plan, args, kwargs)
+            strict, page = _strict(plan, kwargs), page_of(plan, args, kwargs)
             if page is None:
-                return _call(plan, args, kwargs)
+                return _call(plan, args, kwargs, strict)
             with page.request() as (args, kwargs):
-                return _call(plan, args, kwargs)
+                return _call(plan, args, kwargs, strict)
 
         async def arefresh(*args: Value, **kwargs: Value) -> Value:
-            page = page_of(plan, args, kwargs)
+            strict, page = _strict(plan, kwargs), page_of(plan, args, kwargs)
             if page is None:
-                return await offload(_call, plan, args, kwargs)
+                return await offload(_call, plan, args, kwargs, strict)
             async with page.arequest() as (args, kwargs):
-                return await offload(_call, plan, args, kwargs)
+                return await offload(_call, plan, args, kwargs, strict)
 
         wrapper.refresh, wrapper.arefresh = refresh_now, arefresh
         arefresh.__doc__ = DOC
     wrapper.refresh.__doc__ = DOC
 
 
-def _call(plan: Plan, args: Args, kwargs: Kwargs) -> Value:
-    return call_through_cache(plan, plan.state(), args, kwargs, refresh=True)
+def _call(plan: Plan, args: Args, kwargs: Kwargs, strict: bool) -> Value:
+    return call_through_cache(plan, plan.state(), args, kwargs, True, strict)
+
+
+def _strict(plan: Plan, kwargs: Kwargs) -> bool:
+    """Whether a value must be stored; taken out of ``kwargs`` where the function has none."""
+    if "strict" not in kwargs or "strict" in signature_of(plan.function).parameters:
+        return False
+    return bool(kwargs.pop("strict"))
 
 
 class Page:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from flask import Flask, Response, abort, g, request
 from flask.views import MethodView
 
-from flask_caching_async import Cache
+from flask_caching_async import Cache, NotStoredError
 from flask_caching_async._flow.backoff import Backoff
 from flask_caching_async.exceptions import ConfigurationError
 from flask_caching_async.testing import FakeClock
@@ -317,6 +318,65 @@ def test_an_abort_is_refreshed_as_the_answer_that_it_is(app: Flask, cache: Cache
 
 
 # --- periodic -------------------------------------------------------------------------------------
+
+
+UNSTORED: dict[str, tuple[dict[str, Any], Callable[[], Any], str]] = {
+    "a failure": ({}, lambda: ("down", 500), "the answer has the status 500"),
+    "an abort": ({"stale_if_error": 60}, lambda: abort(503), "the answer has the status 503"),
+    "a cookie": ({}, lambda: Response("x", headers={"Set-Cookie": "a=b"}), "sets a cookie"),
+    "private": (
+        {}, lambda: Response("x", headers={"Cache-Control": "private"}), "Cache-Control: private"
+    ),
+    "a stream": ({}, lambda: Response(iter("x")), "the answer is a stream"),
+    "a filter": ({"response_filter": lambda page: False}, lambda: "x", "response_filter said no"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNSTORED)
+def test_a_refresh_can_insist_on_being_stored(app: Flask, colour: str, name: str) -> None:
+    """Then what is not stored is an error that says why, with the value; else it is returned."""
+    options, body, why = UNSTORED[name]
+    cache = Cache(app, config={"CACHE_TYPE": "SimpleCache"})
+    good = [True]
+
+    def page() -> Any:
+        return "stored" if good[0] else body()
+
+    face = Face(cache, colour)
+    view = face.cached(60, **options)(page)
+    app.add_url_rule("/", "page", view)
+    if name != "a filter":
+        assert answered(view.refresh(path="/", strict=True)) == "stored"
+    good[0] = False
+    with pytest.raises(NotStoredError, match=f"was computed, and not stored: .*{why}") as caught:
+        answered(view.refresh(path="/", strict=True))
+    assert caught.value.value is not None
+    if name != "an abort":
+        answered(view.refresh(path="/", strict=False)), answered(view.refresh(path="/"))
+
+
+def answered(value: Any) -> Any:
+    """A value, whatever the colour."""
+    return asyncio.run(_awaited(value)) if asyncio.iscoroutine(value) else value
+
+
+def test_what_no_backend_stores_is_said_by_a_strict_refresh(app: Flask, colour: str) -> None:
+    """Caching that is off, ``None``, a deletion meanwhile; an argument of that name is its own."""
+    cache = Cache(app, config={"CACHE_TYPE": "SimpleCache"})
+    face = Face(cache, colour)
+    with pytest.raises(NotStoredError, match="returned None"):
+        answered(face.memoize()(lambda: None).refresh(strict=True))
+    deleting: Any = face.memoize()(lambda: cache.delete_memoized(deleting))
+    with pytest.raises(NotStoredError, match="deleted, or set, while it was computed"):
+        answered(deleting.refresh(strict=True))
+    own = face.memoize()(lambda strict: strict)
+    assert answered(own.refresh(strict=5)) == 5
+    off = Face(
+        Cache(Flask("off"), config={"CACHE_TYPE": "NullCache", "CACHE_NO_NULL_WARNING": True}),
+        colour,
+    )
+    with pytest.raises(NotStoredError, match="NullCache"):
+        answered(off.memoize()(lambda: 1).refresh(strict=True))
 
 
 def test_drain_waits_for_what_is_refreshed_in_the_background(app: Flask, colour: str) -> None:
