@@ -24,6 +24,11 @@ __all__ = ["Answer", "Leader", "Ports", "found"]
 POLL = (0.002, 0.05)
 
 
+#: Why a value was not stored.
+UNTAKEN = "the backend did not take it"
+OVERTAKEN = "it was deleted, or set, while it was computed"
+
+
 class Ports(Protocol):
     """The few things that the flow cannot do by itself, in the colour of the caller."""
 
@@ -269,10 +274,7 @@ class Leader:
                 if stored is not None:
                     self.lease = None  # it was given back with the value
             if not stored:
-                self._say(
-                    "the backend did not take it" if stored is None
-                    else "it was deleted, or set, while it was computed"
-                )  # fmt: skip
+                self._say(UNTAKEN if stored is None else OVERTAKEN)
         finally:
             self._land_value(value)
             # After an invalidation, one of those who wait computes anew, and stores.
