@@ -57,3 +57,27 @@ def test_a_link_of_a_page_in_markdown_leads_to_a_file(page: Path) -> None:
     """Links within the repository do; Sphinx checks those of the other pages."""
     links = re.findall(r"\]\(((?!https?:)[^)#]+)", page.read_text("utf-8"))
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")), ids=lambda page: page.name)
+def test_a_link_of_a_page_in_markdown_leads_to_what_can_be_read_there(page: Path) -> None:
+    """Pages in reStructuredText are for Sphinx: elsewhere, much of them is not shown."""
+    assert re.findall(r"\]\(([^)]+\.rst[^)]*)\)", page.read_text("utf-8")) == []
+
+
+def test_the_pages_that_the_readme_names_are_there() -> None:
+    """Those in italics are titles of pages; the others are words."""
+    titles = {page.read_text("utf-8").splitlines()[0] for page in PAGES if page.suffix == ".rst"}
+    named = re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", (ROOT / "README.md").read_text("utf-8"))
+    assert len(named) > 8
+    assert {" ".join(name.split()) for name in named} <= titles
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/index.rst"])
+def test_the_first_pages_say_how_to_install_what_is_not_released(name: str) -> None:
+    """From a clone, as long as the list of changes has no version that was released."""
+    versions = re.findall(r"^## (.+)", (ROOT / "CHANGES.md").read_text("utf-8"), re.M)
+    unreleased = all(version.endswith("(unreleased)") for version in versions)
+    text = (ROOT / name).read_text("utf-8")
+    assert ("not released yet" in text) == unreleased
+    assert ("$ pip install flask-caching-async\n" in text) == (not unreleased)
