@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import difflib
 import doctest
+import importlib
 import inspect
 import os
 import re
@@ -31,6 +34,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.rst"))]
 WITH_DOCTESTS = [page for page in PAGES if re.search(r"^ *>>> ", page.read_text("utf-8"), re.M)]
 
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
 needs_quart = pytest.mark.skipif(not find_spec("quart"), reason="Quart is not installed")
 
 
@@ -53,6 +58,21 @@ def test_the_demo_shows_that_every_claim_holds():
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     assert re.search(r"^all \d+ claims hold", done.stdout.splitlines()[-1])
     assert "FAIL" not in done.stdout
+
+
+def test_a_command_renews_the_page_that_a_server_shows(tmp_path, monkeypatch):
+    """The command computes, in a process of its own; the server does not compute again."""
+    monkeypatch.setenv("FLASK_CACHE_DIR", str(tmp_path))
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    example = importlib.import_module("renew")
+    client = example.create_app().test_client()
+    old = client.get("/prices").text
+    flask = (sys.executable, "-W", "error", "-m", "flask", "--app", str(ROOT / "examples/renew"))
+    done = subprocess.run([*flask, "renew"], capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert client.get("/prices").text == done.stdout.strip() != old
+    assert example.cache.stats().computed == 1
+    monkeypatch.delitem(sys.modules, "renew")
 
 
 SINGLE = ["async_views", "custom_backend", "invalidation", "standalone", "versioned_backend"]
@@ -121,6 +141,17 @@ def test_the_quart_port_differs_by_imports_async_and_await():
     assert flasklike("quart_app.py") == flasklike("flask_app.py")
 
 
+def test_the_page_on_quart_shows_how_the_two_apps_differ():
+    """Its diff is that of the two files, under their names alone."""
+    text = (ROOT / "docs" / "quart.rst").read_text("utf-8")
+    shown = re.search(r"^\.\. code-block:: diff\n\n((?:   .*\n|\n)+)", text, re.M)
+    assert shown is not None
+    names = ("flask_app.py", "quart_app.py")
+    old, new = ((PORT / name).read_text("utf-8").splitlines() for name in names)
+    lines = [line.rstrip() for line in difflib.unified_diff(old, new, *names, lineterm="", n=2)]
+    assert inspect.cleandoc("\n" + shown[1]) == "\n".join(lines).rstrip()
+
+
 async def awaited(answer: Any) -> Any:
     return await answer if inspect.isawaitable(answer) else answer
 
@@ -171,6 +202,24 @@ def test_the_tutorial_shows_what_workers_share():
     expected = [[name, kind, n] for name, n in shared.items() for kind in ("gthread", "gevent")]
     assert [row[:3] for row in rows[:6]] == expected
     assert done.stdout.endswith("\nall as claimed\n")
+
+
+def test_the_file_of_the_tutorial_does_what_the_page_does():
+    """It runs from a paste, has each function of the page, and prints what the page shows."""
+    page = (ROOT / "docs" / "tutorial.rst").read_text("utf-8")
+    file = (TUTORIAL / "first_app.py").read_text("utf-8")
+    shown = "".join(example.source for example in doctest.DocTestParser().get_examples(page))
+    functions = [
+        {ast.unparse(node) for node in ast.parse(source).body if isinstance(node, FUNCTIONS)}
+        for source in (shown, file)
+    ]
+    assert functions[0] < functions[1] and len(functions[0]) == 5
+    done = run(TUTORIAL / "first_app.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[:-1] == [
+        *["call 1 call 1", "call 2 call 2", "results for fish results for chips"],
+        *["5 eur 5 eur 5 usd", "1.1", "hello hello", "45", "call 5", "None"],
+    ]
 
 
 def test_the_quickstart_serves_both_colours_from_the_cache(monkeypatch):

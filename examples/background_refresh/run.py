@@ -75,7 +75,6 @@ def shared_store(app: str) -> Iterator[str]:
 
 def refresh_prices(app: str) -> str:
     """What a job does, in a process that serves nothing: this one."""
-    os.environ[f"{app.upper()}_CACHE_RENEWALS"] = "false"  # leave refresh_every to the workers
     module = importlib.import_module(f"{app}_app")
     if app == "quart":
         return asyncio.run(module.prices.refresh(path="/prices"))

@@ -1,4 +1,4 @@
-"""A small bookshop. ``diff flask_app.py quart_app.py`` shows what changes from Flask to Quart."""
+"""A small bookshop. ``diff flask_app.py quart_app.py`` shows what changes."""
 
 from quart import Quart, abort, make_response, render_template, request
 
@@ -29,8 +29,9 @@ async def index():
 async def show(book: int):
     if book not in titles:
         abort(404)  # an answer, too: it is stored
-    response = await make_response({"title": await find_title(book), "sold out": book in sold_out})
-    if book in sold_out:
+    gone = book in sold_out
+    response = await make_response({"title": await find_title(book), "sold out": gone})
+    if gone:
         return CachedResponse(response, timeout=5)  # look again soon
     return response
 
