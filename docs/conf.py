@@ -22,4 +22,4 @@ autodoc_mock_imports = ["msgpack"]
 html_theme = "furo"
 html_title = "flask-caching-async"
 html_static_path = ["_static"]
-html_css_files = ["diff.css"]
+html_css_files = ["site.css"]
