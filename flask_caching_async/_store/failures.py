@@ -172,8 +172,10 @@ def _at_exit() -> None:
                 made = False
                 log.debug("a pending deletion failed at the end: %r", error)
             if not made:
-                names = pending.names
-                log.error("%s was never deleted: this program ends, and nobody else knows", names)
+                log.error(
+                    "%s was never deleted, and this program ends: others may go on with what is "
+                    "stored there", pending.names,
+                )  # fmt: skip
 
 
 def is_of_the_caller(error: BaseException) -> bool:

@@ -257,6 +257,9 @@ def test_only_who_knows_the_password_is_let_in(guarded: int, kind: str) -> None:
             config |= {{"CACHE_ON_ERROR": "raise", "CACHE_OPERATION_TIMEOUT": 10}}
             return Cache(Flask("site"), config=config)
 
+        # At the end it is said what could not be stored, nor deleted.
+        logging.getLogger("flask_caching_async").setLevel(logging.CRITICAL)
+
         alice = cache("alice", "s3cr3t")
         assert alice.set("a", [1]) and alice.get("a") == [1] and alice.inc("n") == 1
         assert asyncio.run(alice.aget("a")) == [1]
