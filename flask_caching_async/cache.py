@@ -19,7 +19,8 @@ from .decorators.memoize import CallPlan
 from .decorators.options import DecoratorOptions, Options, shows_options
 from .decorators.refresh_every import Renewal, Renewals
 from .decorators.wrappers import decorate
-from .exceptions import not_initialized
+from .exceptions import ConfigurationError, not_initialized
+from .identity import function_name
 from .lifecycle import Serving
 from .operations import Operations
 from .typing import (
@@ -56,6 +57,11 @@ class Cache(Operations, Renewals, Adjustable):
         config: Config | None = None,
     ) -> None:
         check_layer(config)
+        if not isinstance(with_jinja2_ext, (bool, int)):
+            raise ConfigurationError(
+                "the second argument of Cache says whether templates get {% cache %}; a "
+                "configuration is given as Cache(app, config={...})"
+            )
         self.with_jinja2_ext = with_jinja2_ext
         self.config = config
         #: The app that was set up last; used where no app context says otherwise.
@@ -67,6 +73,7 @@ class Cache(Operations, Renewals, Adjustable):
         self._first_of_name: dict[str, str] = {}
         self._views_by_name: dict[str, list[str]] = {}
         self._renewals: list[Renewal] = []
+        self._has_pages = True
         if app is not None:
             self.init_app(app, config)
 
@@ -85,6 +92,7 @@ class Cache(Operations, Renewals, Adjustable):
         :raises ConfigurationError: if a setting is wrong.
         """
         cache = cls(config=config, with_jinja2_ext=False)
+        cache._has_pages = False
         cache.init_app(Program())
         return cache
 
@@ -193,6 +201,11 @@ class Cache(Operations, Renewals, Adjustable):
                 self, function, checked, key_prefix, query_string, make_cache_key,
                 response_hit_indication, vary_on,
             )  # fmt: skip
+            if not (self._has_pages or plan.own_key):
+                raise ConfigurationError(
+                    f"{plan.name} has no path, since this cache has no app: give cached a key, as "
+                    f"cached(key_prefix={function_name(function)!r}), or use memoize()"
+                )
             self._views.add(plan)
             watch_order(self._last, self._views)
             return plan
@@ -214,7 +227,7 @@ class Cache(Operations, Renewals, Adjustable):
         hash_method: Callback | None = None,
         cache_none: bool = False,
         source_check: bool | None = None,
-        args_to_ignore: list[str] | None = None,
+        args_to_ignore: list[str] | str | None = None,
         **options: Unpack[DecoratorOptions],
     ) -> Callable[[Callable[P, R]], MemoizedFunction[P, R]]:
         """Cache the result of a function for each combination of arguments.
@@ -222,7 +235,7 @@ class Cache(Operations, Renewals, Adjustable):
         The arguments are as in :meth:`cached`, and:
 
         :param make_name: given the function's name, returns another one for the key.
-        :param args_to_ignore: names of arguments that are not part of the key.
+        :param args_to_ignore: the name or names of arguments that are not part of the key.
         """
         checked = Options.read(
             timeout=timeout, unless=unless, forced_update=forced_update, is_stale=is_stale,
@@ -231,7 +244,8 @@ class Cache(Operations, Renewals, Adjustable):
         )  # fmt: skip
 
         def make_plan(function: Callback) -> CallPlan:
-            return CallPlan(self, function, checked, make_name, args_to_ignore)
+            ignored = [args_to_ignore] if isinstance(args_to_ignore, str) else args_to_ignore
+            return CallPlan(self, function, checked, make_name, ignored)
 
         def decorator(function: Callable[P, R]) -> MemoizedFunction[P, R]:
             return cast("MemoizedFunction[P, R]", decorate(function, make_plan))

@@ -1,0 +1,111 @@
+# ruff: noqa: E501 - one mistake a line
+"""Mistakes in code, and what each is told: at decoration or at the call, with what to write.
+
+``test_config.py`` has the same for settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_caching_async import Cache, ColourError, ConfigurationError, SerializationError
+from flask_caching_async.exceptions import InvalidKeyError
+
+MEMORY = {"CACHE_TYPE": "SimpleCache"}
+
+
+def plain() -> int:
+    """A function that is not decorated."""
+    return 1
+
+
+async def later(*args: Any) -> int:
+    """An async callback."""
+    return 1
+
+
+class Misused:
+    """A cache, and what its mistakes need."""
+
+    def __init__(self) -> None:
+        self.app = Flask("site")
+        self.cache = Cache(self.app, config=MEMORY)
+        self.alone = Cache.standalone(MEMORY)
+        self.memoized = self.cache.memoize()(self._two)
+
+    @staticmethod
+    def _two(a: int, b: int = 0) -> int:
+        return a + b
+
+
+#: A mistake, the error, and what it says.
+MISUSES: dict[str, tuple[Callable[[Misused], Any], type[BaseException], str]] = {
+    # --- decorators -------------------------------------------------------------------------------
+    "a negative timeout": (lambda m: m.cache.cached(-1), ConfigurationError, "timeout must be 0 seconds or more, not -1"),
+    "a timeout that is no time": (lambda m: m.cache.memoize("soon"), TypeError, "timeout must be seconds or a timedelta, not 'soon'"),
+    "a timeout that is true": (lambda m: m.cache.cached(True), ConfigurationError, "timeout must be 0 seconds or more, not True"),
+    "a window that is true": (lambda m: m.cache.cached(stale_while_revalidate=True), ConfigurationError, "stale_while_revalidate must be 0 seconds or more, not True"),
+    "a negative window": (lambda m: m.cache.cached(stale_if_error=-5), ConfigurationError, "stale_if_error must be 0 seconds or more, not -5"),
+    "a lock_timeout that is none": (lambda m: m.cache.cached(lock_timeout="long"), TypeError, "lock_timeout must be seconds"),
+    "a jitter above 1": (lambda m: m.cache.cached(jitter=5), ConfigurationError, "jitter is the share of a timeout, 0.0 to 1.0, not 5"),
+    "a jitter that is true": (lambda m: m.cache.cached(jitter=True), ConfigurationError, "jitter is the share"),
+    "a soft_timeout alone": (lambda m: m.cache.cached(soft_timeout=1), ConfigurationError, "stale_if_error says for how long there is one: set that, too"),
+    "an unknown option": (lambda m: m.cache.cached(ttl=5), TypeError, "unexpected keyword argument 'ttl'"),
+    "unless that cannot be called": (lambda m: m.cache.cached(unless=True), TypeError, "unless must be callable, not True"),
+    "a filter that cannot be called": (lambda m: m.cache.memoize(response_filter=200), TypeError, "response_filter must be callable, not 200"),
+    "an async callback on a sync function": (lambda m: m.cache.cached(unless=later)(plain), ColourError, "plain is a plain def, but unless is async; make the function `async def`"),
+    "an async name on a sync function": (lambda m: m.cache.memoize(make_name=later)(plain), ColourError, "but make_name is async; make the function `async def`, or the callback `def`"),
+    "vary_on a number": (lambda m: m.cache.cached(vary_on=[5])(plain), ConfigurationError, "vary_on takes header names, 'cookie:NAME' and callables, not 5"),
+    "args_to_ignore that is no argument": (lambda m: m.cache.memoize(args_to_ignore=["c"])(m._two), ConfigurationError, r"args_to_ignore names \['c'\], but .*_two has only \['a', 'b'\]"),
+    "args_to_ignore in one text": (lambda m: m.cache.memoize(args_to_ignore="session")(m._two), ConfigurationError, r"args_to_ignore names \['session'\]"),
+    "a page without an app": (lambda m: m.alone.cached()(plain), ConfigurationError, r"plain has no path, since this cache has no app: give cached a key, as cached\(key_prefix='"),
+    "a configuration in the second place": (lambda m: Cache(m.app, MEMORY), ConfigurationError, r"a configuration is given as Cache\(app, config=\{...\}\)"),
+    "a configuration that is none": (lambda m: Cache(m.app, config="SimpleCache"), ConfigurationError, "config must be a dict of CACHE_"),
+    # --- deleting ---------------------------------------------------------------------------------
+    "deleting what is not memoized": (lambda m: m.cache.delete_memoized(plain), ValueError, "plain.* is not decorated"),
+    "deleting what is not cached": (lambda m: m.cache.delete_cached(plain), ValueError, "plain.* is not decorated"),
+    "deleting a memoized function as a view": (lambda m: m.cache.delete_cached(m.memoized), ValueError, "delete_memoized|cached"),
+    "deleting with another cache": (lambda m: m.alone.delete_memoized(m.memoized), ValueError, "_two is decorated by another Cache; delete it there"),
+    "deleting a call that cannot be": (lambda m: m.cache.delete_memoized(m.memoized, 1, 2, 3), ValueError, "no call of .*_two has these arguments: too many positional arguments"),
+    "a tag that is None": (lambda m: m.cache.delete_tags(None), TypeError, "a tag is a text, not None"),
+    "a tag in bytes": (lambda m: m.cache.set("k", 1, tags=[b"t"]), TypeError, "a tag is a text, not b't'"),
+    "a tag without a text": (lambda m: m.cache.set("k", 1, tags=[object()]), TypeError, "cannot be a tag: its text is its memory address"),
+    # --- by hand ----------------------------------------------------------------------------------
+    "no key": (lambda m: m.cache.get(None), InvalidKeyError, "a cache key must be a string, not NoneType: None"),
+    "a number as a key": (lambda m: m.cache.set(7, 1), InvalidKeyError, "a cache key must be a string, not int: 7"),
+    "bytes as a key": (lambda m: m.cache.delete(b"k"), InvalidKeyError, "a cache key must be a string, not bytes"),
+    "a step that is none": (lambda m: m.cache.inc("n", "1"), TypeError, "delta must be a number, not '1'"),
+    "counting a text": (lambda m: (m.cache.set("t", "x"), m.cache.inc("t")), SerializationError, "cannot count 't'"),
+    "a time that is none": (lambda m: m.cache.set("k", 1, timeout="soon"), TypeError, "timeout must be seconds or a timedelta, not 'soon'"),
+    "renewing what is not cached": (lambda m: m.cache.refresh_every(5, plain), TypeError, "plain.* is neither memoized nor cached"),
+    "renewing all the time": (lambda m: m.cache.refresh_every(0, m.memoized), TypeError, "every must be more than 0 seconds, not 0"),
+    "a cache without an app": (lambda m: Cache().get("k"), RuntimeError, r"this cache has no app yet: call cache.init_app\(app\) first"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISUSES)
+def test_a_mistake_is_told_what_to_write(name: str) -> None:
+    """By an error of its kind, with what was wrong in it; and the cache goes on."""
+    misused = Misused()
+    mistake, kind, message = MISUSES[name]
+    with pytest.raises(kind, match=message):
+        mistake(misused)
+    misused.cache.set("key", 1)
+    assert misused.cache.get("key") == 1 and misused.memoized(1) == 1
+
+
+def test_an_argument_that_is_ignored_may_be_named_alone() -> None:
+    """A text is one name, not its letters."""
+    cache = Misused().cache
+    calls: list[int] = []
+
+    @cache.memoize(args_to_ignore="session")
+    def works(n: int, session: object = None) -> int:
+        calls.append(n)
+        return n
+
+    assert works(1, session="a") == works(1, session="b") == 1 and calls == [1]
