@@ -70,6 +70,11 @@ class Binding:
         return engines.sole or engines.current()
 
     @property
+    def app_name(self) -> str:
+        """What tells apps apart that share a server."""
+        return str(getattr(self.app, "name", ""))
+
+    @property
     def raising(self) -> bool:
         """Whether errors of the backend are raised instead of logged."""
         return _raising(self.settings, self.framework)

@@ -14,7 +14,8 @@ class Stats:
     :param hits: calls answered from a fresh entry.
     :param stale: calls answered from a stale entry while a refresh ran in the background.
     :param misses: calls that found nothing they could be answered with at once.
-    :param waits: of the misses, those that waited for another caller's computation.
+    :param waits: of the misses, those that waited for another caller's computation, also in another
+        process.
     :param computed: functions that were called and returned.
     :param failed: functions that were called and raised.
     :param stored: computed values that were stored.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from flask import Flask
 
 from flask_caching_async import Cache
 from flask_caching_async.testing import FakeClock
-from support.backends import config_for
+from support.backends import config_for, config_of_ours
 from support.faces import Face
 from support.waiting import until
 
@@ -149,3 +150,35 @@ async def test_a_soft_timeout_does_not_wait_for_another_function(app: Flask) -> 
     go.append(True)
     thread.join()
     assert cache.stats().waits == 0
+
+
+@pytest.mark.parametrize("kind", ["FileSystemCache", "RedisCache", "MemcachedCache"])
+async def test_two_apps_under_one_prefix_never_share_a_page(
+    kind: str, colour: str, tmp_path: Path, request: pytest.FixtureRequest, caplog: Any
+) -> None:
+    """Though their views have one name; it is said once in each of them."""
+    config = config_of_ours(kind, tmp_path, request.getfixturevalue)
+
+    def site(name: str) -> tuple[Flask, Face, Any]:
+        app = Flask(name)
+        face = Face(Cache(app, config=config), colour)
+
+        def index() -> str:
+            return name
+
+        index.__qualname__ = "index"
+        return app, face, face.cached(60)(index)
+
+    sites = [site("shop"), site("blog")]
+    for app, face, index in sites * 2:
+        with app.test_request_context("/"):
+            assert await face.call(index) == app.name
+            assert await face.call(index) == app.name
+    assert [face.cache.stats().hits for _, face, _ in sites] == [2, 2]
+    said = [line for line in caplog.messages if "CACHE_KEY_PREFIX" in line]
+    assert (
+        len(said) == 2
+        and "'view//' holds what shop has stored, and is asked for by blog" in said[0]
+    )
+    for _, face, _ in sites:
+        face.cache.close()

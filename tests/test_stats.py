@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,3 +121,26 @@ def test_nothing_asked_is_a_ratio_of_zero() -> None:
     """And no division by it."""
     assert Stats(0, 0, 0, 0, 0, 0, 0, 0).hit_ratio == 0.0
     assert Stats(1, 1, 2, 0, 0, 0, 0, 0).hit_ratio == 0.5
+
+
+def test_waits_for_other_processes_are_counted(tmp_path: Path) -> None:
+    """Two caches over one folder are to each other what two processes are."""
+    config = {"CACHE_TYPE": "FileSystemCache", "CACHE_DIR": str(tmp_path)}
+    go, entered = threading.Event(), threading.Event()
+
+    def rates() -> int:
+        entered.set()
+        assert go.wait(PATIENCE)
+        return 1
+
+    first, second = (Cache(Flask("site"), config=config) for _ in range(2))
+    functions = [cache.memoize()(rates) for cache in (first, second)]
+    with ThreadPoolExecutor(2) as pool:
+        leader = pool.submit(functions[0])
+        assert entered.wait(PATIENCE)
+        follower = pool.submit(functions[1])
+        until(lambda: second.stats().waits == 1)
+        go.set()
+        assert leader.result() == follower.result() == 1
+    assert (first.stats().waits, first.stats().computed) == (0, 1)
+    assert (second.stats().waits, second.stats().misses, second.stats().computed) == (1, 1, 0)

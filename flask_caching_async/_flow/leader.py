@@ -170,7 +170,7 @@ class Leader:
         """Wait until this process may compute the key; an answer if that became unnecessary."""
         call, lease, ports = self.call, self.lease, self.ports
         patience = call.policy.lock_timeout
-        holder, waited, delay = None, 0.0, POLL[0]
+        holder, waited, delay, tried = None, 0.0, POLL[0], False
         while True:
             taken, lookup = await ports.steps.acquire_lease(lease, call.key, call.tags)
             if taken:
@@ -194,6 +194,8 @@ class Leader:
             if waited >= patience and lease.holder == holder:
                 self.lease = None  # compute without it
                 return await self._look(lookup)
+            ports.stats.waits += not tried
+            tried = True
             if lease.holder != holder:
                 holder, waited = lease.holder, 0.0  # a new leader: patience starts anew
                 if self.flight is not None:

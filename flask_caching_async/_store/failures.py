@@ -72,6 +72,8 @@ class Failures:
         self._backend, self._name = backend, type(backend).__name__
         if backend.where:
             self._name += f" at {backend.where}"
+        #: Whether it was said that another app stores under the same keys.
+        self.warned_of_other = False
         self._down = False
         self._last = 0.0
         self.breaker = CircuitBreaker(limits.threshold, limits.reset, probe, self._recovered)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from .._entries.entry import BY_HAND, Entry, Lookup
@@ -24,11 +25,15 @@ from ..backends._versioned.contract import (
 from ..exceptions import InvalidKeyError, SerializationError
 from ..typing import Value
 from .by_hand import StepsByHand, whole_life
+from .pending_invalidations import told
 from .valid_keys import spelled
 
 __all__ = ["Expected", "VersionedSteps"]
 
 log = logging.getLogger("flask_caching_async")
+
+#: What the tags of views, functions and apps begin with.
+AUTHORS = ("~v:", "~m:", "~a:")
 
 #: What is found where the backend fails, or is left alone.
 FAILED = Lookup(None, None, True)
@@ -101,12 +106,25 @@ class VersionedSteps(StepsByHand, StoreSteps):
         if not by_hand:
             for tag in tags:
                 if tag not in versions:
+                    self._warn_of_other(key, tags, versions)
                     return None
         unseen = [name for name in versions if name not in seen]
         if unseen:
             more = await self.ops.look_up(spelled(key), unseen)
             seen = {**seen, **dict(zip(unseen, more.tag_versions, strict=True))}
         return entry if all(seen[name] == token for name, token in versions.items()) else None
+
+    def _warn_of_other(self, key: str, tags: tuple[str, ...], versions: Mapping[str, str]) -> None:
+        """Say once that something else stores under our keys: each of them undoes the other."""
+        mine = [tag for tag in tags if tag.startswith(AUTHORS) and tag not in versions]
+        theirs = [tag for tag in versions if tag.startswith(AUTHORS) and tag not in tags]
+        if mine and theirs and not self.failures.warned_of_other:
+            self.failures.warned_of_other = True
+            names = [", ".join(told(tags)) for tags in (theirs, mine)]
+            log.warning(
+                "%r holds what %s has stored, and is asked for by %s: if these are two apps, give "
+                "each a CACHE_KEY_PREFIX of its own", key, *names,
+            )  # fmt: skip
 
     async def expect(
         self, key: str, tags: tuple[str, ...], lookup: Lookup, life: float, forced: bool = False

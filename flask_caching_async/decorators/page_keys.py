@@ -159,6 +159,8 @@ class PagePlan(Plan):
             return None
         below = [tag_of("b", level) for level in dict.fromkeys(levels[:-1]) if level != levels[-1]]
         own = (self.author, self.tags_of_all[1]) if self.distinction else (self.tag,)
+        if state.binding.timekeeper.shared:  # two apps may have views of one name
+            own = (*own, tag_of("a", state.binding.app_name))
         if self.shares:
             own = (BY_HAND, self.tag)
         return levels[-1], (*own, *below, *tags)
