@@ -261,7 +261,7 @@ def function_text(function: Callback, notes: Notes) -> str:
     name, inner = function_name(function), notes.inside(function)
     if inner is None:
         return f"{name}^{_place(function, notes)}"
-    if "<" in name and isinstance(function, types.FunctionType):
+    if "<" in name and type(function) is types.FunctionType:
         name += canonical((function.__defaults__, function.__kwdefaults__), inner)
         name += "" if notes.decorating else _code_text(function.__code__)
     return name + _made_of(function, inner)
@@ -282,7 +282,7 @@ def _made_of(function: Callback, notes: Notes) -> str:
     if isinstance(function, functools.partial):
         given = canonical((function.args, function.keywords), notes.at("an argument"))
         return given + made_of(function.func, notes)
-    if isinstance(function, types.FunctionType):
+    if type(function) is types.FunctionType:  # a decorated one passes for one, and is none
         return _closure(function, notes)
     if inspect.isclass(function):
         return ""
@@ -385,4 +385,4 @@ def identify(function: Callback) -> Identity:
 
 def has_own_name(function: Callback) -> bool:
     """Whether a function has the name of one in a module or a class, as below a decorator."""
-    return "<" not in function_name(function) and isinstance(function, types.FunctionType)
+    return "<" not in function_name(function) and type(function) is types.FunctionType

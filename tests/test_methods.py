@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import asyncio
 import copy
 import enum
 import functools
@@ -329,3 +330,51 @@ def test_view_classes_cache_their_methods(app: Flask, cache: Cache, asynchronous
         assert client.post("/item/1").text == "posted"
     assert computed == ["page", "item 1", "item 2"]
     assert cache.get("view//item/1") == "item 1"
+
+
+def registered_as_classful_does(app: Flask, kind: Any, rule: str, name: str) -> None:
+    """Register a method of an instance, as Flask-Classful 0.16 does after it has found it."""
+    found = dict(inspect.getmembers(kind, inspect.isfunction))
+    arguments = inspect.getfullargspec(found[name]).args
+    method = getattr(kind(), name)
+
+    @functools.wraps(method)
+    def around(*args: Any, **kwargs: Any) -> Any:
+        return app.ensure_sync(method)(*args, **kwargs)
+
+    @functools.wraps(around)
+    def proxy(**values: Any) -> Any:
+        return around(**values)
+
+    assert arguments[0] == "self"
+    app.add_url_rule(rule, f"{kind.__name__}:{name}", proxy)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_class_of_views_of_an_extension_finds_cached_methods(
+    app: Flask, cache: Cache, asynchronous: bool
+) -> None:
+    """It asks for functions and their arguments; ``refresh`` and deletions know the view."""
+    face = Face(cache, "async" if asynchronous else "sync")
+    computed: list[str] = []
+
+    class Items:
+        @face.cached()
+        def get(self, number: str) -> str:
+            computed.append(number)
+            return f"{type(self).__name__} {number}: {len(computed)}"
+
+    registered_as_classful_does(app, Items, "/items/<number>", "get")
+
+    def page() -> str:
+        return app.test_client().get("/items/3").text
+
+    get: Any = Items.get
+    assert [page(), page()] == ["Items 3: 1", "Items 3: 1"]
+    assert asyncio.run(face.call(get.refresh, path="/items/3")) == "Items 3: 2"
+    assert page() == "Items 3: 2"
+    with app.test_request_context():
+        assert cache.delete_cached(get, number="3")
+    assert page() == "Items 3: 3"
+    assert cache.delete_cached(get)
+    assert page() == "Items 3: 4"

@@ -261,6 +261,98 @@ def test_it_looks_like_a_method(face: Face, shop: Any) -> None:
     assert list(inspect.signature(shop.price).parameters) == ["self", "n", "factor"]
     assert one.price.__self__ is one and one.price.__func__ is shop.price
     assert one.price == one.price != other.price
+    assert inspect.isfunction(shop.price) and inspect.ismethod(one.price)
+    assert inspect.getfullargspec(shop.price).args == ["self", "n", "factor"]
+
+
+# --- other decorators above ours ------------------------------------------------------------------
+
+
+def documented(f: Any) -> Any:
+    """What ``@api.doc()`` does: set an attribute."""
+    f.__apidoc__ = {"params": 1}
+    return f
+
+
+def without_attributes(f: Any) -> Any:
+    """A decorator that says what it wraps, and hands nothing else on."""
+
+    @functools.wraps(f, updated=())
+    def around(*args: Any, **kwargs: Any) -> Any:
+        return f(*args, **kwargs)
+
+    return around
+
+
+KINDS: dict[str, tuple[Decorator, Callable[..., Any]]] = {
+    "method": (lambda f: f, lambda self, n=1: n),
+    "classmethod": (classmethod, lambda cls, n=1: n),
+    "staticmethod": (staticmethod, lambda n=1: n),
+}
+
+
+@in_both_colours
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("decorator", ["memoize", "cached"])
+def test_an_attribute_that_is_set_above_is_found_on_class_and_instance(
+    face: Face, kind: str, decorator: str
+) -> None:
+    """Where documentation and permissions are written down."""
+
+    method, body = KINDS[kind]
+
+    class Shop(Named):
+        price = documented(getattr(face.cache, decorator)()(method(face.dye(body))))
+
+    for found in (Shop.price, Shop().price, same(Shop.price), same(Shop().price)):
+        assert found.__apidoc__ == {"params": 1}
+
+
+@in_both_colours
+@pytest.mark.asyncio
+@pytest.mark.parametrize("around", [same, without_attributes])
+async def test_a_decorator_around_a_bound_method_knows_what_it_is_around(
+    face: Face, around: Any
+) -> None:
+    """Flask-Classful and dispatchers wrap what an instance gives: it is still that method."""
+
+    class Shop(Named):
+        price = face.memoize()(price)
+
+    one, other = Shop("one"), Shop("other")
+    wrapped = around(one.price)
+    assert await face.call(wrapped, 3) == await face.call(one.price, 3) == ("one", 6)
+    assert await face.call(other.price, 3) == ("other", 6)
+    assert face.cache.stats().computed == 2
+    assert await face.delete_memoized(wrapped)
+    assert await face.call(wrapped, 3) == ("one", 6)
+    assert await face.call(other.price, 3) == ("other", 6)
+    assert face.cache.stats().computed == 3
+    if around is same:
+        assert await face.call(wrapped.refresh, 3) == ("one", 6)
+        assert await wrapped.arefresh(3) == ("one", 6)
+        assert face.cache.stats().computed == 5
+
+
+@in_both_colours
+@pytest.mark.asyncio
+async def test_a_decorator_that_hands_no_attributes_on_hides_no_function(face: Face) -> None:
+    """``wraps(f, updated=())``: what is deleted is found by what it wraps."""
+
+    class Shop(Named):
+        price = without_attributes(face.memoize()(price))
+
+    one, other = Shop("one"), Shop("other")
+    for shop in (one, other):
+        assert await face.call(shop.price, 3) == (shop.name, 6)
+    assert await face.delete_memoized(one.price)
+    for shop in (one, other):
+        assert await face.call(shop.price, 3) == (shop.name, 6)
+    assert face.cache.stats().computed == 3
+    assert await face.delete_memoized(Shop.price)
+    for shop in (one, other):
+        assert await face.call(shop.price, 3) == (shop.name, 6)
+    assert face.cache.stats().computed == 5
 
 
 # --- below a decorator that binds by itself -------------------------------------------------------

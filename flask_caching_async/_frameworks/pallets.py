@@ -225,9 +225,10 @@ def takes_context(preprocess: Callback) -> bool:
 
 
 def leads_to(view: Value, function: Callback) -> bool:
-    """Whether ``view`` is ``function``, or a decorator around it."""
+    """Whether ``view`` is ``function``, bound to an instance or not, or a decorator around it."""
     while view is not None and view is not function:
-        view = getattr(view, "__wrapped__", None)
+        bound = getattr(view, "__func__", None)
+        view = function if bound is function else getattr(view, "__wrapped__", None)
     return view is function
 
 

@@ -5,6 +5,9 @@ the class: in its body, by an assignment, by a decorator or a metaclass. A plain
 as well, but ``obj.method.refresh(3)`` must know ``obj``, and Python looks up an attribute of a
 bound method on the function, which does not. So what is bound here is an object of our own, too.
 
+Both name the class of what they stand for as their ``__class__``, as mocks do: extensions that go
+through the members of a class, such as Flask-Classful, ask ``inspect.isfunction``.
+
 A decorator above ours that binds by itself (one with ``functools.wraps``, and from Python 3.13 on
 ``classmethod``) asks nothing of what it wraps: there, ``refresh`` is given the instance or the
 class as its first argument. A ``classmethod`` below ours knows its class everywhere.
@@ -21,7 +24,13 @@ from typing import cast
 from ..keys import signature_of
 from ..typing import Callback, Value
 
-__all__ = ["BoundDecorated", "Decorated", "DecoratedClassMethod", "owner_of"]
+__all__ = [
+    "BoundDecorated",
+    "Decorated",
+    "DecoratedClassMethod",
+    "DecoratedStaticMethod",
+    "owner_of",
+]
 
 
 class Decorated:
@@ -51,11 +60,20 @@ class Decorated:
     delete_memoized: Callback
     adelete_memoized: Callback
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return types.FunctionType
+
     def __init__(self, function: Callback, wrapper: Callback) -> None:
         self.__call__: Callback = wrapper
         for name in ("__code__", "__defaults__", "__kwdefaults__"):
             setattr(self, name, getattr(wrapper, name))
         functools.update_wrapper(self, function)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The function's, also for who does not look below decorators (``getfullargspec``)."""
+        return signature_of(self.uncached)
 
     def __get__(self, instance: object, owner: type | None = None) -> Value:
         return self if instance is None else BoundDecorated(self, instance)
@@ -76,6 +94,15 @@ class BoundDecorated(functools.partial[Value]):
     A ``partial``, because ``inspect.iscoroutinefunction`` looks through those, and they are fast.
     """
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return types.MethodType
+
+    @property
+    def __dict__(self) -> dict[str, Value]:  # type: ignore[override]
+        """What ``functools.wraps`` hands on: the function's attributes, and ``refresh`` bound."""
+        return {**vars(self.func), "refresh": self.refresh, "arefresh": self.arefresh}
+
     @property
     def __self__(self) -> Value:
         return self.args[0]
@@ -88,10 +115,6 @@ class BoundDecorated(functools.partial[Value]):
     def __doc__(self) -> str | None:  # type: ignore[override]
         doc: str | None = self.__func__.__doc__
         return doc
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        return signature_of(types.MethodType(self.func, self.args[0]))
 
     @property
     def refresh(self) -> Callback:
@@ -122,13 +145,40 @@ class BoundDecorated(functools.partial[Value]):
 
 
 class DecoratedClassMethod(classmethod):  # type: ignore[type-arg]
-    """A ``classmethod`` under a caching decorator."""
+    """A ``classmethod`` under a caching decorator.
+
+    Its attributes are those of its function: what a decorator above it sets is found on the class.
+    """
 
     def __get__(self, instance: object, owner: type | None = None) -> BoundDecorated:
         return BoundDecorated(self.__func__, type(instance) if owner is None else owner)
 
+    def __getattr__(self, name: str) -> Value:
+        return getattr(self.__func__, name)
+
+    def __setattr__(self, name: str, value: Value) -> None:
+        setattr(self.__func__, name, value)
+
+
+class DecoratedStaticMethod(staticmethod):  # type: ignore[type-arg]
+    """A ``staticmethod`` under a caching decorator; its attributes are those of its function."""
+
+    def __getattr__(self, name: str) -> Value:
+        return getattr(self.__func__, name)
+
+    def __setattr__(self, name: str, value: Value) -> None:
+        setattr(self.__func__, name, value)
+
 
 def owner_of(function: Callable[..., Value]) -> Value:
-    """The instance or class that a cached function was reached through, or ``None``."""
-    owner = getattr(function, "__self__", None)
-    return None if inspect.ismodule(owner) else owner
+    """The instance or class that a cached function was reached through, or ``None``.
+
+    It may have been reached before another decorator was put around it.
+    """
+    reached: Value = function
+    while reached is not None and not isinstance(reached, Decorated):
+        owner = getattr(reached, "__self__", None)
+        if owner is not None:
+            return None if inspect.ismodule(owner) else owner
+        reached = getattr(reached, "__wrapped__", None)
+    return None

@@ -20,7 +20,7 @@ from ..typing import Args, Kwargs, Value
 from .cached import ViewPlan
 from .lookup import acall_through_cache, call_through_cache
 from .memoize import CallPlan
-from .methods import Decorated
+from .methods import Decorated, owner_of
 from .plan import Plan
 
 __all__ = ["attach_refresh"]
@@ -142,7 +142,8 @@ def _arguments(plan: ViewPlan, args: Args, routed: Routed) -> Arguments:
     """The arguments of the view for a request that was routed."""
     view, kwargs = routed
     if leads_to(view, plan.wrapper):
-        return (), kwargs
+        owner = owner_of(view)  # an instance's method was registered
+        return () if owner is None else (owner,), kwargs
     kind = getattr(view, "view_class", None)
     methods = getattr(kind, "methods", None) or () if plan.own_key else ("GET", "HEAD")
     if is_method(kind, methods, plan.wrapper):

@@ -13,7 +13,7 @@ from .._frameworks.flask import LOOPLESS_HIT
 from ..typing import Callback, Value
 from .fast_path import LooplessHit, fast_hit
 from .lookup import acall_through_cache, call_through_cache
-from .methods import Decorated, DecoratedClassMethod
+from .methods import Decorated, DecoratedClassMethod, DecoratedStaticMethod
 from .plan import Plan
 from .refresh import attach_refresh
 
@@ -57,7 +57,7 @@ def async_wrapper(plan: Plan) -> Callback:
 def decorate(function: Value, make_plan: Callable[[Callback], Plan]) -> Value:
     """Replace a function, method, classmethod or staticmethod by its cached self."""
     if isinstance(function, staticmethod):
-        return staticmethod(_decorated(function.__func__, make_plan))
+        return DecoratedStaticMethod(_decorated(function.__func__, make_plan))
     if isinstance(function, classmethod):
         return DecoratedClassMethod(_decorated(function.__func__, make_plan))
     if not callable(function):
@@ -81,6 +81,13 @@ def _decorated(function: Callback, make_plan: Callable[[Callback], Plan]) -> Dec
     return decorated
 
 
-def plan_of(function: object) -> Plan | None:
-    """The plan of a decorated function, however it was reached; ``None`` if it is not decorated."""
-    return getattr(function, PLAN, None)
+def plan_of(function: Value) -> Plan | None:
+    """The plan of a decorated function, however it was reached; ``None`` if it is not decorated.
+
+    A decorator around it need not hand on its attributes, if it says what it wraps.
+    """
+    plan: Plan | None = None
+    while plan is None and function is not None:
+        plan = getattr(function, PLAN, None)
+        function = getattr(function, "__wrapped__", None)
+    return plan
