@@ -18,7 +18,7 @@ import hashlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -61,13 +61,17 @@ Note: TypeAlias = Callable[[str, Value, bool], None]
 # --- functions ------------------------------------------------------------------------------------
 
 
-def signature_of(function: Callback) -> inspect.Signature:
+def signature_of(function: Callback, follow_wrapped: bool = True) -> inspect.Signature:
     """The signature, without evaluating annotations that exist for type checkers only."""
     if sys.version_info >= (3, 14):
         import annotationlib
 
-        return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
-    return inspect.signature(function)
+        return inspect.signature(
+            function,
+            follow_wrapped=follow_wrapped,
+            annotation_format=annotationlib.Format.FORWARDREF,
+        )
+    return inspect.signature(function, follow_wrapped=follow_wrapped)
 
 
 def function_namespace(f: Callback, args: Args | None = None) -> tuple[str, str | None]:
@@ -111,10 +115,22 @@ def source_of(function: Callback) -> bytes:
 # --- the text of a call ---------------------------------------------------------------------------
 
 
+class LeftOut:
+    """Stands for an argument that a call leaves out, where that is not the same as its default."""
+
+    def __repr__(self) -> str:
+        return "~"  # no plain value has this text
+
+
+LEFT_OUT = LeftOut()
+
+
 def call_text(
     function: Callback,
     ignore: Iterable[str] = (),
     note: Note = lambda name, value, stored: None,
+    shown: Sequence[inspect.Parameter] | None = None,
+    left_out: bool = False,
 ) -> Callable[..., str]:
     """Compile a function with ``function``'s parameters that returns the text of a call.
 
@@ -122,26 +138,29 @@ def call_text(
     and :class:`.NoText` for an argument that has no text at all.
 
     :param ignore: names of arguments that do not count.
+    :param shown: its parameters, if they are not those of its signature.
+    :param left_out: whether a call that leaves an argument out is not one that gives its default.
     :param note: called with the name of an argument that has no text of its own, with the object in
         it that has none, and whether a token stands in its place.
     """
     ignored = set(ignore)
-    write = _argument_writer(function, note)
+    parameters = list(signature_of(function).parameters.values() if shown is None else shown)
+    write = _argument_writer(parameters, note)
 
     def order(given: Kwargs) -> Kwargs:
         return {name: given[name] for name in sorted(given) if name not in ignored}
 
-    parameters = list(signature_of(function).parameters.values())
     ours = "_our"  # names of ours, and of no parameter: a function may well have one called `type`
     while any(p.name.startswith(ours) for p in parameters):
         ours = f"_{ours}"
     scope: dict[str, Value] = {
-        f"{ours}_plain": PLAIN, f"{ours}_type": type, f"{ours}_write": write, f"{ours}_order": order
+        f"{ours}_plain": PLAIN | {LeftOut}, f"{ours}_type": type,
+        f"{ours}_write": write, f"{ours}_order": order
     }  # fmt: skip
     scope["__name__"] = __name__  # a warning is about the code that called this
     for p in parameters:
         if p.default is not p.empty:
-            scope[f"{ours}_default_{p.name}"] = p.default
+            scope[f"{ours}_default_{p.name}"] = LEFT_OUT if left_out else p.default
     counted = [_source(p, ours, bool(ignored)) for p in parameters if p.name not in ignored]
     text = [part.text for part in counted if part.text]
     lines = [f"def text({_head(parameters, ours)}):"]
@@ -155,7 +174,9 @@ def call_text(
     return scope["text"]  # type: ignore[no-any-return]
 
 
-def _argument_writer(function: Callback, note: Note) -> Callable[[str, Value], str]:
+def _argument_writer(
+    parameters: Iterable[inspect.Parameter], note: Note
+) -> Callable[[str, Value], str]:
     """What writes down an argument that is not plain."""
 
     def notes_of(name: str, default: Value) -> Notes:
@@ -172,9 +193,7 @@ def _argument_writer(function: Callback, note: Note) -> Callable[[str, Value], s
 
         return Notes(stand_in)
 
-    notes = {
-        p.name: notes_of(p.name, p.default) for p in signature_of(function).parameters.values()
-    }
+    notes = {p.name: notes_of(p.name, p.default) for p in parameters}
     return lambda name, value: canonical(value, notes[name])
 
 

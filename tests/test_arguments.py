@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import gc
 import io
 import logging
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import attrs
 import numpy
@@ -23,7 +25,7 @@ from flask import Flask, Request, Response, current_app, g, request, session
 from werkzeug.datastructures import FileStorage
 from werkzeug.local import LocalProxy
 
-from flask_caching_async import AddressKeyWarning, Cache, InvalidKeyError
+from flask_caching_async import AddressKeyWarning, Cache, ConfigurationError, InvalidKeyError
 from flask_caching_async.identity import canonical
 from support.backends import OURS, config_of_ours
 from support.faces import Face
@@ -445,3 +447,199 @@ def test_arrays_are_told_apart_on_every_backend(
     for _ in range(2):
         assert [total(middle(n)) for n in (1, 2)] == [1, 2]
     assert cache.stats().computed == 2
+
+
+# --- decorators around the function ---------------------------------------------------------------
+
+
+def passing_on(f: Any) -> Any:
+    """A decorator that changes nothing."""
+
+    @functools.wraps(f)
+    def around(*args: Any, **kwargs: Any) -> Any:
+        with contextlib.nullcontext():
+            return f(*args, **kwargs)
+
+    return around
+
+
+def passing_positions_on(f: Any) -> Any:
+    """One that takes no keyword arguments."""
+
+    @functools.wraps(f)
+    def around(*args: Any) -> Any:
+        return f(*args)
+
+    return around
+
+
+def giving_first(f: Any) -> Any:
+    """One that gives its function a first argument, as ``click.pass_context`` does."""
+
+    @functools.wraps(f)
+    def around(*args: Any, **kwargs: Any) -> Any:
+        return f("db", *args, **kwargs)
+
+    return around
+
+
+def giving_by_name(f: Any) -> Any:
+    """One that gives its function a keyword argument."""
+
+    @functools.wraps(f)
+    def around(*args: Any, **kwargs: Any) -> Any:
+        return f(*args, **kwargs, db="db")
+
+    return around
+
+
+def taking_away(f: Any) -> Any:
+    """One that has a keyword argument of its own."""
+
+    @functools.wraps(f)
+    def around(*args: Any, loud: bool = False, **kwargs: Any) -> Any:
+        return (loud, f(*args, **kwargs))
+
+    return around
+
+
+def taking_away_unseen(f: Any) -> Any:
+    """One that takes it out of what it is given."""
+
+    @functools.wraps(f)
+    def around(*args: Any, **kwargs: Any) -> Any:
+        return (kwargs.pop("loud", False), f(*args, **kwargs))
+
+    return around
+
+
+def with_a_default(f: Any) -> Any:
+    """One that knows a default which the function does not know, or another one."""
+
+    @functools.wraps(f)
+    def around(*args: Any, **kwargs: Any) -> Any:
+        kwargs.setdefault("y", "own")
+        return f(*args, **kwargs)
+
+    return around
+
+
+def saying_itself(f: Any) -> Any:
+    """One that takes other arguments than its function."""
+
+    @functools.wraps(f)
+    def around(y: Any, *, x: Any = 7) -> Any:
+        return f(x, y)
+
+    return around
+
+
+def one(x: Any) -> Any:
+    """A function of one argument."""
+    return x
+
+
+def two(x: Any, y: Any = 2) -> Any:
+    """A function with a default."""
+    return x, y
+
+
+def both(x: Any, y: Any) -> Any:
+    """A function without one."""
+    return x, y
+
+
+def with_db(x: Any, db: Any) -> Any:
+    """A function that is given what it needs last."""
+    return x, db
+
+
+def with_db_first(db: Any, x: Any, y: Any = 2, z: Any = 3) -> Any:
+    """A function that is given what it needs first."""
+    return db, x, y, z
+
+
+def patched(x: Any, mocked: Any) -> Any:
+    """A function that is given a mock."""
+    return x
+
+
+#: Decorators with a function, and calls of them, each with another answer.
+AROUND: dict[str, tuple[Any, Any, list[tuple[tuple[Any, ...], dict[str, Any]]]]] = {
+    "passes on": (passing_on, two, [((1,), {}), ((2,), {}), ((1,), {"y": 3})]),
+    "passes positions on": (passing_positions_on, two, [((1,), {}), ((1, 3), {})]),
+    "gives first": (
+        giving_first,
+        with_db_first,
+        [((1,), {}), ((1, 5), {}), ((1, 5, 2), {}), ((1,), {"z": 9}), ((), {"x": 2})],
+    ),
+    "gives by name": (giving_by_name, with_db, [((1,), {}), ((2,), {})]),
+    "takes away": (taking_away, one, [((1,), {}), ((1,), {"loud": True})]),
+    "takes away unseen": (taking_away_unseen, one, [((1,), {}), ((1,), {"loud": True})]),
+    "has a default": (with_a_default, both, [((1,), {}), ((1,), {"y": 2})]),
+    "has another default": (with_a_default, two, [((1,), {}), ((1,), {"y": 2})]),
+    "says itself": (saying_itself, both, [((1,), {}), ((1,), {"x": 2}), ((2,), {})]),
+    "twice": (
+        lambda f: passing_on(giving_by_name(passing_on(f))), with_db, [((1,), {}), ((2,), {})]
+    ),
+    "mock.patch": (mock.patch(f"{__name__}.one"), patched, [((1,), {}), ((2,), {})]),
+}  # fmt: skip
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", AROUND)
+async def test_the_arguments_count_that_a_decorator_is_called_with(face: Face, name: str) -> None:
+    """It may give its function arguments, take them away, or have defaults of its own."""
+    around, function, given = AROUND[name]
+    plain = around(function)
+    decorated = face.memoize()(plain)
+    for _ in range(2):
+        for args, kwargs in given:
+            assert await face.call(decorated, *args, **kwargs) == plain(*args, **kwargs)
+    assert face.cache.stats().computed == len(given)
+    for args, kwargs in given:
+        computed = face.cache.stats().computed
+        assert await face.delete_memoized(decorated, *args, **kwargs)
+        assert await face.call(decorated, *args, **kwargs) == plain(*args, **kwargs)
+        assert face.cache.stats().computed == computed + 1
+
+
+@pytest.mark.parametrize("around", [passing_on, lambda f: passing_on(passing_on(f))])
+def test_a_decorator_that_passes_arguments_on_makes_no_difference(
+    cache: Cache, around: Any
+) -> None:
+    """However a call is spelled it is one call, and a wrong one is an error."""
+    decorated = cache.memoize(args_to_ignore=["ignored"])(around(lambda a, b=2, ignored=0: (a, b)))
+    calls = [decorated(1), decorated(a=1), decorated(1, 2), decorated(b=2, a=1), decorated(1, 2, 3)]
+    assert calls == [(1, 2)] * 5
+    assert cache.stats().computed == 1
+    with pytest.raises(TypeError):
+        decorated()
+    with pytest.raises(ValueError, match="no call"):
+        cache.delete_memoized(decorated, 1, c=2)
+
+
+@pytest.mark.parametrize("backend", OURS)
+def test_a_deletion_reaches_calls_that_leave_a_default_out(
+    app: Flask, tmp_path: Path, request: pytest.FixtureRequest, backend: str
+) -> None:
+    """Where a decorator may have another one, they are two calls, but may be one."""
+    cache = Cache(app, config=config_of_ours(backend, tmp_path, request.getfixturevalue))
+    decorated = cache.memoize()(taking_away_unseen(two))
+    spelled: list[tuple[Any, ...]] = [(1,), (1, 2)]
+    for deleted in spelled:
+        for call in [*spelled, (1, 3)]:
+            decorated(*call)
+        computed = cache.stats().computed
+        assert cache.delete_memoized(decorated, *deleted)
+        for call in [*spelled, (1, 3)]:
+            decorated(*call)
+        assert cache.stats().computed == computed + 2
+
+
+def test_keyword_arguments_of_a_decorator_can_be_ignored(cache: Cache) -> None:
+    """They are known by name like those of the function."""
+    decorated = cache.memoize(args_to_ignore=["loud", "x"])(taking_away(two))
+    assert decorated(1, 5, loud=True) == decorated(2, 5) == (True, (1, 5))
+    with pytest.raises(ConfigurationError, match="args_to_ignore"):
+        cache.memoize(args_to_ignore=["quiet"])(taking_away(two))

@@ -85,7 +85,7 @@ async def calls_to_delete(
     if plan.per_owner and len(args) == 1 and not kwargs and owner_is_all(plan):
         return Invalidation([], [plan.owner_tag(args[0])])
     try:
-        signature_of(plan.function).bind(*args, **kwargs)
+        plan.arguments.check(args, kwargs)
     except TypeError as error:
         raise ValueError(f"no call of {plan.name} has these arguments: {error}") from None
     state = plan.state()

@@ -20,10 +20,10 @@ from ..keys import (
     digest,
     function_namespace,
     plain_name,
-    signature_of,
 )
 from ..signals import cache_memoize_hit, cache_memoize_miss, tell
 from ..typing import Args, Callback, Kwargs, Value
+from .arguments import arguments_of
 from .methods import Decorated
 from .options import Options
 from .plan import KeyAndTags, OwningCache, Plan, State, user_tags
@@ -51,8 +51,15 @@ class CallPlan(Plan):
         self.ignored = frozenset(args_to_ignore or ())
         self.fast = make_name is None
         super().__init__(cache, function, options)
-        self.text = self._text = call_text(function, self.ignored, self._note)
+        self.arguments = arguments_of(function)
         names = self._parameter_names()
+        shown, called = self.arguments
+        left_out = called is not None
+        self.text = self._text = self._writer(shown, left_out)
+        #: What writes down a call that does not fit the signature shown.
+        self._text_as_called = None if called is None else self._writer(called)
+        #: What writes down a call with its defaults: the entries of calls that may be the same.
+        self._text_filled = self._writer(shown) if self.arguments.may_leave_out else None
         #: ``self`` or ``cls``: calls on one instance, or one class, can be dropped together.
         self.owner = names[0] if names and names[0] in ("self", "cls") else None
         self.namespace = function_namespace_of(function)
@@ -70,7 +77,14 @@ class CallPlan(Plan):
             self.tags = (BY_HAND, *self.tags)
         self.per_owner = self.owner is not None and self.owner not in self.ignored
         #: Whether all calls have the same tags.
-        self.fixed = not (callable(options.tags) or self.per_owner or identity.own)
+        self.fixed = not (
+            callable(options.tags) or self.per_owner or identity.own or self._text_filled
+        )
+
+    def _writer(
+        self, parameters: Sequence[inspect.Parameter], left_out: bool = False
+    ) -> Callable[..., str]:
+        return call_text(self.function, self.ignored, self._note, parameters, left_out)
 
     def _identity(self) -> Identity:
         """What tells the function apart from others of its name; warns if others cannot know it.
@@ -92,10 +106,11 @@ class CallPlan(Plan):
 
         :raises ConfigurationError: if ``args_to_ignore`` has a name that is none of them.
         """
-        parameters = signature_of(self.function).parameters
-        names = list(parameters)
+        shown, called = self.arguments
+        names = [p.name for p in shown]
         unknown = self.ignored - set(names)
-        if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        # What a decorator makes of **kwargs is shown by the function inside.
+        if unknown and not any(p.kind is p.VAR_KEYWORD for p in shown):
             raise ConfigurationError(
                 f"args_to_ignore names {sorted(unknown)}, but {self.name} has only {names}"
             )
@@ -134,10 +149,18 @@ class CallPlan(Plan):
         except TypeError as error:
             if error.__traceback__ and error.__traceback__.tb_next:
                 raise  # the repr of an argument raised it
-            once = self._given_once(args, kwargs)
-            if len(once) == len(kwargs):
+            once = self._given_once(args, kwargs) if kwargs else kwargs
+            if len(once) != len(kwargs):
+                return self._text(*args, **once)
+            if self._text_as_called is None:
                 raise
-            return self._text(*args, **once)
+            return f"!{self._text_as_called(*args, **kwargs)}"
+
+    def _text_of_all(self, args: Args, kwargs: Kwargs, text: str) -> str:
+        """The text that is shared by all calls that may be the same as one of this text."""
+        if self._text_filled is None or text.startswith("!"):
+            return text
+        return self._text_filled(*args, **self._given_once(args, kwargs))
 
     def _given_once(self, args: Args, kwargs: Kwargs) -> Kwargs:
         """The keyword arguments without those that repeat a positional one.
@@ -145,7 +168,7 @@ class CallPlan(Plan):
         Flask-Caching finds such a call if it was made properly before; if not, the function
         complains.
         """
-        named = dict(zip(signature_of(self.function).parameters, args, strict=False))
+        named = dict(zip([p.name for p in self.arguments.shown], args, strict=False))
         return {
             name: value
             for name, value in kwargs.items()
@@ -184,8 +207,9 @@ class CallPlan(Plan):
         tags = self.tags
         if self.per_owner:
             tags = (*tags, self.owner_tag(self.owner_of(args, kwargs)))
-        if self.place != self.place_of_all:
-            tags = (*tags, tag_of("b", self._hashed(state, text, name, self.place_of_all)))
+        shared = self._shared_key(state, args, kwargs, text, name)
+        if shared is not None:
+            tags = (*tags, tag_of("b", shared))
         return key, (*tags, *self.user_tags(given)) if given else tags
 
     def keys_to_delete(
@@ -196,10 +220,20 @@ class CallPlan(Plan):
         :raises InvalidKeyError: if it has none, and so was never stored.
         """
         key = self.needed_key(state, args, kwargs, answers)
-        if self.place == self.place_of_all:
-            return [key]
-        text = self.call_text(args, kwargs)
-        return [key, self._hashed(state, text, self.namespace, self.place_of_all)]
+        text, name = self.call_text(args, kwargs), key.rpartition("/")[0]
+        shared = self._shared_key(state, args, kwargs, text, name)
+        return [key] if shared is None else [key, shared]
+
+    def _shared_key(
+        self, state: State, args: Args, kwargs: Kwargs, text: str, name: str
+    ) -> str | None:
+        """What is deleted with a call: what it shares with its entries in other processes, and with
+        calls that only leave a default out. ``None`` if that is its own key alone.
+        """
+        if self.place == self.place_of_all and self._text_filled is None:
+            return None
+        place = self.place_of_all if name == self.namespace else name
+        return self._hashed(state, self._text_of_all(args, kwargs, text), name, place)
 
     def needed_key(self, state: State, args: Args, kwargs: Kwargs, answers: Sequence[Value]) -> str:
         """The key of a call that a user asks for.
@@ -238,7 +272,7 @@ class CallPlan(Plan):
         """Arguments that the function does not take are the caller's error, not a callback's."""
         if isinstance(error, TypeError):
             try:
-                signature_of(self.function).bind(*args, **kwargs)
+                self.arguments.check(args, kwargs)
             except TypeError:
                 raise error from None
 
