@@ -5,8 +5,9 @@
     {% cache timeout, name, vary1, vary2 %} ... {% endcache %}
 
 ``timeout`` is in seconds; ``None`` is the default timeout, 0 never expires, ``"del"`` drops the
-stored fragment. Without a name, the template's file name and the line of the tag are the name. See
-:func:`.make_template_fragment_key` for the key.
+stored fragment. Without a name, the template's file name and the line of the tag are the name; of a
+template that has no file, its source and the line. See :func:`.make_template_fragment_key` for the
+key.
 
 Where one of the values has no text but its memory address, which a later value may have, the body
 is rendered anew each time, and it is warned of once.
@@ -17,22 +18,30 @@ several ask at the same time.
 
 from __future__ import annotations
 
+import hashlib
+import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from jinja2 import nodes
+from jinja2 import Environment, nodes
 from jinja2.ext import Extension
+from jinja2.lexer import TokenStream
 from jinja2.parser import Parser
 
 from .binding import Binding
 from .exceptions import AddressKeyWarning, InvalidKeyError
-from .keys import make_template_fragment_key
+from .keys import digest, make_template_fragment_key
 from .typing import Value
 
 __all__ = ["CacheExtension", "JINJA_CACHE_ATTR_NAME"]
 
 #: The attribute of a Jinja environment that holds its cache.
 JINJA_CACHE_ATTR_NAME = "_template_fragment_cache"
+#: The attribute of a template's tokens that holds its source.
+SOURCE = "_flask_caching_async_source"
+#: The attribute of a parser that holds how many tags it found on each line.
+TAGS = "_flask_caching_async_tags"
 
 
 class FragmentCache(Protocol):
@@ -50,6 +59,20 @@ class CacheExtension(Extension):
 
     tags = {"cache"}
 
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._noted = threading.local()
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        """Note the source: a template without a file has nothing else to tell it apart."""
+        self._noted.source = source
+        return source
+
+    def filter_stream(self, stream: TokenStream) -> TokenStream:
+        """Hand the source to the parser: others may begin before this one has ended."""
+        setattr(stream, SOURCE, self._noted.source)
+        return stream
+
     def parse(self, parser: Parser) -> nodes.Node:
         """Turn the tag into a call of :meth:`_cache` with the body as its caller."""
         line = next(parser.stream).lineno
@@ -57,10 +80,22 @@ class CacheExtension(Extension):
         rest: list[nodes.Expr] = []
         while parser.stream.skip_if("comma"):
             rest.append(parser.parse_expression())
-        name = rest.pop(0) if rest else nodes.Const(f"{parser.filename}{line}")
+        place = self._place(parser, line)  # counts the tag, before those in its body
+        name = rest.pop(0) if rest else nodes.Const(place)
         body = parser.parse_statements(("name:endcache",), drop_needle=True)
         call = self.call_method("_cache", [timeout, name, nodes.List(rest)])
         return nodes.CallBlock(call, [], [], body).set_lineno(line)
+
+    def _place(self, parser: Parser, line: int) -> str:
+        """What an unnamed tag is called: its template and its line, and its number from 2 on."""
+        tags: Counter[int] = vars(parser).setdefault(TAGS, Counter())
+        tags[line] += 1
+        template = parser.filename
+        if template is None:
+            source: str = getattr(parser.stream, SOURCE, None) or self._noted.source
+            text = f"{parser.name}\0{source}".encode(errors="surrogatepass")
+            template = f"{digest(hashlib.sha256, text)}:"
+        return f"{template}{line}" + (f"#{tags[line]}" if tags[line] > 1 else "")
 
     def _cache(
         self, timeout: Value, name: Value, vary_on: list[Value], caller: Callable[[], Value]

@@ -12,7 +12,8 @@ import numpy
 import pydantic
 import pytest
 from flask import Flask, render_template, render_template_string
-from jinja2 import Environment
+from jinja2 import DictLoader, Environment, FileSystemLoader, FunctionLoader, nodes
+from jinja2.ext import Extension
 from markupsafe import Markup
 from werkzeug.local import LocalProxy
 
@@ -98,11 +99,66 @@ def test_a_fragment_of_a_file_is_named_by_file_and_line(room: Room) -> None:
     assert room.render("page.html") == "<b>2</b>"
 
 
-def test_a_fragment_of_a_string_is_named_none_and_its_line(room: Room) -> None:
-    """As in Flask-Caching; so two strings do share one, and need names."""
-    assert room.render("\n\n{% cache 60 %}{{ count() }}{% endcache %}") == "\n\n1"
-    assert room.cache.get(make_template_fragment_key("None3")) == "1"
-    assert room.render("a\n\n{% cache 60 %}{{ count() }}{% endcache %}") == "a\n\n1"
+def test_a_second_fragment_on_a_line_of_a_file_has_a_number(tmp_path: Any, cache: Cache) -> None:
+    """The first keeps its name."""
+    file = tmp_path / "two.html"
+    file.write_text("\n{% cache 60 %}a{% endcache %}{% cache 60 %}b{% endcache %}")
+    environment = Environment(loader=FileSystemLoader(tmp_path), extensions=[CacheExtension])
+    setattr(environment, JINJA_CACHE_ATTR_NAME, cache)
+    assert environment.get_template("two.html").render() == "\nab"
+    assert cache.get(make_template_fragment_key(f"{file}2")) == "a"
+    assert cache.get(make_template_fragment_key(f"{file}2#2")) == "b"
+
+
+UNNAMED = "{% cache 60 %}{{ count() }}{% endcache %}"
+
+
+def test_a_fragment_of_a_string_is_named_by_source_and_line(room: Room) -> None:
+    """Two strings never share one; one string finds its own again."""
+    assert [room.render(f"a{UNNAMED}"), room.render(f"a{UNNAMED}")] == ["a1", "a1"]
+    assert room.render(f"b{UNNAMED}") == "b2"
+    assert room.render(f"b\n{UNNAMED}") == "b\n3"
+    assert room.render(f"a{UNNAMED}") == "a1"
+
+
+def test_fragments_on_one_line_are_two(room: Room) -> None:
+    """Side by side, one in the other, and beside one that has a name."""
+    nested = "{% cache 60 %}{{ count() }}{% cache 60 %}{{ count() }}{% endcache %}{% endcache %}"
+    for _ in range(2):
+        assert room.render(f"{UNNAMED} {UNNAMED}\n{UNNAMED}") == "1 2\n3"
+        assert room.render(nested) == "45"
+        assert room.render(f"{SOURCE}{UNNAMED}") == "67"
+
+
+def test_templates_without_files_share_no_fragment(room: Room) -> None:
+    """From a dictionary or a function; a new source is a new fragment."""
+    sources = {"a": UNNAMED, "b": f"b {UNNAMED}", "c": UNNAMED, "all": "{% include 'a' %}"}
+    for loader in (DictLoader(sources), FunctionLoader(sources.get)):
+        room.app.jinja_env.loader = loader
+        with room.app.app_context():
+            for _ in range(2):
+                texts = [render_template(name) for name in ("a", "b", "c", "all")]
+                assert texts == ["1", "b 2", "3", "1"]
+    sources["a"] = f"new {UNNAMED}"
+    room.app.jinja_env.loader = DictLoader(sources)
+    with room.app.app_context():
+        assert render_template("a") == "new 4"
+
+
+def test_a_template_that_is_read_while_another_one_is_keeps_it_apart(room: Room) -> None:
+    """An extension may ask for a template in the middle of one."""
+
+    class Reads(Extension):
+        tags = {"reads"}
+
+        def parse(self, parser: Any) -> Any:
+            line = next(parser.stream).lineno
+            self.environment.from_string("another one")
+            return nodes.Output([nodes.TemplateData("")], lineno=line)
+
+    room.app.jinja_env.add_extension(Reads)
+    assert room.render("a{% reads %}" + UNNAMED) == "a1"
+    assert room.render("b{% reads %}" + UNNAMED) == "b2"
 
 
 def test_macros_and_variables_work_in_a_fragment(room: Room) -> None:
