@@ -112,7 +112,7 @@ def canonical(value: Value, notes: Notes = AS_IT_IS) -> str:
         return f"{{{','.join(pairs)}}}"
     if kind is set or kind is frozenset:
         return f"{kind.__name__}{{{','.join(sorted(canonical(item, notes) for item in value))}}}"
-    if kind is LocalProxy and not notes.decorating:
+    if issubclass(kind, LocalProxy) and not notes.decorating:
         return canonical(resolved(value), notes)
     return _named(value, kind_of(kind), notes)
 
@@ -143,6 +143,7 @@ def _named(value: Value, kind: Kind, notes: Notes) -> str:
 
 def get_id(obj: object) -> str:
     """What tells an object apart: its ``__caching_id__()``, else its ``repr``."""
+    obj = resolved(obj)
     caching_id = getattr(obj, "__caching_id__", None)
     return repr(obj) if caching_id is None else str(caching_id())
 
@@ -332,7 +333,7 @@ def _says_nothing(value: Value) -> bool:
     kind: type = type(value)
     return (
         kind is object
-        or kind is LocalProxy
+        or issubclass(kind, LocalProxy)
         or kind.__module__.partition(".")[0] in WAITING
         or (kind.__module__.endswith(".config") and kind.__name__ == "Config")
         or callable(getattr(kind, "init_app", None))

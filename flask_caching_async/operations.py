@@ -12,6 +12,7 @@ from typing import Protocol, Self
 
 from ._entries.entry import BY_HAND, MISSING, Verdict
 from ._entries.times import seconds
+from ._flow.callbacks import resolved
 from ._flow.engine import Engine
 from ._flow.policy import Call, CallHooks, Policy
 from ._flow.run import aread_through, read_through
@@ -341,7 +342,7 @@ class Operations:
     ) -> tuple[Engine, Call]:
         binding = self._only or self._binding()
         settings, engine = binding.settings, binding.engine
-        tags = user_tags(tags)
+        tags, default = user_tags(tags), resolved(default)
         engine.store.check((key, *tags))
         policy = Policy(
             timeout=settings.default_timeout,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.local import LocalProxy
 
 from flask_caching_async import Cache, ColourError
 from support.backends import config_for
@@ -388,6 +389,50 @@ async def test_async_key_callbacks_leave_the_a_twins(cache: Cache, option: str) 
         assert [await f(1), await f(2)] == [3, 2]
         assert await f.adelete_memoized()
         assert [await f(1), await f(2)] == [4, 5]
+
+
+class Current(LocalProxy[Any]):
+    """A proxy of a class of its own."""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "proxy",
+    [LocalProxy, Current, lambda find: LocalProxy(lambda: LocalProxy(find))],
+    ids=["a proxy", "of another class", "of a proxy"],
+)
+async def test_a_proxy_is_what_it_stands_for_wherever_it_is_given(face: Face, proxy: Any) -> None:
+    """``current_user`` finds and drops what the user finds, as an argument and as an instance."""
+    log = Log()
+
+    class User:
+        def __repr__(self) -> str:
+            return "User()"
+
+        @face.memoize()
+        def greeting(self, hour: int) -> int:
+            return log()
+
+    @face.memoize(timeout=proxy(lambda: 5))
+    def hi(user: User) -> int:
+        return log()
+
+    user = User()
+    current = proxy(lambda: user)
+    for told, asked in [(user, current), (current, user)]:
+        first = await face.call(hi, told)
+        assert await face.call(hi, asked) == first
+        assert await face.delete_memoized(hi, asked)
+        assert await face.call(hi, told) > first
+        for arguments in [(User.greeting, asked), (User.greeting, asked, 1), (asked.greeting,)]:
+            first = await face.call(User.greeting, told, 1)
+            assert await face.call(User.greeting, asked, 1) == first
+            assert await face.delete_memoized(*arguments)
+            assert await face.call(User.greeting, told, 1) > first
+    with pytest.raises(ValueError, match="no instance"):
+        await face.delete_memoized(User.greeting, proxy(lambda: "x"), 1)
+    assert await face.get_or_set(proxy(lambda: "key"), proxy(lambda: 1)) == 1
+    assert await face.get("key") == 1
 
 
 # --- views ----------------------------------------------------------------------------------------

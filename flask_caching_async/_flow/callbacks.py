@@ -59,12 +59,14 @@ def resolved(value: Value) -> Value:
 
     A proxy looks like an awaitable, and like everything else, whatever it stands for.
     """
-    return value._get_current_object() if type(value) is LocalProxy else value
+    while isinstance(value, LocalProxy):  # it may stand for another proxy
+        value = value._get_current_object()
+    return value
 
 
 def is_awaitable(value: Value) -> bool:
     """Whether what a function returned has to be awaited."""
-    return type(value) is not LocalProxy and inspect.isawaitable(value)
+    return not isinstance(value, LocalProxy) and inspect.isawaitable(value)
 
 
 def join_chunks(chunks: list[Value]) -> Value:

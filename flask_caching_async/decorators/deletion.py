@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 
 from .._entries.entry import tag_of
-from .._flow.callbacks import CallCallback
+from .._flow.callbacks import CallCallback, resolved
 from ..exceptions import ColourError
 from ..keys import made_key, signature_of
 from ..typing import Args, Kwargs, QueryArgs, Value
@@ -116,7 +116,7 @@ def _check_instance(plan: CallPlan, args: Args) -> None:
     outer = plan.function.__qualname__.rpartition(".")[0]
     if not outer or outer.endswith("<locals>"):
         return
-    mro = type(args[0]).__mro__
+    mro = type(resolved(args[0])).__mro__
     if not any(getattr(value, PLAN, None) is plan for k in mro for value in vars(k).values()):
         raise ValueError(f"{args[0]!r} is no instance of the class whose method {plan.name} is")
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 
 from .._entries.entry import BY_HAND, tag_of
-from .._flow.callbacks import acall_callback, call_callback
+from .._flow.callbacks import acall_callback, call_callback, resolved
 from ..exceptions import (
     AddressKeyWarning,
     ColourError,
@@ -313,6 +313,7 @@ class CallPlan(Plan):
 
     def owner_tag(self, owner: object) -> str:
         """The tag of all calls on one instance or class."""
+        owner = resolved(owner)
         if inspect.isclass(owner):
             return f"{self.tag}@{canonical(owner)}"
         kind = type(owner)

@@ -14,7 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ParamSpec, TypedDict, TypeVar
 
+from werkzeug.local import LocalProxy
+
 from .._entries.times import seconds
+from .._flow.callbacks import resolved
 from ..exceptions import ConfigurationError
 from ..typing import Callback, Tags, Timeout, Value
 
@@ -48,6 +51,8 @@ def _function(name: str, value: Value) -> Value:
 
 
 def _timeout(name: str, value: Value) -> Value:
+    if isinstance(value, LocalProxy):  # whatever it stands for, it can be called
+        return lambda _: resolved(value)
     return value if callable(value) else _seconds(name, value)
 
 
