@@ -41,6 +41,7 @@ from .typing import Args, Callback, Kwargs, QueryArgs, Value
 __all__ = [
     "SHORTEST",
     "around_path",
+    "below_root",
     "call_text",
     "digest",
     "function_namespace",
@@ -306,11 +307,24 @@ def query_pairs(query_args: QueryArgs) -> list[tuple[str, str]]:
 def query_key(
     base: str, pairs: Iterable[tuple[str, str]], hash_method: Callback, source: bytes
 ) -> str:
-    """The key of a page that depends on its query string, in any order."""
-    hashed = hash_method(str(tuple(sorted(pairs))).encode())
+    """The key of a page that depends on its query string.
+
+    The order of the names does not count. That of the values of one name does: a view that asks for
+    the first of them, or for all, has another page for each.
+    """
+    hashed = hash_method(str(tuple(sorted(pairs, key=lambda pair: pair[0]))).encode())
     if source:
         hashed.update(source)
     return base + str(hashed.hexdigest())
+
+
+@functools.lru_cache(maxsize=256)
+def below_root(root: str) -> str:
+    """The end of the key of a page of an app that is mounted below a root.
+
+    It looks like the end that ``vary_on`` makes, so that no path is mistaken for it.
+    """
+    return f"|{digest(hashlib.sha256, b'root', root.encode(errors='surrogatepass'))}"
 
 
 def made_key(made: object) -> str:

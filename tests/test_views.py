@@ -253,12 +253,44 @@ def test_the_query_string_counts_only_where_it_is_asked_for(site: Site) -> None:
 
 
 def test_a_query_string_has_no_order_but_keeps_repeats(site: Site) -> None:
-    """``?a=1&b=2`` is ``?b=2&a=1``; ``?a=1&a=2`` is neither ``?a=1`` nor ``?a=2``."""
-    site.numbers(query_string=True)
+    """``?a=1&b=2`` is ``?b=2&a=1``; ``?a=1&a=2`` is neither ``?a=1`` nor ``?a=2&a=1``."""
+    view = site.numbers(query_string=True)
     same = ["?a=1&b=2", "?b=2&a=1"]
-    other = ["", "?a=1", "?a=2", "?a=1&a=2", "?a=1&b=", "?a=1%26b=2", "?b=1&a=2"]
+    other = ["", "?a=1", "?a=2", "?a=1&a=2", "?a=2&a=1", "?a=1&b=", "?a=1%26b=2", "?b=1&a=2"]
     assert {site.text(f"/works{query}") for query in same} == {"1"}
     assert len({site.text(f"/works{query}") for query in other}) == len(other)
+    between = site.text("/works?a=2&b=1&a=1")
+    assert site.text("/works?b=1&a=2&a=1") == between != site.text("/works?a=1&b=1&a=2")
+    assert site.do("delete_cached", view, "/works", {"b": 1, "a": [2, 1]})
+    assert site.text("/works?a=2&b=1&a=1") != between
+
+
+@pytest.mark.parametrize("options", [{}, {"query_string": True}, {"vary_on": "Accept-Language"}])
+def test_an_app_that_is_mounted_twice_has_pages_of_each_mount(
+    any_site: Site, options: dict[str, Any]
+) -> None:
+    """Its links begin with the root of its mount. Deletions of the path drop those of all."""
+    any_site.app.config["APPLICATION_ROOT"] = "/of-the-app"
+    view = any_site.view(**options)(lambda: f"{request.root_path} {any_site.calls}")
+
+    def pages() -> list[str]:
+        found = []
+        for root in ("/a", "/b", "", "/of-the-app"):
+            mounted = {"environ_overrides": {"SCRIPT_NAME": root}}
+            first = any_site.text("/works", **mounted)
+            assert any_site.text("/works", **mounted) == first
+            found.append(first)
+        return found
+
+    assert pages() == ["/a 1", "/b 2", " 3", "/of-the-app 4"]
+    any_site.do("delete", "view//works")
+    assert pages() == ["/a 5", "/b 6", " 7", "/of-the-app 8"]
+    assert any_site.do("delete_cached", view, "/works")
+    assert pages() == ["/a 9", "/b 10", " 11", "/of-the-app 12"]
+    assert any_site.call(view.refresh, path="/of-the-app/works") == "/of-the-app 13"
+    with any_site.app.test_request_context(environ_overrides={"SCRIPT_NAME": "/a"}):
+        assert any_site.call(view.refresh, path="/works") == "/a 14"
+    assert pages() == ["/a 14", "/b 10", " 11", "/of-the-app 13"]
 
 
 def test_hash_method_makes_the_key_of_a_query_string(site: Site) -> None:
@@ -848,7 +880,7 @@ def test_a_key_made_outside_of_a_request_is_the_one_in_it(site: Site, options: A
 
 @pytest.mark.parametrize(
     "query_args",
-    ["a=1&b=2&b=x", "?b=x&b=2&a=1", {"a": 1, "b": [2, "x"]}, [("b", "2"), ("a", 1), ("b", "x")]]
+    ["a=1&b=2&b=x", "?b=2&a=1&b=x", {"a": 1, "b": [2, "x"]}, [("b", "2"), ("a", 1), ("b", "x")]]
     + [MultiDict([("a", "1"), ("b", "2"), ("b", "x")])],
     ids=["text", "with-question-mark", "mapping", "pairs", "MultiDict"],
 )

@@ -17,6 +17,7 @@ import inspect
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 import flask
 from flask import Flask, Response
@@ -30,7 +31,16 @@ from .._runtime.loops import running_loop_kind
 from .._runtime.threads import offload
 from ..typing import Args, Callback, Kwargs, Timeout, Value
 from .base import Occasion, PageRequest, Routed
-from .pallets import PalletsFramework, fill_g, handed_over, preprocess, query_of, refused, routed
+from .pallets import (
+    PalletsFramework,
+    below,
+    fill_g,
+    handed_over,
+    preprocess,
+    query_of,
+    refused,
+    routed,
+)
 from .spawning import context_without, refreshed, spawn_in_pool, spawn_on_loop, work_of
 
 __all__ = ["CachedResponse", "FlaskFramework", "current_app"]
@@ -118,13 +128,17 @@ class FlaskFramework(PalletsFramework[Flask]):
         return self.app.app_context() if share else contextlib.nullcontext()
 
     def _context(self, page: PageRequest) -> RequestContext:
-        where = page.where
+        where, root = page.where, self.root
         if not isinstance(where, str):
             endpoint, values = where
-            with self.app.test_request_context():
+            with self.app.test_request_context(environ_overrides={"SCRIPT_NAME": root}):
                 where = self.location(endpoint, values)
-        query = query_of(page.query_args)
-        return self.app.test_request_context(where, query_string=query, headers=page.headers)
+        parts = urlsplit(where)
+        where = urlunsplit(parts._replace(path=below(root, parts.path)))
+        query, mounted = query_of(page.query_args), {"SCRIPT_NAME": root}
+        return self.app.test_request_context(
+            where, query_string=query, headers=page.headers, environ_overrides=mounted
+        )
 
     def call(self, function: Value, args: Args, kwargs: Kwargs) -> None:
         """Refresh a function in the app's context, and wait for it."""

@@ -7,13 +7,13 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from flask.sansio.app import App
 from werkzeug.sansio.request import Request
 
 from .._entries.isolation import IMMUTABLE
-from ..exceptions import not_initialized
+from ..exceptions import NotInitializedError, not_initialized
 from ..typing import Callback, Kwargs, QueryArgs, Value
 from .base import Change, Routed
 
@@ -43,7 +43,7 @@ class PalletsFramework(Generic[AnyApp]):
     @property
     def many_hosts(self) -> bool:
         """Whether the app routes by host or subdomain."""
-        return bool(self.app.url_map.host_matching or self.app.subdomain_matching)
+        return self.app.url_map.host_matching or self.app.subdomain_matching
 
     @property
     def session_cookie(self) -> str:
@@ -68,6 +68,16 @@ class PalletsFramework(Generic[AnyApp]):
     def location(self, endpoint: str, values: Kwargs) -> str:
         """The URL of a view, in a request or with ``SERVER_NAME`` outside one."""
         return str(self.framework.url_for(endpoint, _external=False, **values))
+
+    @property
+    def root(self) -> str:
+        """Where the app is mounted: in a request what that says, else ``APPLICATION_ROOT``."""
+        try:
+            request = self.request()
+        except NotInitializedError:  # that of another app
+            request = None
+        root = self.app.config.get("APPLICATION_ROOT") if request is None else request.root_path
+        return (root or "").rstrip("/")
 
     def url_for(self, endpoint: str, values: Kwargs) -> str:
         """The path of a view as a request has it: decoded, and below the root of the app."""
@@ -150,6 +160,14 @@ class PalletsFramework(Generic[AnyApp]):
         environment: Any = self.app.jinja_env
         environment._template_fragment_cache = cache
         environment.add_extension("flask_caching_async.jinja2ext.CacheExtension")
+
+
+def below(root: str, path: str) -> str:
+    """The rest of a path below the root of the app; all of it where it is not below that."""
+    for prefix in filter(None, (root, quote(root))):
+        if path == prefix or path.startswith(f"{prefix}/"):
+            return path[len(prefix) :] or "/"
+    return path
 
 
 class RoutedRequest(Protocol):

@@ -31,7 +31,16 @@ from .._runtime.threads import offload
 from ..exceptions import ColourError
 from ..typing import Args, Callback, Coro, Kwargs, Timeout, Value
 from .base import Change, Occasion, PageRequest, Routed
-from .pallets import PalletsFramework, fill_g, handed_over, preprocess, query_of, refused, routed
+from .pallets import (
+    PalletsFramework,
+    below,
+    fill_g,
+    handed_over,
+    preprocess,
+    query_of,
+    refused,
+    routed,
+)
 from .responses import Frozen, Parts, register
 from .spawning import context_without, ended, spawn_in_pool
 
@@ -173,18 +182,19 @@ class QuartFramework(PalletsFramework[Quart]):
     @contextlib.asynccontextmanager
     async def arequest_for(self, page: PageRequest) -> AsyncIterator[Routed]:
         """Ask for a page, as the test client does, up to the call of its view."""
-        where = page.where
+        where, root = page.where, self.root
         if not isinstance(where, str):
             endpoint, values = where
-            async with self.app.test_request_context("/"):
+            async with self.app.test_request_context("/", root_path=root):
                 where = self.location(endpoint, values)
         parts, query = urlsplit(where), query_of(page.query_args)
         headers = Headers(cast("Any", page.headers))
         if parts.netloc:  # the view's own, where the app routes by host
             headers.setdefault("Host", parts.netloc)
         query = parts.query if query is None else query
-        path = iri_to_uri(f"{parts.path}?{query}" if query else parts.path)
-        context = self.app.test_request_context(path, headers=headers)
+        path = below(root, parts.path)
+        path = iri_to_uri(f"{path}?{query}" if query else path)
+        context = self.app.test_request_context(path, headers=headers, root_path=root)
         share = quart.has_request_context() and hasattr(quart.globals, "_cv_request")
         # In a request, an app context of its own for another one: Quart would share that.
         async with self.app.app_context() if share else contextlib.nullcontext(), context:

@@ -4,7 +4,7 @@ It grows in levels, and each level can be deleted with all that is above it::
 
     view//works                                  the path: the base of all its variants
     view//works<hash of the query string>        with query_string=True
-    view//works<...>@example.org|<hash>          with many hosts, or vary_on
+    view//works<...>@example.org|<hash>          with many hosts, below a root, or with vary_on
 
 A path that ends like one of these has a variant of its own in the place of its base, so that no two
 pages share a key: it can still be deleted by its base.
@@ -28,6 +28,7 @@ from ..identity import Notes, NoText, canonical, identify, no_text
 from ..keys import (
     SHORTEST,
     around_path,
+    below_root,
     digest,
     looks_varied,
     made_key,
@@ -122,7 +123,7 @@ class PagePlan(Plan):
         key = request.path.join(self.around)
         if len(key) >= SHORTEST and self._looks_varied(state.binding.settings, key):
             return None
-        return key
+        return key + below_root(request.root_path) if request.root_path else key
 
     def key_callbacks(self, state: State, args: Args, kwargs: Kwargs) -> list[Callable[[], Value]]:
         """The key or its prefix, what it varies on, and the tags."""
@@ -197,6 +198,8 @@ class PagePlan(Plan):
             # A client may say anything there; what is behind the last @ must be the host.
             host = quote(self._need(framework.request()).host, safe=":[]")
             levels.append(f"{levels[-1]}@{host}")
+        if not self.own_key and (root := self._need(framework.request()).root_path):
+            levels.append(levels[-1] + below_root(root))
         return levels
 
     def levels(

@@ -128,6 +128,28 @@ async def test_pages_are_dropped_by_their_views_arguments(site: QuartSite) -> No
 
 
 @served
+async def test_an_app_that_is_mounted_twice_has_pages_of_each_mount(site: QuartSite) -> None:
+    """Its links begin with the root of its mount. Deletions of the path drop those of all."""
+    site.app.config["APPLICATION_ROOT"] = "/b"
+    view = site.view("/works")(lambda: f"{request.root_path} {site.calls}")
+
+    async def pages() -> list[str]:
+        """Of each mount, visited twice."""
+        roots = ("/a", "/b", "") * 2
+        found = [await site.text(f"{root}/works", root_path=root) for root in roots]
+        assert found[:3] == found[3:]
+        return found[:3]
+
+    assert await pages() == ["/a 1", "/b 2", " 3"]
+    assert await site.cache.adelete_cached(view, "/works")
+    assert await pages() == ["/a 4", "/b 5", " 6"]
+    assert await view.arefresh(path="/b/works") == "/b 7"
+    async with site.app.test_request_context("/", root_path="/a"):
+        assert await view.arefresh(path="/works") == "/a 8"
+    assert await pages() == ["/a 8", "/b 7", " 6"]
+
+
+@served
 async def test_a_view_deletes_its_own_and_other_pages(site: QuartSite) -> None:
     """In the colour of the view, with the awaitable twins or the plain names."""
     site.app.debug = False
