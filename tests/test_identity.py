@@ -468,7 +468,7 @@ def test_a_view_is_the_same_in_every_process_whatever_it_closes_over(
     config = config_for("FileSystemCache", tmp_path)
 
     def site(number: int) -> Any:
-        site, shop = Flask(f"site{number}"), Opaque(number)
+        site, shop = Flask("site"), Opaque(number)
         cache = Cache(site, config=config)
 
         @site.get("/")

@@ -28,6 +28,8 @@ def seconds(timeout: object, name: str = "timeout") -> float | None:
     """
     if timeout is None:
         return None
+    if type(timeout) is int:
+        return 0 if timeout > FOREVER else timeout
     if isinstance(timeout, timedelta):
         timeout = math.ceil(timeout.total_seconds())
     elif isinstance(timeout, str) and timeout.strip().lstrip("-").isdigit():

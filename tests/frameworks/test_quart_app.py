@@ -22,7 +22,7 @@ from blockbuster import blockbuster_ctx
 from quart import Quart, request, session
 
 from flask_caching_async import Cache
-from flask_caching_async.exceptions import CacheWarning, NotInitializedError
+from flask_caching_async.exceptions import CacheWarning, ConfigurationError, NotInitializedError
 from support.backends import config_for
 from support.faces import own_colour
 from support.fault_proxy import FaultProxy
@@ -157,7 +157,7 @@ def test_one_cache_serves_a_flask_and_a_quart_app_in_one_process() -> None:
 
 
 def test_a_flask_and_a_quart_app_may_share_their_pages(tmp_path: Path) -> None:
-    """On one backend, as when one becomes the other: whoever stored it, both can send it."""
+    """As when one becomes the other under its name: whoever stored a page, both can send it."""
     config = config_for("FileSystemCache", tmp_path)
     bodies: dict[str, Callable[[Any], Any]] = {
         "text": lambda here: "page",
@@ -169,7 +169,8 @@ def test_a_flask_and_a_quart_app_may_share_their_pages(tmp_path: Path) -> None:
     }
 
     async def main(first: str) -> None:
-        of_quart, of_flask = quart_app(), flask.Flask(__name__)
+        of_quart = quart_app()
+        of_flask = flask.Flask(of_quart.name)
         caches = Cache(of_quart, config=config), Cache(of_flask, config=config)
         for app, cache, here in zip((of_quart, of_flask), caches, (quart, flask), strict=True):
             for name, body in bodies.items():
@@ -772,10 +773,10 @@ def test_a_program_without_an_app_has_memoize_and_the_operations(
     assert cache.delete_tags("tag") and cache.delete_memoized(double)
     asyncio.run(use())
     assert calls == [1, 0, 1]
-    with pytest.raises(NotInitializedError, match="current request"):
-        cache.cached()(lambda: "page")()
+    with pytest.raises(ConfigurationError, match="no path, since this cache has no app"):
+        cache.cached()(lambda: "page")
     with pytest.raises(RuntimeError, match="without an app"):
-        cache.cached()(lambda: "page").refresh(path="/")
+        cache.cached(key_prefix="page")(lambda: "page").refresh(path="/")
     cache.close()
 
 
