@@ -5,14 +5,21 @@ from __future__ import annotations
 import functools
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask, Response, abort, jsonify, make_response
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Unauthorized
+from werkzeug.exceptions import (
+    Conflict,
+    Gone,
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    Unauthorized,
+)
 from werkzeug.sansio.response import Response as AnyResponse
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -22,7 +29,7 @@ from flask_caching_async._entries.isolation import FREEZERS
 from flask_caching_async._frameworks import responses
 from flask_caching_async._frameworks.responses import fate_of
 from flask_caching_async.serializers import JSONSerializer
-from support.backends import config_for
+from support.backends import OURS, config_for, config_of_ours
 from support.faces import COLOURS
 from support.params import each_form, named
 from support.sites import Site
@@ -243,6 +250,62 @@ def test_views_work_with_a_json_serializer(app: Flask, kind: str, tmp_path: Path
         assert list(second.headers) == list(first.headers), colour
         assert site.calls == 1, colour
         assert not kind.startswith("abort") or second.status_code in (404, 410), colour
+
+
+class WithArguments(Conflict):
+    """An error of the user's own, of which the constructor needs something."""
+
+    def __init__(self, code: str, *, item: Any) -> None:
+        super().__init__(f"{code} of {item}")
+        self.item = item
+
+
+class WithSlots(NotFound):
+    """Not all of its attributes are in its ``__dict__``."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: str) -> None:
+        super().__init__("gone")
+        self.what = what
+
+
+class WithoutBase(Gone, LookupError):
+    """It does not call the constructor of its base."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+
+OWN_ERRORS: dict[str, tuple[Callable[[], HTTPException], str]] = {
+    "with arguments": (lambda: WithArguments("c", item=[1]), "409 c of [1] [1]"),
+    "with slots": (lambda: WithSlots("book"), "404 gone book"),
+    "without its base": (lambda: WithoutBase("book"), f"410 {Gone.description} book"),
+}
+
+
+@pytest.mark.parametrize("backend", OURS)
+@pytest.mark.parametrize("kind", OWN_ERRORS)
+def test_an_http_exception_of_ones_own_is_stored_and_raised_again(
+    app: Flask, backend: str, kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """With all that its handler reads, whatever its constructor takes."""
+    make, expected = OWN_ERRORS[kind]
+
+    @app.errorhandler(HTTPException)
+    def handled(error: Any) -> Any:
+        more = error.item if hasattr(error, "item") else error.what
+        return f"{error.code} {error.description} {more}", 418
+
+    cache = Cache(app, config=config_of_ours(backend, tmp_path, request.getfixturevalue))
+    site = Site(app, cache, "sync")
+
+    def body() -> Any:
+        raise make()
+
+    site.view()(body)
+    assert [site.text() for _ in range(3)] == [expected] * 3
+    assert site.calls == 1
 
 
 def test_an_http_exception_comes_back_as_it_went_in(site: Site) -> None:

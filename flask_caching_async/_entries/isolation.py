@@ -59,7 +59,14 @@ def keep(value: Value) -> tuple[Value, Thaw | None]:
             frozen = freeze(value)
             if frozen is not None:
                 return frozen
+    if kind is tuple and any(isinstance(item, tuple(FREEZERS)) for item in value):
+        return [keep(item) for item in value], _thaw_each
     try:
         return pickle.dumps(value, pickle.HIGHEST_PROTOCOL), pickle.loads
     except Exception as error:  # pickle raises whatever a __reduce__ raises
         raise SerializationError(f"a {kind.__qualname__} cannot be stored: {error}") from error
+
+
+def _thaw_each(kept: list[tuple[Value, Thaw | None]]) -> tuple[Value, ...]:
+    """A response with its status and headers, for example."""
+    return tuple([value if thaw is None else thaw(value) for value, thaw in kept])

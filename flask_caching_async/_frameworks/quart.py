@@ -41,7 +41,7 @@ from .pallets import (
     refused,
     routed,
 )
-from .responses import Frozen, Parts, register
+from .responses import Frozen, Parts, register, was_given_none
 from .spawning import context_without, ended, spawn_in_pool
 
 __all__ = ["CachedResponse", "QuartFramework", "current_app"]
@@ -325,17 +325,16 @@ KNOWN = frozenset("headers _status _status_code response timeout cache_timeout".
 def freeze(response: Response) -> Frozen | None:
     """Take a finished response apart: its class, body, status, headers and own timeout."""
     state, body = vars(response), cast(Any, response.response)
-    is_data = type(body) is response.data_body_class
-    if (
-        not is_data
-        or (body.begin, body.end) != (0, len(body.data))
-        or not KNOWN.issuperset(state)
-        or state.get("timeout", ...) is not ...
-    ):
+    if type(body) is response.data_body_class:
+        data = body.data
+        whole = (body.begin, body.end) == (0, len(data))
+    else:
+        data, whole = b"", was_given_none(body)
+    if not whole or not KNOWN.issuperset(state) or state.get("timeout", ...) is not ...:
         return None
     headers = tuple(response.headers)
     own = state.get("cache_timeout", ...)
-    return Parts(type(response), body.data, response.status, headers, own), thaw
+    return Parts(type(response), data, response.status, headers, own), thaw
 
 
 def thaw(parts: Parts) -> Response:

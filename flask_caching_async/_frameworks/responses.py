@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import operator
+import types
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
@@ -18,7 +20,15 @@ from .._flow.policy import Fate
 from ..exceptions import SerializationError
 from ..typing import Args, Callback, Kwargs, Value
 
-__all__ = ["Frozen", "Parts", "fate_of", "for_callbacks", "why_not", "register"]
+__all__ = [
+    "Frozen",
+    "Parts",
+    "fate_of",
+    "for_callbacks",
+    "register",
+    "was_given_none",
+    "why_not",
+]
 
 
 def for_callbacks(value: Value) -> Value:
@@ -70,16 +80,16 @@ def _private(cache_control: str) -> bool:
 def facts(value: Value) -> tuple[int, list[tuple[str, str]], bool]:
     """Status, headers, and whether the body is a stream, of anything that a view may return."""
     if isinstance(value, HTTPException):
-        if value.response is not None:
-            return facts(value.response)
-        return value.code or 500, [], False
+        response = getattr(value, "response", None)  # its own __init__ may not call the base's
+        return (value.code or 500, [], False) if response is None else facts(response)
     if isinstance(value, AnyResponse):
         streamed = bool(
             getattr(value, "is_streamed", False) or getattr(value, "direct_passthrough", False)
         )
         data_body = getattr(value, "data_body_class", None)  # Quart's: all other bodies are streams
         if data_body is not None:
-            streamed = not isinstance(value.response, data_body)  # type: ignore[attr-defined]
+            body: Value = value.response  # type: ignore[attr-defined]
+            streamed = not isinstance(body, data_body) and not was_given_none(body)
         return value.status_code, list(value.headers), streamed
     if isinstance(value, tuple) and len(value) in (2, 3):
         status, headers, streamed = facts(value[0])
@@ -89,6 +99,13 @@ def facts(value: Value) -> tuple[int, list[tuple[str, str]], bool]:
             return status, headers + _headers(value[1]), streamed
         return _status(value[1], status), headers, streamed
     return 200, [], isinstance(value, (Iterator, AsyncIterator))
+
+
+def was_given_none(body: Value) -> bool:
+    """Whether a body is the one that Quart makes for ``Response(status=204)``, of an empty list."""
+    frame = getattr(getattr(body, "iter", None), "ag_frame", None)
+    iterator = None if frame is None else frame.f_locals.get("iterable")
+    return iterator is not None and operator.length_hint(iterator, 1) == 0
 
 
 def _status(value: Value, default: int) -> int:
@@ -209,10 +226,17 @@ def _build(thawer: Callable[[Parts], Value], parts: list[Value]) -> Value:
 # An HTTPException is never made by its own __init__, which may want other arguments than it keeps.
 
 
+def _state_of(error: HTTPException) -> Kwargs:
+    """Its attributes, also those in slots."""
+    state = object.__getstate__(error)  # that of Python, not its own
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    return {**(attributes or {}), **(slots or {})}
+
+
 def freeze_error(error: HTTPException) -> tuple[Value, Callback] | None:
     """Take an ``HTTPException`` apart: its class, arguments and attributes."""
     try:
-        state = {name: keep(value) for name, value in vars(error).items()}
+        state = {name: keep(value) for name, value in _state_of(error).items()}
         return (type(error), keep(error.args), state), thaw_error
     except SerializationError:
         return None
@@ -236,17 +260,22 @@ def _new_error(kind: Value, args: Args, state: Kwargs) -> HTTPException:
     except TypeError:  # it is an OSError, too, for example, which has more to it
         error = kind.__new__(kind)
     error.args = args
-    vars(error).update(state)
+    for name, value in state.items():
+        slot = getattr(kind, name, None)
+        if isinstance(slot, types.MemberDescriptorType):
+            slot.__set__(error, value)
+        else:
+            vars(error)[name] = value
     return error
 
 
 def _take_error_apart(error: HTTPException) -> list[Value] | None:
     """An ``HTTPException`` as objects that every serializer takes, if its attributes are."""
     kind: Value = type(error)
-    name, response = _name_of(kind), error.response
+    name, response = _name_of(kind), getattr(error, "response", None)
     if name is None or (response is not None and not encode(response)[0]):
         return None
-    state = [[attribute, *encode(value)] for attribute, value in vars(error).items()]
+    state = [[attribute, *encode(value)] for attribute, value in _state_of(error).items()]
     return [name, [list(encode(value)) for value in error.args], state]
 
 

@@ -337,6 +337,8 @@ ANSWERS: dict[str, Callable[[], Any]] = {
     "response": lambda: Response("page", 203, {"X-A": "1"}, mimetype="text/plain"),
     "response-bytes": lambda: Response(b"\x00\xff", content_type="image/x"),
     "response-in-a-tuple": lambda: (Response("page"), 202, {"X-A": "1"}),
+    "response-without-body": lambda: Response(status=204, headers={"X-A": "1"}),
+    "response-without-body-in-a-tuple": lambda: (Response(headers={"X-A": "1"}), 201),
     "of-werkzeug": lambda: flask.Response("page", 203, {"X-A": "1"}),
     "jsonify": lambda: jsonify([1, 2]),
     "redirect": lambda: quart.redirect("/elsewhere", 307),
@@ -431,6 +433,24 @@ async def gives_back(site: QuartSite) -> None:
         found = await site.cache.aget("view//own")
         assert (type(found), found.cache_timeout) == (type(bodies["own"]()), 50)
         assert await found.get_data(as_text=False) == b"page"
+
+
+async def stores_no_body(site: QuartSite) -> None:
+    """A page without a body is a page."""
+    site.view("/none", endpoint="none")(lambda: Response(status=204, headers={"X-A": "1"}))
+    site.view("/nested", endpoint="nested")(lambda: (Response(headers={"X-A": "1"}), 202))
+    async with site.app.test_app():
+        for calls, (path, status) in enumerate([("/none", 204), ("/nested", 202)], 1):
+            for _ in range(2):
+                response = await site.get(path)
+                assert (response.status_code, response.headers["X-A"]) == (status, "1")
+                assert await response.get_data(as_text=False) == b""
+            assert site.calls == calls
+
+
+def test_each_backend_stores_a_response_without_a_body(any_site: QuartSite) -> None:
+    """``Response(status=204)``: what Quart sends for it is an iterable, but no stream."""
+    asyncio.run(stores_no_body(any_site))
 
 
 def test_each_backend_gives_back_what_views_returned(any_site: QuartSite) -> None:
