@@ -18,7 +18,7 @@ from .decorators.deletion import calls_to_delete, pages_to_delete
 from .decorators.memoize import CallPlan
 from .decorators.options import DecoratorOptions, Options, shows_options
 from .decorators.refresh_every import Renewal, Renewals
-from .decorators.wrappers import decorate
+from .decorators.wrappers import check_parentheses, decorate
 from .exceptions import ConfigurationError, not_initialized
 from .identity import function_name
 from .lifecycle import Serving
@@ -190,6 +190,7 @@ class Cache(Operations, Renewals, Adjustable):
         :param response_hit_indication: whether a hit sends the header ``hit_cache: True``.
         :param vary_on: what else is part of the key: header names, ``"cookie:NAME"``, callables.
         """
+        check_parentheses(timeout, "cached")
         checked = Options.read(
             timeout=timeout, unless=unless, forced_update=forced_update, is_stale=is_stale,
             response_filter=response_filter, hash_method=hash_method, cache_none=cache_none,
@@ -237,6 +238,7 @@ class Cache(Operations, Renewals, Adjustable):
         :param make_name: given the function's name, returns another one for the key.
         :param args_to_ignore: the name or names of arguments that are not part of the key.
         """
+        check_parentheses(timeout, "memoize")
         checked = Options.read(
             timeout=timeout, unless=unless, forced_update=forced_update, is_stale=is_stale,
             response_filter=response_filter, hash_method=hash_method, cache_none=cache_none,

@@ -67,6 +67,9 @@ class BoundCachedFunction(Protocol[Self_contra, P, R_co]):
     amake_cache_key: Callable[..., Any]
     #: Awaitable ``refresh``, of sync functions, too.
     arefresh: Callable[..., Any]
+    #: Drops its pages, as :meth:`.Cache.delete_cached` does.
+    delete_cached: Callable[..., Any]
+    adelete_cached: Callable[..., Any]
 
     @property
     def uncached(self) -> Callable[Concatenate[Self_contra, P], R_co]:
@@ -93,6 +96,9 @@ class CachedFunction(Protocol[P, R]):
     amake_cache_key: Callable[..., Any]
     #: Awaitable ``refresh``, of sync functions, too.
     arefresh: Callable[..., Any]
+    #: Drops its pages, as :meth:`.Cache.delete_cached` does.
+    delete_cached: Callable[..., Any]
+    adelete_cached: Callable[..., Any]
 
     def refresh(self, *args: Any, **kwargs: Any) -> R:
         """Compute now, store, and return; outside a request, ``path=…`` says which page."""

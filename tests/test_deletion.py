@@ -763,3 +763,51 @@ async def test_tags_in_a_list_are_those_tags(any_face: Face) -> None:
             await face.delete_tags(wrong)
         with pytest.raises(TypeError, match="tag"):
             await face.set("key", 1, tags=[wrong])
+
+
+@pytest.mark.asyncio
+async def test_a_property_is_deleted_by_its_function(face: Face) -> None:
+    """``Cls.prop.fget`` is the decorated function, of all instances or of one."""
+
+    class Shop:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __caching_id__(self) -> str:
+            return self.name
+
+        price = property(face.memoize()(lambda self: self.name))
+
+    shops = [Shop("one"), Shop("other")]
+    price: Any = Shop.price
+    for arguments, dropped in (((shops[0],), 1), ((), 2)):
+        for shop in shops:
+            assert await face.call(lambda: shop.price) == shop.name  # noqa: B023
+        computed = face.cache.stats().computed
+        assert await face.delete_memoized(price.fget, *arguments)
+        for shop in shops:
+            assert await face.call(lambda: shop.price) == shop.name  # noqa: B023
+        assert face.cache.stats().computed == computed + dropped
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_a_view_deletes_its_pages_itself(app: Flask, cache: Cache, colour: str) -> None:
+    """``view.delete_cached(...)`` is ``cache.delete_cached(view, ...)``, in both colours."""
+    face, computed = Face(cache, colour), []
+    view: Any = face.cached(query_string=True)(lambda number: computed.append(number) or "page")
+    app.add_url_rule("/<number>", "page", view)
+    client = app.test_client()
+
+    def visited() -> int:
+        before = len(computed)
+        for path in ("/1", "/1?a=1", "/2"):
+            assert client.get(path).text == "page"
+        return len(computed) - before
+
+    assert (visited(), visited()) == (3, 0)
+    for delete in (view.delete_cached, lambda *a, **k: asyncio.run(view.adelete_cached(*a, **k))):
+        assert delete() and visited() == 3
+        assert delete("/1") and visited() == 2
+        assert delete("/1", {"a": 1}) and visited() == 1
+        with app.test_request_context():
+            assert delete(number="2") and visited() == 1

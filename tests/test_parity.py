@@ -127,3 +127,24 @@ def test_what_a_backend_overrides_is_what_its_twin_calls(kind: type, tmp_path: P
     assert asyncio.run(Louder(*options).ahas("key")) is True
     assert asyncio.run(Loudest(*options).ahas("key")) is False
     assert asyncio.run(Loudest(*options).aget("key")) == "get key"
+
+
+def test_the_attributes_of_decorated_functions_have_awaitable_twins() -> None:
+    """``f.x`` and ``f.ax`` take the same, in both colours of function."""
+    cache = Cache()
+
+    async def acompute(number: int) -> int:
+        return number
+
+    for decorator, names in (
+        (cache.memoize, ("refresh", "make_cache_key", "delete_memoized")),
+        (cache.cached, ("refresh", "make_cache_key", "delete_cached")),
+    ):
+        for function in (lambda number: number, acompute):
+            decorated: Any = decorator()(function)
+            for name in names:
+                twins = [getattr(decorated, name), getattr(decorated, f"a{name}")]
+                if name != "make_cache_key" or decorator == cache.memoize:
+                    one, other = [list(inspect.signature(t).parameters.values()) for t in twins]
+                    assert [str(p) for p in one] == [str(p) for p in other], name
+                assert inspect.iscoroutinefunction(twins[1]), name

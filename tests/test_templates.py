@@ -15,6 +15,7 @@ from flask import Flask, render_template, render_template_string
 from jinja2 import DictLoader, Environment, FileSystemLoader, FunctionLoader, nodes
 from jinja2.ext import Extension
 from markupsafe import Markup
+from quart import Quart
 from werkzeug.local import LocalProxy
 
 from flask_caching_async import (
@@ -440,6 +441,20 @@ def test_the_tag_is_left_out_on_request() -> None:
     app = Flask(__name__)
     Cache(app, with_jinja2_ext=False, config={"CACHE_TYPE": "SimpleCache"})
     assert not any("CacheExtension" in name for name in app.jinja_env.extensions)
+
+
+@pytest.mark.parametrize("make", [Flask, Quart])
+def test_options_of_templates_may_be_set_after_the_cache(make: Any) -> None:
+    """They are read when the first template is; a cache that is set up later adds the tag, too."""
+    app = make(__name__)
+    first = Cache(app, config={"CACHE_TYPE": "SimpleCache"})
+    app.jinja_options = {"trim_blocks": True, "line_statement_prefix": "#"}
+    assert app.jinja_env.trim_blocks
+    assert app.jinja_env.line_statement_prefix == "#"
+    assert getattr(app.jinja_env, JINJA_CACHE_ATTR_NAME) is first
+    last = Cache(app, config={"CACHE_TYPE": "SimpleCache"})
+    assert getattr(app.jinja_env, JINJA_CACHE_ATTR_NAME) is last
+    assert any("CacheExtension" in name for name in app.jinja_env.extensions)
 
 
 def test_the_extension_works_in_an_environment_of_ones_own(cache: Cache) -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from numbers import Real
 from typing import NamedTuple
 
-from ..typing import Timeout
+from ..typing import Timeout, Value
 
 __all__ = ["NEVER", "Times", "life_of", "seconds", "times_from"]
 
@@ -30,6 +30,9 @@ def seconds(timeout: object, name: str = "timeout") -> float | None:
         return None
     if type(timeout) is int:
         return 0 if timeout > FOREVER else timeout
+    if type(timeout).__name__ == "timedelta64":  # NumPy's, which is a number, too, of any unit
+        given: Value = timeout
+        timeout = math.ceil(given / type(given)(1, "s"))
     if isinstance(timeout, timedelta):
         timeout = math.ceil(timeout.total_seconds())
     elif isinstance(timeout, str) and timeout.strip().lstrip("-").isdigit():

@@ -156,10 +156,23 @@ class PalletsFramework(Generic[AnyApp]):
         return self.app.view_functions.get(str(request.endpoint))
 
     def add_template_tag(self, cache: object) -> None:
-        """Make ``{% cache %}`` known to the app's templates."""
-        environment: Any = self.app.jinja_env
-        environment._template_fragment_cache = cache
-        environment.add_extension("flask_caching_async.jinja2ext.CacheExtension")
+        """Make ``{% cache %}`` known to the app's templates.
+
+        Their environment is made when it is first asked for, and not here: it is made of
+        ``app.jinja_options``, which may be set later.
+        """
+
+        def add_to(environment: Any) -> Any:
+            environment._template_fragment_cache = cache
+            environment.add_extension("flask_caching_async.jinja2ext.CacheExtension")
+            return environment
+
+        app: Any = self.app
+        if "jinja_env" in vars(app):
+            add_to(app.jinja_env)
+        else:
+            create = app.create_jinja_environment
+            app.create_jinja_environment = lambda: add_to(create())
 
 
 def below(root: str, path: str) -> str:

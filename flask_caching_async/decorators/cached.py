@@ -10,7 +10,7 @@ from .._flow.callbacks import acall_callback
 from .._flow.policy import Call, Fate
 from .._frameworks.responses import fate_of, for_callbacks, why_not
 from ..signals import cache_view_hit, cache_view_miss, tell
-from ..typing import Args, Callback, Kwargs, Value, Vary
+from ..typing import Args, Callback, Kwargs, QueryArgs, Value, Vary
 from .methods import Decorated
 from .options import Options
 from .page_keys import PagePlan
@@ -56,6 +56,18 @@ class ViewPlan(PagePlan):
 
         wrapper.make_cache_key = self.default_make_cache_key
         wrapper.amake_cache_key = amake_cache_key
+
+        def delete_cached(
+            path: str | None = None, query_args: QueryArgs | None = None, **kwargs: Value
+        ) -> bool:
+            return self.cache.delete_cached(wrapper, path, query_args, **kwargs)
+
+        async def adelete_cached(
+            path: str | None = None, query_args: QueryArgs | None = None, **kwargs: Value
+        ) -> bool:
+            return await self.cache.adelete_cached(wrapper, path, query_args, **kwargs)
+
+        wrapper.delete_cached, wrapper.adelete_cached = delete_cached, adelete_cached
 
     # --- the values -------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from .cached import ViewPlan
 from .memoize import CallPlan
 from .methods import owner_of
 from .plan import OwningCache, Plan
-from .wrappers import PLAN, plan_of
+from .wrappers import plan_of
 
 __all__ = ["Invalidation", "pages_to_delete", "calls_to_delete", "of_keys"]
 
@@ -117,8 +117,14 @@ def _check_instance(plan: CallPlan, args: Args) -> None:
     if not outer or outer.endswith("<locals>"):
         return
     mro = type(resolved(args[0])).__mro__
-    if not any(getattr(value, PLAN, None) is plan for k in mro for value in vars(k).values()):
+    if not any(_holds(value, plan) for k in mro for value in vars(k).values()):
         raise ValueError(f"{args[0]!r} is no instance of the class whose method {plan.name} is")
+
+
+def _holds(value: Value, plan: CallPlan) -> bool:
+    """Whether what stands in a class is a method, or a property or a ``partialmethod`` of it."""
+    inside = [getattr(value, name, None) for name in ("fget", "func", "__func__")]
+    return any(plan_of(function) is plan for function in (value, *inside))
 
 
 async def pages_to_delete(

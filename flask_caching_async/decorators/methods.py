@@ -59,6 +59,8 @@ class Decorated:
     amake_cache_key: Callback
     delete_memoized: Callback
     adelete_memoized: Callback
+    delete_cached: Callback
+    adelete_cached: Callback
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:

@@ -46,6 +46,8 @@ class OwningCache(Protocol):
     def _binding(self) -> Binding: ...
     def delete_memoized(self, f: Value, *args: Value, **kwargs: Value) -> bool: ...
     async def adelete_memoized(self, f: Value, *args: Value, **kwargs: Value) -> bool: ...
+    def delete_cached(self, f: Value, *args: Value, **kwargs: Value) -> bool: ...
+    async def adelete_cached(self, f: Value, *args: Value, **kwargs: Value) -> bool: ...
 
 
 class State:
@@ -263,9 +265,10 @@ def user_tags(tags: str | Iterable[str] | None) -> tuple[str, ...]:
 
     :raises TypeError: for what has no text that tells it apart.
     """
-    if not tags:
+    if tags is None or (type(tags) in (str, bool, int) and not tags):
         return ()
-    given: Iterable[Value] = (tags,) if isinstance(tags, str) else tags
+    several = isinstance(tags, Iterable) and not isinstance(tags, str)
+    given: Iterable[Value] = tags if several else (tags,)
     names: list[Value] = []
     for name in given:
         names += name if isinstance(name, (list, tuple, set, frozenset)) else [name]

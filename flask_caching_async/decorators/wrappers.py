@@ -6,10 +6,15 @@ itself, in a few lines, because most calls end there. All else goes to ``lookup.
 
 from __future__ import annotations
 
+import inspect
+import sys
+import types
 from collections.abc import Callable
 
 from .._entries.entry import MISSING
 from .._frameworks.flask import LOOPLESS_HIT
+from ..exceptions import outside
+from ..keys import signature_of
 from ..typing import Callback, Value
 from .fast_path import LooplessHit, fast_hit
 from .lookup import acall_through_cache, call_through_cache
@@ -17,7 +22,7 @@ from .methods import Decorated, DecoratedClassMethod, DecoratedStaticMethod
 from .plan import Plan
 from .refresh import attach_refresh
 
-__all__ = ["PLAN", "decorate", "plan_of"]
+__all__ = ["PLAN", "check_parentheses", "decorate", "plan_of"]
 
 #: The attribute of a decorated function that holds its plan.
 PLAN = "_flask_caching_async_plan"
@@ -52,6 +57,48 @@ def async_wrapper(plan: Plan) -> Callback:
 
 
 # --- decorating -----------------------------------------------------------------------------------
+
+
+def check_parentheses(timeout: Value, method: str) -> None:
+    """Refuse a function that is decorated without parentheses: it comes as the timeout.
+
+    :raises TypeError: for it.
+    """
+    if _is_decorated_without_parentheses(timeout):
+        name = getattr(timeout, "__qualname__", type(timeout).__name__)
+        raise TypeError(
+            f"{name} was given as the timeout of {method}, which takes its value alone: write the "
+            f"parentheses, @cache.{method}()"
+        )
+
+
+def _is_decorated_without_parentheses(timeout: Value) -> bool:
+    if isinstance(timeout, (staticmethod, classmethod, property)):
+        return True
+    if not callable(timeout):
+        return False
+    if inspect.isclass(timeout) or plan_of(timeout) is not None:
+        return True
+    try:
+        parameters = signature_of(timeout)
+        parameters.bind(None)
+    except TypeError:
+        return True
+    except ValueError:  # some builtins have no signature
+        return False
+    own = inspect.isfunction(timeout) and next(iter(parameters.parameters)) in ("self", "cls")
+    return own or _is_being_defined(timeout, sys._getframe(outside() - 1))
+
+
+def _is_being_defined(function: Value, frame: types.FrameType) -> bool:
+    """Whether a frame is at a decorator of this function, which has no name there yet."""
+    code = getattr(function, "__code__", None)
+    if code is None or code.co_name == "<lambda>" or code.co_filename != frame.f_code.co_filename:
+        return False
+    first = code.co_firstlineno
+    body = min((n for *_, n in code.co_lines() if n and n > first), default=first + 1)
+    known = frame.f_locals.get(code.co_name) is function
+    return first <= frame.f_lineno < body and not known
 
 
 def decorate(function: Value, make_plan: Callable[[Callback], Plan]) -> Value:

@@ -212,6 +212,7 @@ def test_a_server_that_does_not_listen_is_one_line_with_its_name_and_the_cause(
     where = f"{HOST}:{free_port()}"
     config = {name: value.format(where) for name, value in config.items()}
     if config["CACHE_TYPE"].startswith("SASL"):
+        pytest.importorskip("pylibmc", exc_type=ImportError)
         config |= {"CACHE_MEMCACHED_USERNAME": "us", "CACHE_MEMCACHED_PASSWORD": WORD}
     outcome({**config, "CACHE_ON_ERROR": "log"}, colour)
     first = next(r for r in caplog.records if r.levelno > logging.DEBUG)
@@ -331,6 +332,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_a_wrong_setting_is_not_shown_if_a_password_may_stand_in_it(number: int) -> None:
     """Neither in the error nor in what led to it."""
     config, message = WRONG[number]
+    if config["CACHE_TYPE"] == "SASLMemcachedCache":
+        pytest.importorskip("pylibmc", exc_type=ImportError)
     config = {"CACHE_KEY_PREFIX": "p:", **config}
     with pytest.raises(ConfigurationError) as caught:
         Cache(Flask("site"), config=config)
