@@ -290,35 +290,41 @@ class Cache(Operations, Renewals, Adjustable):
 
     def delete_cached(
         self,
-        f: AnyCached,
-        path: str | None = None,
+        f: AnyCached = None,  # type: ignore[assignment]  # or by its name
+        /,
+        path: Value = None,
         query_args: QueryArgs | None = None,
+        *args: Value,
         **kwargs: Value,
     ) -> bool:
         """Drop what a cached view has stored.
 
-        :param path: only this path, with all its variants; ``None`` for every page of the view.
+        :param path: only this path or URL, with all its variants; ``None`` for every page of the
+            view.
         :param query_args: only this query string (text, mapping or pairs).
-        :param kwargs: the view's arguments, to build the path with ``url_for``.
+        :param args: the view's arguments, by their position if the first is no text.
+        :param kwargs: the view's arguments: all pages that they lead to, over all its rules.
         :returns: whether it was done.
         :raises ValueError: if it could not match any page.
         """
         invalidation = run_now(
-            pages_to_delete(self, f, path, query_args, kwargs, call_callback_now)
+            pages_to_delete(self, f, path, query_args, args, kwargs, call_callback_now)
         )
         return self._invalidate("delete_cached", invalidation) is not None
 
     async def adelete_cached(
         self,
-        f: AnyCached,
-        path: str | None = None,
+        f: AnyCached = None,  # type: ignore[assignment]
+        /,
+        path: Value = None,
         query_args: QueryArgs | None = None,
+        *args: Value,
         **kwargs: Value,
     ) -> bool:
         """Awaitable :meth:`delete_cached`."""
         return (
             await self._ainvalidate(
-                await pages_to_delete(self, f, path, query_args, kwargs, acall_callback)
+                await pages_to_delete(self, f, path, query_args, args, kwargs, acall_callback)
             )
             is not None
         )

@@ -12,7 +12,7 @@ from werkzeug.sansio.request import Request
 from .._flow.leader import Leader
 from ..typing import Args, Callback, Kwargs, QueryArgs, Value
 
-__all__ = ["App", "Change", "Framework", "Occasion", "PageRequest", "Routed", "Where"]
+__all__ = ["App", "Change", "Framework", "Occasion", "PageRequest", "Place", "Routed", "Where"]
 
 #: The view that a request leads to, and its arguments.
 Routed: TypeAlias = tuple[Callback, Kwargs]
@@ -42,6 +42,13 @@ class PageRequest(NamedTuple):
     where: Where
     query_args: QueryArgs | None = None
     headers: Mapping[str, str] | None = None
+
+
+class Place(NamedTuple):
+    """Where a page is: a path as a request has it, and a query string."""
+
+    path: str
+    query: str = ""
 
 
 class Framework(Protocol):
@@ -75,10 +82,6 @@ class Framework(Protocol):
         """The current request of this framework, or ``None``."""
         ...
 
-    def url_for(self, endpoint: str, values: Kwargs) -> str:
-        """The path of a view."""
-        ...
-
     def views(self) -> Iterable[Callback]:
         """The functions that are registered as views now."""
         ...
@@ -93,6 +96,22 @@ class Framework(Protocol):
 
     def endpoint_of(self, function: Callback) -> str:
         """The endpoint under which a view was registered; its name where it was not."""
+        ...
+
+    def arguments_of(self, function: Callback) -> set[str]:
+        """The names of the arguments that a view gets of its rules."""
+        ...
+
+    def places_of(self, function: Callback, values: Kwargs) -> list[Place]:
+        """All pages of a view that have these arguments."""
+        ...
+
+    def places_at(self, function: Callback, path: str, of_others: bool = False) -> list[Place]:
+        """The pages that a path, or a URL, may mean for a view."""
+        ...
+
+    def usual_path(self, request: Request) -> str | None:
+        """The path that is built for the page of the current request, if it is another one."""
         ...
 
     def unread(self, request: Request, before: frozenset[str]) -> list[str]:

@@ -31,16 +31,8 @@ from .._runtime.loops import running_loop_kind
 from .._runtime.threads import offload
 from ..typing import Args, Callback, Kwargs, Timeout, Value
 from .base import Occasion, PageRequest, Routed
-from .pallets import (
-    PalletsFramework,
-    below,
-    fill_g,
-    handed_over,
-    preprocess,
-    query_of,
-    refused,
-    routed,
-)
+from .pallets import PalletsFramework, fill_g, handed_over, preprocess, query_of, refused, routed
+from .routes import below
 from .spawning import context_without, refreshed, spawn_in_pool, spawn_on_loop, work_of
 
 __all__ = ["CachedResponse", "FlaskFramework", "current_app"]
@@ -129,13 +121,14 @@ class FlaskFramework(PalletsFramework[Flask]):
 
     def _context(self, page: PageRequest) -> RequestContext:
         where, root = page.where, self.root
+        mounted = {"SCRIPT_NAME": root.encode().decode("latin-1")}  # as WSGI writes all text
         if not isinstance(where, str):
             endpoint, values = where
-            with self.app.test_request_context(environ_overrides={"SCRIPT_NAME": root}):
+            with self.app.test_request_context(environ_overrides=mounted):
                 where = self.location(endpoint, values)
         parts = urlsplit(where)
         where = urlunsplit(parts._replace(path=below(root, parts.path)))
-        query, mounted = query_of(page.query_args), {"SCRIPT_NAME": root}
+        query = query_of(page.query_args)
         return self.app.test_request_context(
             where, query_string=query, headers=page.headers, environ_overrides=mounted
         )

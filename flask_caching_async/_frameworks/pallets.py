@@ -7,7 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import urlencode
 
 from flask.sansio.app import App
 from werkzeug.sansio.request import Request
@@ -15,11 +15,21 @@ from werkzeug.sansio.request import Request
 from .._entries.isolation import IMMUTABLE
 from ..exceptions import NotInitializedError, not_initialized
 from ..typing import Callback, Kwargs, QueryArgs, Value
-from .base import Change, Routed
+from .base import Change, Place, Routed
+from .routes import (
+    arguments_of,
+    endpoints_of,
+    has_other_spellings,
+    places_at,
+    places_of,
+    usual_path,
+)
 
 __all__ = ["PalletsFramework"]
 
 
+#: How many paths are remembered with the usual ones.
+REMEMBERED = 1024
 #: ``Flask`` or ``Quart``; both are of one class, in which no request is served yet.
 AnyApp = TypeVar("AnyApp", bound=App)
 
@@ -34,6 +44,7 @@ class PalletsFramework(Generic[AnyApp]):
 
     def __init__(self, app: AnyApp) -> None:
         self.app = app
+        self._usual: dict[tuple[str | bool, str], str] = {}
 
     @property
     def debug(self) -> bool:
@@ -79,23 +90,41 @@ class PalletsFramework(Generic[AnyApp]):
         root = self.app.config.get("APPLICATION_ROOT") if request is None else request.root_path
         return (root or "").rstrip("/")
 
-    def url_for(self, endpoint: str, values: Kwargs) -> str:
-        """The path of a view as a request has it: decoded, and below the root of the app."""
-        parts, root = urlsplit(self.location(endpoint, values)), ""
-        adapter = getattr(self._current(), "url_adapter", None)
-        if adapter is not None:
-            root = adapter.script_name.rstrip("/")
-        path = unquote(parts.path.removeprefix(root))
-        return f"{path}?{parts.query}" if parts.query else path
-
     def endpoint_of(self, function: Callback) -> str:
-        """The endpoint of a view or its class, also below decorators with ``functools.wraps``."""
-        for endpoint, registered in self.app.view_functions.items():
-            kind = getattr(registered, "view_class", None)
-            methods = getattr(kind, "methods", None) or ()
-            if leads_to(registered, function) or is_method(kind, methods, function):
-                return str(endpoint)
-        return getattr(function, "__name__", "")
+        """The endpoint of a view or its class; its name where it has none."""
+        found = endpoints_of(self.app, function)
+        return found[0] if found else getattr(function, "__name__", "")
+
+    def arguments_of(self, function: Callback) -> set[str]:
+        """The names of the arguments that a view gets of its rules."""
+        return arguments_of(self.app, function)
+
+    def places_of(self, function: Callback, values: Kwargs) -> list[Place]:
+        """All pages of a view that have these arguments."""
+        return places_of(self.app, function, values)
+
+    def places_at(self, function: Callback, path: str, of_others: bool = False) -> list[Place]:
+        """The pages that a path, or a URL, may mean for a view."""
+        return places_at(self.app, function, path, self.root, of_others)
+
+    def usual_path(self, request: Value) -> str | None:
+        """The path that ``url_for`` builds for the page of the current request, if another one.
+
+        It is remembered, because matching costs more than all else that a hit does.
+        """
+        rule, asked = request.url_rule, (self.many_hosts and request.host, request.path)
+        if rule is None or not has_other_spellings(rule):
+            return None
+        usual = self._usual.get(asked)
+        if usual is None:
+            try:
+                usual = usual_path(self._current().url_adapter) or request.path
+            except Exception:  # of a converter of the app; the page is found by its own path
+                usual = request.path
+            if len(self._usual) >= REMEMBERED:
+                self._usual.clear()
+            self._usual[asked] = usual
+        return None if usual == request.path else usual
 
     def reads(self, request: Request) -> frozenset[str]:
         """What has been read of the request until now.
@@ -175,14 +204,6 @@ class PalletsFramework(Generic[AnyApp]):
             app.create_jinja_environment = lambda: add_to(create())
 
 
-def below(root: str, path: str) -> str:
-    """The rest of a path below the root of the app; all of it where it is not below that."""
-    for prefix in filter(None, (root, quote(root))):
-        if path == prefix or path.startswith(f"{prefix}/"):
-            return path[len(prefix) :] or "/"
-    return path
-
-
 class RoutedRequest(Protocol):
     """A request for which the app has looked for a view."""
 
@@ -253,17 +274,3 @@ def takes_context(preprocess: Callback) -> bool:
     """Whether an app's ``preprocess_request`` wants to be given the context."""
     parameters = inspect.signature(preprocess).parameters.values()
     return any(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
-
-
-def leads_to(view: Value, function: Callback) -> bool:
-    """Whether ``view`` is ``function``, bound to an instance or not, or a decorator around it."""
-    while view is not None and view is not function:
-        bound = getattr(view, "__func__", None)
-        view = function if bound is function else getattr(view, "__wrapped__", None)
-    return view is function
-
-
-def is_method(kind: object, methods: Iterable[str], function: Callback) -> bool:
-    """Whether a request to a class of views leads to ``function`` by one of these methods."""
-    names = ("dispatch_request", *[method.lower() for method in methods])
-    return any(leads_to(getattr(kind, name, None), function) for name in names)

@@ -31,17 +31,9 @@ from .._runtime.threads import offload
 from ..exceptions import ColourError
 from ..typing import Args, Callback, Coro, Kwargs, Timeout, Value
 from .base import Change, Occasion, PageRequest, Routed
-from .pallets import (
-    PalletsFramework,
-    below,
-    fill_g,
-    handed_over,
-    preprocess,
-    query_of,
-    refused,
-    routed,
-)
+from .pallets import PalletsFramework, fill_g, handed_over, preprocess, query_of, refused, routed
 from .responses import Frozen, Parts, register, was_given_none
+from .routes import below
 from .spawning import context_without, ended, spawn_in_pool
 
 __all__ = ["CachedResponse", "QuartFramework", "current_app"]

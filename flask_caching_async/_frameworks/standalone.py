@@ -11,7 +11,7 @@ from werkzeug.sansio.request import Request
 
 from .._flow.leader import Leader
 from ..typing import Args, Callback, Config, Kwargs, Value
-from .base import Change, Occasion, PageRequest, Routed
+from .base import Change, Occasion, PageRequest, Place, Routed
 from .spawning import refreshed, spawn_in_pool, spawn_on_loop, work_of
 
 __all__ = ["Standalone", "Program"]
@@ -48,10 +48,6 @@ class Standalone:
     def request(self) -> None:
         """There are none."""
 
-    def url_for(self, endpoint: str, values: Kwargs) -> str:
-        """There are none."""
-        raise RuntimeError("a program without an app has no views, and so no paths of views")
-
     def views(self) -> Iterable[Callback]:
         """There are none."""
         return ()
@@ -65,6 +61,21 @@ class Standalone:
     def endpoint_of(self, function: Callback) -> str:
         """Its name."""
         return getattr(function, "__name__", "")
+
+    def arguments_of(self, function: Callback) -> set[str]:
+        """None."""
+        return set()
+
+    def places_of(self, function: Callback, values: Kwargs) -> list[Place]:
+        """None."""
+        return []
+
+    def places_at(self, function: Callback, path: str, of_others: bool = False) -> list[Place]:
+        """Its own words."""
+        return [Place(path)]
+
+    def usual_path(self, request: Request) -> None:
+        """There is none."""
 
     def unread(self, request: Request, before: frozenset[str]) -> list[str]:
         """Nothing."""

@@ -13,13 +13,13 @@ from ..signals import cache_view_hit, cache_view_miss, tell
 from ..typing import Args, Callback, Kwargs, QueryArgs, Value, Vary
 from .methods import Decorated
 from .options import Options
-from .page_keys import PagePlan
+from .page_names import NamedPages
 from .plan import OwningCache
 
 __all__ = ["ViewPlan"]
 
 
-class ViewPlan(PagePlan):
+class ViewPlan(NamedPages):
     """A cached view, or another function under a key of its own."""
 
     answers = (HTTPException,)

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from werkzeug.sansio.request import Request
 
 from .._flow.callbacks import is_awaitable
-from .._frameworks.pallets import leads_to
+from .._frameworks.routes import leads_to
 from ..binding import Binding
 from ..exceptions import CacheWarning
 from ..typing import Callback, Value

@@ -130,20 +130,27 @@ def _holds(value: Value, plan: CallPlan) -> bool:
 async def pages_to_delete(
     cache: OwningCache,
     f: Value,
-    path: str | None,
+    path: Value,
     query_args: QueryArgs | None,
+    args: Args,
     view_args: Kwargs,
     call_callback: CallCallback,
 ) -> Invalidation:
-    """What ``delete_cached(f, path, query_args, **view_args)`` means.
+    """What ``delete_cached(f, path, query_args, *args, **view_args)`` means.
 
     :raises ValueError: if it could not match any page.
     """
+    if f is None and "f" in view_args:  # by its name, as in Flask-Caching
+        f = view_args.pop("f")
     plan = _plan(cache, f, ViewPlan, "delete_cached", "cached")
-    if path is None and query_args is None and not view_args:
+    path = resolved(path)
+    if args or not isinstance(path, str | None) or not isinstance(query_args, Iterable | None):
+        args = (path, *(() if query_args is None and not args else (query_args,)), *args)
+        path, query_args = None, None
+    if path is None and query_args is None and not args and not view_args:
         return Invalidation([], plan.tags_of_all)
     try:
-        return await _pages(plan, path, query_args, view_args, call_callback)
+        return await _pages(plan, path, query_args, args, view_args, call_callback)
     except ColourError:
         raise ColourError(
             f"a callback of {plan.name} is async: await adelete_cached() instead"
@@ -154,13 +161,14 @@ async def _pages(
     plan: ViewPlan,
     path: str | None,
     query_args: QueryArgs | None,
+    args: Args,
     view_args: Kwargs,
     call_callback: CallCallback,
 ) -> Invalidation:
     """The keys of some pages of a view."""
     replaced = plan.replaced_key()
     if replaced is not None:
-        key = await call_callback(replaced, path=path, query_args=query_args, **view_args)
+        key = await call_callback(replaced, *args, path=path, query_args=query_args, **view_args)
         return of_keys([made_key(key)])
     if plan.own_make_cache_key is not None:
         if path is not None or query_args is not None:
@@ -168,9 +176,7 @@ async def _pages(
                 f"the keys of {plan.name} come from its make_cache_key, not from a path: call "
                 "delete_cached with the view alone, or cache.delete with the key"
             )
-        return of_keys([made_key(await call_callback(plan.own_make_cache_key, **view_args))])
+        key = await call_callback(plan.own_make_cache_key, *args, **view_args)
+        return of_keys([made_key(key)])
     prefix = await call_callback(plan.key_prefix) if callable(plan.key_prefix) else plan.key_prefix
-    if plan.query_string and query_args is None:
-        base = plan.page_levels(prefix, path, (), view_args)[0]
-        return of_keys([base])
-    return of_keys([plan.page_levels(prefix, path, query_args, view_args)[-1]])
+    return of_keys(plan.keys_of_pages(prefix, path, query_args, plan.by_name(args, view_args)))

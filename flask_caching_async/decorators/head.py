@@ -16,7 +16,7 @@ from types import CodeType
 
 from .._flow.callbacks import is_awaitable
 from .._frameworks.base import Framework
-from .._frameworks.pallets import leads_to
+from .._frameworks.routes import leads_to
 from ..typing import Callback, Value
 
 __all__ = ["answers_head", "computed_as_get", "looks_at_method"]

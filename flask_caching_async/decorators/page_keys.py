@@ -12,6 +12,7 @@ pages share a key: it can still be deleted by its base.
 
 from __future__ import annotations
 
+import abc
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
@@ -20,10 +21,8 @@ from urllib.parse import quote
 from werkzeug.sansio.request import Request
 
 from .._entries.entry import BY_HAND, tag_of
-from .._flow.callbacks import CallCallback, call_callback_now
-from .._runtime.colour import run_now
 from ..config import Settings
-from ..exceptions import ColourError, ConfigurationError, NotInitializedError
+from ..exceptions import ConfigurationError, NotInitializedError
 from ..identity import Notes, NoText, canonical, identify, no_text
 from ..keys import (
     SHORTEST,
@@ -33,10 +32,8 @@ from ..keys import (
     looks_varied,
     made_key,
     query_key,
-    query_pairs,
-    signature_of,
 )
-from ..typing import Args, Callback, Kwargs, QueryArgs, Value, Vary
+from ..typing import Args, Callback, Kwargs, Value, Vary
 from .head import answers_head, computed_as_get, looks_at_method
 from .options import Options
 from .plan import KeyAndTags, OwningCache, Plan, State
@@ -83,8 +80,6 @@ class PagePlan(Plan):
         #: them may have come first. Those of the first have one tag, those of the others two.
         self.tags_of_all = [self.tag, f"{self.tag}~"]
         self.default_make_cache_key = self.default_key
-        parameters = signature_of(function).parameters.values()
-        self._names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
 
     def callbacks(self) -> dict[str, Callback]:
         """Everything that is called, by the name of its argument."""
@@ -97,10 +92,6 @@ class PagePlan(Plan):
             {f"vary_on[{n}]": vary for n, vary in enumerate(self.vary_on) if callable(vary)}
         )
         return found
-
-    def named(self, args: Args) -> Kwargs:
-        """Positional arguments of the view by their names."""
-        return dict(zip(self._names, args, strict=False))
 
     def replaced_key(self) -> Callback | None:
         """The function that a user put in the place of ``make_cache_key``, if any."""
@@ -188,18 +179,21 @@ class PagePlan(Plan):
 
     def request_levels(self, state: State, prefix: Value) -> list[str]:
         """The levels of the current request's key, but for what it varies on."""
-        framework, pairs, path = state.binding.framework, None, ""
+        framework, settings = state.binding.framework, state.binding.settings
+        request, pairs = framework.request(), None
         if self.query_string:
-            pairs = list(self._need(framework.request()).args.items(multi=True))
-        if not self.own_key:
-            path = self._need(framework.request()).path
-        levels = self.levels(state.binding.settings, prefix, path, pairs)
-        if not self.own_key and framework.many_hosts:
+            pairs = list(self._need(request).args.items(multi=True))
+        if self.own_key:
+            return self.levels(settings, prefix, "", pairs)
+        request = self._need(request)
+        levels = self.levels(settings, prefix, request.path, pairs)
+        if (usual := framework.usual_path(request)) is not None:
+            levels.insert(0, usual.join(self.around))  # what is deleted by the view's arguments
+        if framework.many_hosts:
             # A client may say anything there; what is behind the last @ must be the host.
-            host = quote(self._need(framework.request()).host, safe=":[]")
-            levels.append(f"{levels[-1]}@{host}")
-        if not self.own_key and (root := self._need(framework.request()).root_path):
-            levels.append(levels[-1] + below_root(root))
+            levels.append(f"{levels[-1]}@{quote(request.host, safe=':[]')}")
+        if request.root_path:
+            levels.append(levels[-1] + below_root(request.root_path))
         return levels
 
     def levels(
@@ -253,54 +247,9 @@ class PagePlan(Plan):
             self.keyed("vary_on", value)
         return value
 
+    @abc.abstractmethod
     def default_key(self, *args: Value, **kwargs: Value) -> str:
-        """The key of a page, in its request or outside: see :meth:`.Cache.delete_cached`.
-
-        Positional arguments are the view's own. ``path`` and ``query_args`` say which page is
-        meant; without them the path is built from the view's arguments, with ``url_for``. What a
-        page varies on is not in it: deleting this key drops all variants.
-
-        :raises ColourError: if what makes the key is async; await ``amake_cache_key()`` then.
-        """
-        for name in ("make_cache_key", "key_prefix"):
-            if name in self.async_callbacks:
-                raise ColourError(
-                    f"{name} of {self.name} is async: await amake_cache_key() instead"
-                )
-        return run_now(self.key_for(args, kwargs, call_callback_now))
-
-    async def key_for(self, args: Args, kwargs: Kwargs, call_callback: CallCallback) -> str:
-        """See :meth:`default_key`."""
-        in_request = kwargs.pop("use_request", False)
-        if self.own_make_cache_key:
-            return made_key(await call_callback(self.own_make_cache_key, *args, **kwargs))
-        path = None if in_request else kwargs.pop("path", None)
-        query_args = None if in_request else kwargs.pop("query_args", None)
-        prefix = (
-            await call_callback(self.key_prefix) if callable(self.key_prefix) else self.key_prefix
-        )
-        if in_request:
-            return self.request_levels(self.state(), prefix)[-1]
-        kwargs.update(self.named(args))
-        return self.page_levels(prefix, path, query_args, kwargs)[-1]
-
-    def page_levels(
-        self, prefix: Value, path: str | None, query_args: QueryArgs | None, view_args: Kwargs
-    ) -> list[str]:
-        """The levels of a page's key, base first; see :meth:`default_key`."""
-        binding = self.state().binding
-        framework = binding.framework
-        pairs = None
-        if self.query_string and query_args is None:
-            pairs = list(self._need(framework.request()).args.items(multi=True))
-        elif self.query_string:
-            pairs = query_pairs(query_args or ())
-        if path is None and not self.own_key:
-            if self.query_string and not view_args and (request := framework.request()) is not None:
-                path = request.path
-            else:
-                path = framework.url_for(framework.endpoint_of(self.wrapper), view_args)
-        return self.levels(binding.settings, prefix, path or "", pairs)
+        """The key of a page, in its request or outside."""
 
 
 def _distinction(cache: OwningCache, name: str, function: Callback) -> str:

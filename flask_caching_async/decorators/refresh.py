@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeAlias
 
 from .._frameworks.base import Framework, PageRequest, Routed, Where
-from .._frameworks.pallets import is_method, leads_to
+from .._frameworks.routes import is_method, leads_to
 from .._runtime.threads import offload
 from ..keys import signature_of
 from ..typing import Args, Kwargs, Value

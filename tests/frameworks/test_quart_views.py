@@ -128,6 +128,35 @@ async def test_pages_are_dropped_by_their_views_arguments(site: QuartSite) -> No
 
 
 @served
+async def test_a_deletion_drops_all_pages_that_it_is_meant_for(site: QuartSite) -> None:
+    """Over all rules, however a path is written; outside of requests, too."""
+    view = site.face.cached()(site.counted(lambda n: str(site.calls)))
+    pets = Blueprint("pets", __name__)
+    pets.add_url_rule("/<int:n>", "view", view, strict_slashes=False)
+    site.app.register_blueprint(pets, url_prefix="/ü")
+    site.app.register_blueprint(pets, url_prefix="/b", name="b")
+    paths = ["/ü/3", "/b/3", "/b/003", "/b/3/"]
+
+    async def dropped(*args: Any, **kwargs: Any) -> list[str]:
+        before = await site.texts(*paths)
+        assert await site.texts(*paths) == before
+        assert await site.cache.adelete_cached(view, *args, **kwargs)
+        after = await site.texts(*paths)
+        return [path for path, *two in zip(paths, before, after, strict=True) if len({*two}) == 2]
+
+    assert await dropped(n=3) == await dropped(3) == paths
+    for spelling in ("/ü/3", "/%C3%BC/3", "ü/3", "http://localhost/%C3%BC/3"):
+        assert await dropped(spelling) == ["/ü/3"]
+    assert await dropped("/b/003") == ["/b/003"]
+    async with site.app.test_request_context("/", root_path="/ä"):
+        url = quart.url_for("pets.view", n=3)
+        assert url.startswith("/ä/") and await dropped(url) == ["/ü/3"]
+    for nothing in ({"n": -1}, {"path": "/c/3"}, {"m": 3}):
+        with pytest.raises(ValueError, match="no rule"):
+            await site.cache.adelete_cached(view, **nothing)
+
+
+@served
 async def test_an_app_that_is_mounted_twice_has_pages_of_each_mount(site: QuartSite) -> None:
     """Its links begin with the root of its mount. Deletions of the path drop those of all."""
     site.app.config["APPLICATION_ROOT"] = "/b"
