@@ -94,8 +94,8 @@ class Framework(Protocol):
         """Call ``check`` before each request."""
         ...
 
-    def endpoint_of(self, function: Callback) -> str:
-        """The endpoint under which a view was registered; its name where it was not."""
+    def endpoint_for(self, function: Callback, values: Kwargs) -> str:
+        """The endpoint of a view that has a rule for these arguments; else its name."""
         ...
 
     def arguments_of(self, function: Callback) -> set[str]:

@@ -18,7 +18,7 @@ from ..typing import Callback, Kwargs, QueryArgs, Value
 from .base import Change, Place, Routed
 from .routes import (
     arguments_of,
-    endpoints_of,
+    endpoint_for,
     has_other_spellings,
     places_at,
     places_of,
@@ -90,10 +90,9 @@ class PalletsFramework(Generic[AnyApp]):
         root = self.app.config.get("APPLICATION_ROOT") if request is None else request.root_path
         return (root or "").rstrip("/")
 
-    def endpoint_of(self, function: Callback) -> str:
-        """The endpoint of a view or its class; its name where it has none."""
-        found = endpoints_of(self.app, function)
-        return found[0] if found else getattr(function, "__name__", "")
+    def endpoint_for(self, function: Callback, values: Kwargs) -> str:
+        """The endpoint of a view that has a rule for these arguments; else its name."""
+        return endpoint_for(self.app, function, values)
 
     def arguments_of(self, function: Callback) -> set[str]:
         """The names of the arguments that a view gets of its rules."""

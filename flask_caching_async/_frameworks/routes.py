@@ -6,7 +6,9 @@ for all pages that its arguments lead to, and is made anywhere.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
@@ -29,8 +31,9 @@ from .base import Place
 __all__ = [
     "arguments_of",
     "below",
-    "endpoints_of",
+    "endpoint_for",
     "has_other_spellings",
+    "instance_of",
     "is_method",
     "leads_to",
     "places_at",
@@ -53,6 +56,40 @@ def is_method(kind: object, methods: Iterable[str], function: Callback) -> bool:
     return any(leads_to(getattr(kind, name, None), function) for name in names)
 
 
+def instance_of(view: Value) -> Value:
+    """An instance of a class of views, made as the app makes it when a request gets to ``view``.
+
+    ``as_view`` leaves the arguments of the class, or its only instance, in the closure of the
+    function that it returns; decorators of the class, or of an extension, may stand around that.
+    """
+    kind: Value = view.view_class
+    for kept in _closures(view):
+        if "class_args" in kept and "class_kwargs" in kept:
+            return kind(*kept["class_args"], **kept["class_kwargs"])
+        if type(kept.get("self")) is kind:
+            return kept["self"]
+    return kind()
+
+
+def _closures(view: Value) -> Iterator[Kwargs]:
+    """What a view closes over, and what the functions in it do, which a decorator has wrapped."""
+    found = [view]
+    while hasattr(found[-1], "__wrapped__"):
+        found.append(found[-1].__wrapped__)
+    seen: list[Value] = []
+    while found:
+        function = found.pop(0)
+        if isinstance(function, types.FunctionType) and function not in seen:
+            seen.append(function)
+            kept = {}
+            cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+            for name, cell in cells:
+                with contextlib.suppress(ValueError):  # it has no value yet
+                    kept[name] = cell.cell_contents
+            yield kept
+            found += kept.values()
+
+
 def endpoints_of(app: App, function: Callback) -> list[str]:
     """The endpoints of a view or its class, also below decorators with ``functools.wraps``.
 
@@ -72,6 +109,15 @@ def rules_of(app: App, endpoints: Iterable[str]) -> list[Rule]:
     """The rules by which a request gets to one of these endpoints."""
     rules = [rule for endpoint in endpoints for rule in app.url_map.iter_rules(endpoint)]
     return [rule for rule in rules if not (rule.build_only or rule.websocket)]
+
+
+def endpoint_for(app: App, function: Callback, values: Kwargs) -> str:
+    """The first endpoint of a view that has a rule for these arguments; else its name."""
+    found = endpoints_of(app, function)
+    for endpoint in found:
+        if any(rule.suitable_for(values) for rule in rules_of(app, [endpoint])):
+            return endpoint
+    return found[0] if found else getattr(function, "__name__", "")
 
 
 def arguments_of(app: App, function: Callback) -> set[str]:

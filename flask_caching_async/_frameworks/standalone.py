@@ -58,7 +58,7 @@ class Standalone:
     def before_requests(self, check: Callable[[], None]) -> None:
         """There are none."""
 
-    def endpoint_of(self, function: Callback) -> str:
+    def endpoint_for(self, function: Callback, values: Kwargs) -> str:
         """Its name."""
         return getattr(function, "__name__", "")
 

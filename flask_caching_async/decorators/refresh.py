@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeAlias
 
 from .._frameworks.base import Framework, PageRequest, Routed, Where
-from .._frameworks.routes import is_method, leads_to
+from .._frameworks.routes import instance_of, is_method, leads_to
 from .._runtime.threads import offload
 from ..keys import signature_of
 from ..typing import Args, Kwargs, Value
@@ -117,7 +117,7 @@ def page_of(plan: Plan, args: Args, kwargs: Kwargs) -> Page | None:
         return None
     if path is None:
         values = {**plan.named(args), **kwargs}
-        where: Where = (framework.endpoint_of(plan.wrapper), values)
+        where: Where = (framework.endpoint_for(plan.wrapper, values), values)
     else:
         where = path
     found = functools.partial(_arguments, plan, args)
@@ -147,5 +147,5 @@ def _arguments(plan: ViewPlan, args: Args, routed: Routed) -> Arguments:
     kind = getattr(view, "view_class", None)
     methods = getattr(kind, "methods", None) or () if plan.own_key else ("GET", "HEAD")
     if is_method(kind, methods, plan.wrapper):
-        return (kind(),), kwargs  # type: ignore[misc]
+        return (instance_of(view),), kwargs
     raise ValueError(f"that path does not lead to {plan.name}, but to {view!r}")

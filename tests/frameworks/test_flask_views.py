@@ -241,6 +241,63 @@ def test_pages_of_view_classes_can_be_deleted_by_the_views_arguments(site: Site,
     assert site.text("/works/1") == "1 2 t"
 
 
+def plainly(view: Any) -> Any:
+    """A decorator that does not use ``functools.wraps``."""
+
+    def around(**view_args: Any) -> Any:
+        return view(**view_args)
+
+    return around
+
+
+def wrapping(view: Any) -> Any:
+    """A decorator that does."""
+    return functools.wraps(view)(plainly(view))
+
+
+@pytest.mark.parametrize("base", [View, MethodView], ids=lambda base: base.__name__)
+@pytest.mark.parametrize("once", [True, False], ids=["each request", "one instance"])
+@pytest.mark.parametrize(
+    ("inside", "outside"),
+    [(None, None), (plainly, None), (wrapping, wrapping)],
+    ids=["bare", "a decorator of the class", "one above, too"],
+)
+def test_a_refresh_makes_the_class_of_a_view_as_the_app_does(
+    site: Site, base: Any, once: bool, inside: Any, outside: Any
+) -> None:
+    """With the arguments of ``as_view`` of the endpoint that the path leads to."""
+    kind, name = class_view(site, base, once)
+    kind.decorators = [inside] if inside else []
+    for rule, args, kwargs in (("/a/<int:n>", ("a",), {}), ("/b/<int:n>", (), {"token": "b"})):
+        view = kind.as_view(rule[1], *args, **kwargs)
+        site.app.add_url_rule(rule, rule[1], outside(view) if outside else view)
+    method = getattr(kind, name)
+    assert [site.text("/a/1"), site.text("/b/1")] == ["1 1 a", "1 2 b"]
+    assert site.call(method.refresh, path="/a/1") == "1 3 a"
+    assert site.call(method.refresh, path="/b/1") == "1 4 b"
+    assert [site.text("/a/1"), site.text("/b/1")] == ["1 3 a", "1 4 b"]
+    assert site.call(method.refresh, n=1) == "1 5 a" == site.text("/a/1")
+    renewal = site.cache.refresh_every(3600, method, path="/b/1")  # which begins at once
+    assert renewal.run()
+    renewal.stop()
+    assert site.text("/b/1") in ("1 6 b", "1 7 b")
+
+
+def test_a_refresh_asks_for_a_rule_that_has_the_arguments(site: Site) -> None:
+    """Of classes that inherit a method, the first may have other ones."""
+
+    class Pet(MethodView):
+        @site.face.cached()
+        def get(self, **names: str) -> str:
+            return f"{type(self).__name__} {names}"
+
+    for kind, rule in (("Cat", "/cat/<cat>"), ("Dog", "/dog/<dog>")):
+        view = type(kind, (Pet,), {}).as_view(kind)  # type: ignore[attr-defined]
+        site.app.add_url_rule(rule, view_func=view)
+    assert site.call(Pet.get.refresh, dog="Rex") == "Dog {'dog': 'Rex'}" == site.text("/dog/Rex")
+    assert site.call(Pet.get.refresh, cat="Tom") == "Cat {'cat': 'Tom'}" == site.text("/cat/Tom")
+
+
 def test_the_methods_of_a_method_view_do_not_share_a_page(app: Flask, cache: Cache) -> None:
     """``get`` is cached, ``post`` passes through though it is decorated; ``head`` is ``get``."""
     calls: list[str] = []

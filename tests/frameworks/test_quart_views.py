@@ -979,6 +979,37 @@ async def test_class_views_are_cached(site: QuartSite, every_request: bool) -> N
     assert await site.text("/works/1") == "Works 1 3"
 
 
+@served
+@pytest.mark.parametrize("once", [True, False], ids=["each request", "one instance"])
+async def test_a_refresh_makes_the_class_of_a_view_as_the_app_does(
+    site: QuartSite, once: bool
+) -> None:
+    """With the arguments of ``as_view`` of the endpoint that the path leads to."""
+
+    class Works(View):
+        init_every_request = once
+
+        def __init__(self, token: str) -> None:
+            self.token = token
+
+        @site.face.cached()
+        def dispatch_request(self, n: int) -> str:
+            site.calls += 1
+            return f"{self.token} {n} {site.calls}"
+
+    for name in ("a", "b"):
+        site.app.add_url_rule(f"/{name}/<int:n>", view_func=Works.as_view(name, token=name))
+    view = Works.dispatch_request
+    assert await site.texts("/a/1", "/b/1") == ["a 1 1", "b 1 2"]
+    assert await view.arefresh(path="/b/1") == "b 1 3"
+    assert await view.arefresh(n=1) == "a 1 4"
+    renewal = site.cache.refresh_every(3600, view, path="/b/1")  # which begins at once
+    assert await renewal.arun()
+    renewal.stop()
+    assert await site.text("/a/1") == "a 1 4"
+    assert await site.text("/b/1") in ("b 1 5", "b 1 6")
+
+
 def method_views(cache: Cache, calls: list[str]) -> type[MethodView]:
     """A class with sync and async methods."""
 
