@@ -257,6 +257,15 @@ def test_a_page_is_found_by_every_spelling_of_its_path(
             assert page == site.text(pages[0], environ_overrides=mount)
 
 
+def test_a_key_is_made_of_every_spelling_of_a_path(site: Site) -> None:
+    """Of a path that leads nowhere, too: nothing is deleted by that."""
+    view = registered(site, [("/user/<name>", {}), ("/other/<name>", {})])
+    paths = ["/user/é", "/user/%C3%A9", "user/é", "http://localhost/user/%C3%A9"]
+    assert {view.make_cache_key(path=path) for path in paths} == {"view//user/é"}
+    assert view.make_cache_key(name="é") == "view//user/é"
+    assert view.make_cache_key(path="/nowhere") == "view//nowhere"
+
+
 @pytest.mark.parametrize("name", ["path", "f", "query_args"])
 def test_an_argument_of_a_view_may_be_called_like_one_of_a_deletion(site: Site, name: str) -> None:
     """Its value is taken for the argument where it is no path of the view."""

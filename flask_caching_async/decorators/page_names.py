@@ -78,7 +78,7 @@ class NamedPages(PagePlan):
             else:
                 path = self.places(None, view_args)[0].path
         elif path is not None and not self.own_key:
-            path = self.places(path, view_args)[0].path
+            path = next(iter(framework.places_at(self.wrapper, path)), Place(path)).path
         return self.levels(binding.settings, prefix, path or "", pairs)
 
     def keys_of_pages(
