@@ -79,11 +79,20 @@ class Binding:
         """Whether errors of the backend are raised instead of logged."""
         return _raising(self.settings, self.framework)
 
-    def warn_once(self, place: str, message: str, category: type[CacheWarning]) -> None:
-        """Warn of something once for each place in the code."""
+    def warn_once(
+        self,
+        place: str,
+        message: str,
+        category: type[CacheWarning],
+        at: tuple[str, int] | None = None,
+    ) -> None:
+        """Warn of something once for each place in the code.
+
+        :param at: its file and line, if that is known.
+        """
         if place not in self.warned:
             self.warned.add(place)
-            warn(message, category)
+            warn(message, category, at)
 
 
 class Engines:

@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
 from typing import Any
@@ -36,6 +37,7 @@ __all__ = [
     "SerializationError",
     "not_initialized",
     "outside",
+    "place_of",
     "warn",
 ]
 
@@ -112,6 +114,41 @@ def outside() -> int:
     return level
 
 
-def warn(message: str, category: type[Warning] = CacheWarning) -> None:
-    """Warn the caller of this package."""
-    warnings.warn(message, category, stacklevel=outside())
+#: What calls the functions of a user, and is no place to warn of: a view's caller is Flask.
+CALLERS = frozenset(
+    "flask quart werkzeug jinja2 asgiref hypercorn asyncio concurrent contextlib contextvars "
+    "threading trio anyio gevent".split()
+)
+
+
+def warn(
+    message: str,
+    category: type[Warning] = CacheWarning,
+    at: tuple[str, int] | None = None,
+) -> None:
+    """Warn the caller of this package.
+
+    :param at: the file and the line of what is warned of, for where a framework is that caller.
+    """
+    level = outside()
+    frame: Any = sys._getframe(level - 1)
+    if at is not None and _is_caller(frame):
+        warnings.warn_explicit(message, category, *at)
+        return
+    found = level
+    while frame is not None and _is_caller(frame):
+        frame, found = frame.f_back, found + 1
+    warnings.warn(message, category, stacklevel=level if frame is None else found)
+
+
+def _is_caller(frame: Any) -> bool:
+    """Whether a frame is one of a framework, or of a template, which has no name."""
+    return frame.f_globals.get("__name__", "jinja2").partition(".")[0] in CALLERS
+
+
+def place_of(function: Any) -> tuple[str, int] | None:
+    """The file and the line of a function; ``None`` if it has none."""
+    while hasattr(function, "__wrapped__") or isinstance(function, functools.partial):
+        function = function.func if hasattr(function, "func") else function.__wrapped__
+    code = getattr(function, "__code__", None)
+    return None if code is None else (code.co_filename, code.co_firstlineno)

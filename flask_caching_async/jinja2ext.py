@@ -83,7 +83,8 @@ class CacheExtension(Extension):
         place = self._place(parser, line)  # counts the tag, before those in its body
         name = rest.pop(0) if rest else nodes.Const(place)
         body = parser.parse_statements(("name:endcache",), drop_needle=True)
-        call = self.call_method("_cache", [timeout, name, nodes.List(rest)])
+        where = nodes.Const(parser.filename and (parser.filename, line))
+        call = self.call_method("_cache", [timeout, name, nodes.List(rest), where])
         return nodes.CallBlock(call, [], [], body).set_lineno(line)
 
     def _place(self, parser: Parser, line: int) -> str:
@@ -98,7 +99,12 @@ class CacheExtension(Extension):
         return f"{template}{line}" + (f"#{tags[line]}" if tags[line] > 1 else "")
 
     def _cache(
-        self, timeout: Value, name: Value, vary_on: list[Value], caller: Callable[[], Value]
+        self,
+        timeout: Value,
+        name: Value,
+        vary_on: list[Value],
+        where: tuple[str, int] | None,
+        caller: Callable[[], Value],
     ) -> Value:
         """The fragment; in an async environment, an awaitable that Jinja awaits."""
         cache: FragmentCache = getattr(self.environment, JINJA_CACHE_ATTR_NAME)
@@ -107,7 +113,7 @@ class CacheExtension(Extension):
         except InvalidKeyError as error:
             message = f"a fragment is not stored, {{% cache … {name!r} … %}}: {error}"
             place = f"fragment {name if isinstance(name, str) else type(name)}"
-            cache._binding().warn_once(place, message, AddressKeyWarning)
+            cache._binding().warn_once(place, message, AddressKeyWarning, where)
             return caller()
         if self.environment.is_async:
             return self._afragment(cache, timeout, key, caller)

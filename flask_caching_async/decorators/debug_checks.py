@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import warnings
 import weakref
 from collections.abc import Collection, Iterator
 
@@ -15,7 +14,7 @@ from werkzeug.sansio.request import Request
 from .._flow.callbacks import is_awaitable
 from .._frameworks.routes import leads_to
 from ..binding import Binding
-from ..exceptions import CacheWarning
+from ..exceptions import CacheWarning, place_of, warn
 from ..typing import Callback, Value
 from .cached import ViewPlan
 from .plan import Plan, State
@@ -48,11 +47,10 @@ def _look(binding: Binding, plans: Collection[ViewPlan]) -> None:
     for plan in list(plans):
         if id(plan.function) in registered and plan.name not in _warned:
             _warned.add(plan.name)
-            warnings.warn(
+            warn(
                 f"{plan.name} was registered as a view before it was cached, so requests never "
                 "reach the cache: put @cache.cached below @app.route",
-                CacheWarning,
-                stacklevel=4,
+                at=place_of(plan.function),
             )
 
 
@@ -78,6 +76,7 @@ def _check_key(plan: ViewPlan, binding: Binding, request: Request, key: str) -> 
         f"each overwrites what the other has stored: give {helper.name} a key of its own, "
         "@cache.cached(key_prefix='...'), or use @cache.memoize()",
         CacheWarning,
+        place_of(helper.function),
     )
 
 
@@ -160,4 +159,4 @@ def _tell(plan: ViewPlan, found: set[str], session_cookie: str) -> None:
         found.discard("authorization")
     for name in sorted(found - plan.warned_of):
         plan.warned_of.add(name)
-        warnings.warn(READS[name].format(plan.name), CacheWarning, stacklevel=2)
+        warn(READS[name].format(plan.name), at=place_of(plan.function))

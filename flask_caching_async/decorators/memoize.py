@@ -12,6 +12,7 @@ from ..exceptions import (
     ColourError,
     ConfigurationError,
     InvalidKeyError,
+    place_of,
     warn,
 )
 from ..identity import Identity, NoText, canonical, function_name, get_id, has_own_name, identify
@@ -259,6 +260,7 @@ class CallPlan(Plan):
             f"{effect}: give its class a __caching_id__() or a __repr__(), or pass what it is made "
             f"of, or put {argument!r} into args_to_ignore",
             AddressKeyWarning,
+            place_of(self.function),
         )
 
     # --- what users see of it ---------------------------------------------------------------------

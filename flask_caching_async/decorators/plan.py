@@ -18,7 +18,7 @@ from .._flow.policy import CallHooks, Policy
 from .._runtime.colour import is_coroutine_function
 from ..binding import Binding
 from ..config import Settings
-from ..exceptions import AddressKeyWarning, ColourError
+from ..exceptions import AddressKeyWarning, ColourError, place_of
 from ..identity import NoText, function_name, has_address, lacks_text
 from ..keys import made_key, signature_of, source_of
 from ..typing import Args, Callback, Kwargs, Value
@@ -238,6 +238,7 @@ class Plan(CallHooks, abc.ABC):
             "a number, as in lambda: current_user.get_id(), or give the class a __repr__() or a "
             "__caching_id__()",
             AddressKeyWarning,
+            place_of(self.function),
         )
 
     def user_tags(self, answers: list[Value]) -> tuple[str, ...]:
