@@ -132,7 +132,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "threshold": ({**MEMORY, "CACHE_THRESHOLD": "many"}, "CACHE_THRESHOLD must be .* not 'many'"),
     "threshold negative": ({**MEMORY, "CACHE_THRESHOLD": -1}, "CACHE_THRESHOLD must be"),
     "on error": ({**MEMORY, "CACHE_ON_ERROR": "ignore"}, "CACHE_ON_ERROR must be 'raise', 'log'"),
-    "hash": ({**MEMORY, "CACHE_HASH_METHOD": "sha"}, "CACHE_HASH_METHOD .*hashlib.sha256"),
+    "hash": ({**MEMORY, "CACHE_HASH_METHOD": "sha256"}, "CACHE_HASH_METHOD .*hashlib.sha256"),
     "serializer": ({**MEMORY, "CACHE_SERIALIZER": "json"}, "CACHE_SERIALIZER must be"),
     "serializer class": ({**MEMORY, "CACHE_SERIALIZER": dict}, "CACHE_SERIALIZER must be"),
     "serializer with arguments": (
@@ -237,7 +237,6 @@ AS_TEXT = {
     "CACHE_JITTER": {"0.25": 0.25},
     "CACHE_BREAKER_THRESHOLD": {"3": 3},
     "CACHE_ON_ERROR": {"": None, "None": None, "log": "log", "Raise": "raise"},
-    "CACHE_HASH_METHOD": {"md5": hashlib.md5},
     "CACHE_MEMCACHED_SERVERS": {
         "a:1,b:2": ["a:1", "b:2"],
         "a:1, b:2": ["a:1", "b:2"],

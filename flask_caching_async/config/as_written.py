@@ -6,7 +6,6 @@ text only. A text that says a number, a truth or a list is read as such; any oth
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 
@@ -49,14 +48,6 @@ def _choice(name: str, text: str) -> str | None:
     return None if said in ("", "none") else said
 
 
-def _hash_method(name: str, text: str) -> Value:
-    if text not in hashlib.algorithms_guaranteed or not hasattr(hashlib, text):
-        raise ConfigurationError(
-            f"{name} must be a hash constructor such as hashlib.sha256, not {text!r}"
-        )
-    return getattr(hashlib, text)
-
-
 #: What a setting is, so what text in it means.
 KINDS: dict[str, Callable[[str, str], Value]] = {
     **dict.fromkeys(
@@ -83,7 +74,6 @@ KINDS: dict[str, Callable[[str, str], Value]] = {
         _number,
     ),
     **dict.fromkeys(("CACHE_BREAKER_THRESHOLD", "CACHE_THRESHOLD"), _whole),
-    **dict.fromkeys(("CACHE_FILE_HASH_METHOD", "CACHE_HASH_METHOD"), _hash_method),
     "CACHE_MEMCACHED_SERVERS": _several,
     "CACHE_ON_ERROR": _choice,
 }
