@@ -148,7 +148,10 @@ def _is_caller(frame: Any) -> bool:
 
 def place_of(function: Any) -> tuple[str, int] | None:
     """The file and the line of a function; ``None`` if it has none."""
-    while hasattr(function, "__wrapped__") or isinstance(function, functools.partial):
-        function = function.func if hasattr(function, "func") else function.__wrapped__
+    inside: Any = function
+    while inside is not None:
+        function = inside
+        partial = isinstance(function, functools.partial)
+        inside = function.func if partial else getattr(function, "__wrapped__", None)
     code = getattr(function, "__code__", None)
     return None if code is None else (code.co_filename, code.co_firstlineno)

@@ -50,7 +50,7 @@ LEFT_OUT = {
     "*::test_values_are_stored_in_the_configured_format": "reads the private dict of SimpleCache",
     "test_subclassing.py::*_uses_public_*": "counts round trips; we make one instead of several",
     "*::TestSimpleCache::test_purge": "wants three entries under a threshold of two",
-    "*::test_jinjaext_cache": "unnamed fragments of all templates without a file have one key there",
+    "*::test_jinjaext_cache": "all unnamed fragments outside of files have one key there",
     "*query_string_repeated_param*": "?a=1&a=2 and ?a=2&a=1 are one page there, and two here",
 }
 

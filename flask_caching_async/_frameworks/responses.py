@@ -228,7 +228,7 @@ def _build(thawer: Callable[[Parts], Value], parts: list[Value]) -> Value:
 
 def _state_of(error: HTTPException) -> Kwargs:
     """Its attributes, also those in slots."""
-    state = object.__getstate__(error)  # that of Python, not its own
+    state: Value = object.__getstate__(error)  # that of Python, not its own
     attributes, slots = state if isinstance(state, tuple) else (state, None)
     return {**(attributes or {}), **(slots or {})}
 

@@ -63,7 +63,7 @@ class Decorated:
     adelete_cached: Callback
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type:
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
         return types.FunctionType
 
     def __init__(self, function: Callback, wrapper: Callback) -> None:
@@ -97,7 +97,7 @@ class BoundDecorated(functools.partial[Value]):
     """
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type:
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
         return types.MethodType
 
     @property
