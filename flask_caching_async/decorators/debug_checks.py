@@ -24,9 +24,8 @@ __all__ = ["watch_order", "watched"]
 
 # --- is @cache.cached below @app.route? -----------------------------------------------------------
 
-#: The names of the functions of which it was warned.
-_warned: set[str] = set()
-_watching: weakref.WeakSet[Binding] = weakref.WeakSet()
+#: For each cache on an app that is watched, the names of the functions of which it was warned.
+_warned: weakref.WeakKeyDictionary[Binding, set[str]] = weakref.WeakKeyDictionary()
 
 
 def watch_order(binding: Binding | None, plans: Collection[ViewPlan]) -> None:
@@ -36,17 +35,18 @@ def watch_order(binding: Binding | None, plans: Collection[ViewPlan]) -> None:
     """
     if binding is None or not binding.framework.debug:
         return
+    watched_already = binding in _warned
     _look(binding, plans)
-    if binding not in _watching:
-        _watching.add(binding)
+    if not watched_already:
         binding.framework.before_requests(functools.partial(_look, binding, plans))
 
 
 def _look(binding: Binding, plans: Collection[ViewPlan]) -> None:
     registered = {id(view) for view in binding.framework.views()}
+    warned = _warned.setdefault(binding, set())
     for plan in list(plans):
-        if id(plan.function) in registered and plan.name not in _warned:
-            _warned.add(plan.name)
+        if id(plan.function) in registered and plan.name not in warned:
+            warned.add(plan.name)
             warn(
                 f"{plan.name} was registered as a view before it was cached, so requests never "
                 "reach the cache: put @cache.cached below @app.route",
