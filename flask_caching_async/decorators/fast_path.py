@@ -35,8 +35,8 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
         if text_of is None:
             key = quick_key(state, args, kwargs)
         else:
-            try:
-                text = text_of(*args, **kwargs)
+            try:  # an empty dict costs, too
+                text = text_of(*args, **kwargs) if kwargs else text_of(*args)
             except Warning:
                 raise
             except Exception:  # arguments that the function does not take, or without a text

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Flask, Response, make_response
+from flask.views import MethodView, View
 
 from flask_caching_async import Cache, CachedResponse, Stats, make_template_fragment_key
 from flask_caching_async.backends import BaseCache, FileSystemCache, SimpleCache
@@ -69,6 +70,29 @@ app.add_url_rule("/acached/<int:a>", view_func=acached)
 @cache.cached()
 def route() -> str:
     return ""
+
+
+# --- classes of views: mypy joins what as_view() may return, so decorate inside -------------------
+
+
+class Page(View):
+    decorators = [cache.cached(60)]  # noqa: RUF012
+
+    def dispatch_request(self) -> str:
+        return ""
+
+
+class Item(MethodView):
+    @cache.cached(60)
+    def get(self) -> str:
+        return ""
+
+
+app.add_url_rule("/page", view_func=Page.as_view("page"))
+app.add_url_rule("/item", view_func=Item.as_view("item"))
+cache.delete_cached(Item.get)
+cached.delete_cached("/path", {"a": 1})
+awaited_deletion: object = acached.adelete_cached(a=1)
 
 
 # --- methods --------------------------------------------------------------------------------------
