@@ -228,7 +228,8 @@ class RedisCache(RedisVersioned):
             total, stored = counted(key, old, delta)
             swap = (raw or b"", self._dumps(stored))
             if await transport.run("EVAL", lua.SWAP, 2, *names, *superseding, *swap):
-                return total  # type: ignore[no-any-return]
+                count: int = total
+                return count
 
     inc, ainc = over_transport(_inc)
 

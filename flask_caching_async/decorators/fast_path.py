@@ -83,7 +83,8 @@ class LooplessHit:
         :param owner: the instance that ``func`` is bound to, if any.
         """
         if self.plan.async_callbacks:
-            return original(func)  # type: ignore[no-any-return]
+            slow: Callback = original(func)
+            return slow
         made_for, answer = self._made
         if answer is None or made_for is not original:
             answer = self._make(original)

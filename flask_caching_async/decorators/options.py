@@ -70,7 +70,8 @@ def _window(name: str, value: Value) -> float:
 def _share(name: str, value: Value) -> float | None:
     if isinstance(value, bool) or (value is not None and not 0 <= value <= 1):
         raise ConfigurationError(f"{name} is the share of a timeout, 0.0 to 1.0, not {value!r}")
-    return value  # type: ignore[no-any-return]
+    share: float | None = value
+    return share
 
 
 def _tags(name: str, value: Value) -> Value:
