@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ParamSpec, TypeVar, Unpack, cast
 
 from ._flow.callbacks import acall_callback, call_callback_now
@@ -57,7 +57,8 @@ class Cache(Operations, Renewals, Adjustable):
         config: Config | None = None,
     ) -> None:
         check_layer(config)
-        if not isinstance(with_jinja2_ext, (bool, int)):
+        given: Value = with_jinja2_ext
+        if isinstance(given, Mapping):
             raise ConfigurationError(
                 "the second argument of Cache says whether templates get {% cache %}; a "
                 "configuration is given as Cache(app, config={...})"
