@@ -127,7 +127,7 @@ def write_settings(tests: Path, package: str) -> None:
     filters = ["error", "default::pytest.PytestUnraisableExceptionWarning"]
     if package != PEER:
         filters.append(f"ignore::{package}.exceptions.AddressKeyWarning")
-        filters.append(f"ignore:CACHE_KEY_PREFIX 'foo' ends:{package}.exceptions.CacheWarning")
+        filters.append(f"ignore:CACHE_KEY_PREFIX '...' ends:{package}.exceptions.CacheWarning")
     scope = "asyncio_default_fixture_loop_scope = function"  # pytest-asyncio warns without it
     lines = ["[pytest]", scope, "filterwarnings =", *(f"    {line}" for line in filters)]
     (tests / "pytest.ini").write_text("\n".join(lines) + "\n")
