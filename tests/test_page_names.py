@@ -167,9 +167,9 @@ def test_a_deletion_drops_the_pages_of_all_hosts(matching: str, colour: str) -> 
     app = Flask(
         __name__, **({"host_matching": True, "static_host": "x"} if matching == "hosts" else {})
     )
-    app.config["SERVER_NAME"] = "example.org"
     where = {"host": "<tenant>.example.org"}
     if matching == "subdomains":
+        app.config["SERVER_NAME"] = "example.org"
         app.subdomain_matching, where = True, {"subdomain": "<tenant>"}
     site = Site(app, Cache(app, config={"CACHE_TYPE": "SimpleCache"}), colour)
     view = registered(site, [("/a/<int:n>", where)])

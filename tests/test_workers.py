@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import importlib.util
 import os
@@ -132,8 +133,10 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             return loaded == min(imports, workers) and answers(port)
 
         until(ready)
-        process.send_signal(signal.SIGTERM)
-        process.wait(50)
+        while process.poll() is None:  # uWSGI may miss a signal on a busy machine
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
         return log.read_text()
 
     yield start

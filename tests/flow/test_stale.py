@@ -78,8 +78,9 @@ async def test_a_failing_refresh_keeps_the_old_value_and_is_logged(
     assert "the old value is kept" in caplog.text and "OSError: down" in caplog.text
     assert await any_stage.call(f) == 1 and body.calls == 2
     any_clock.advance(1)
-    assert await any_stage.call(f) == 1
-    await any_stage.until(lambda: any_stage.cache.stats().stored == 2)
+    while any_stage.cache.stats().stored < 2:  # the lease of the first may still be given back
+        assert await any_stage.call(f) in (1, 3)
+        await any_stage.pause(0.01)
     assert await any_stage.call(f) == 3
 
 
