@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from contextlib import suppress
 from typing import Any, Self
 
@@ -113,6 +114,22 @@ class RedisReplicaSet(Group):
         old.kill()
         self.wait_for_failover(old)
         return old
+
+    def demote(self) -> None:
+        """Let the replica become the master, while the old one lives on as a replica."""
+        again = 0.0
+
+        def replaced() -> bool:
+            nonlocal again
+            if self.current() is not self.master:
+                return True
+            if time.monotonic() >= again:  # a sentinel may give up, when the replica is not heard
+                again = time.monotonic() + 5
+                self.sentinel.ask("SENTINEL", "FAILOVER", self.name)
+            return False
+
+        eventually(replaced, "a failover")
+        self.wait_for_failover()
 
     def wait_for_failover(self, old: RedisServer | None = None) -> None:
         """Wait until another server took over from one, by default from the first master."""
