@@ -19,6 +19,7 @@ from flask import (
     render_template_string,
     request,
     send_file,
+    stream_template_string,
 )
 from flask import session as flask_session
 from flask.views import MethodView, View
@@ -134,10 +135,14 @@ def test_a_view_that_looks_at_the_method_answers_head_by_itself(
 
 
 @pytest.mark.parametrize("first", ["GET", "HEAD"])
+@pytest.mark.parametrize("render", [render_template_string, stream_template_string])
 def test_what_a_view_calls_finds_a_get_where_head_shares_its_page(
-    any_site: Site, first: str
+    any_site: Site, first: str, render: Any
 ) -> None:
-    """A template or a function that looks at the method: what is stored is what a GET gives."""
+    """A template or a function that looks at the method: what is stored is what a GET gives.
+
+    Also where the template is rendered after the view has returned.
+    """
     methods: list[str] = []
 
     def after(response: Any) -> Any:
@@ -145,7 +150,7 @@ def test_what_a_view_calls_finds_a_get_where_head_shares_its_page(
         return response
 
     any_site.app.after_request(after)
-    any_site.view()(lambda: render_template_string("{{ request.method }}") + by_method())
+    any_site.view()(lambda: render("{{ request.method }}{{ page() }}", page=by_method))
     client = any_site.app.test_client()
     client.open("/works", method=first)
     assert client.head("/works").headers["Content-Length"] == "7"

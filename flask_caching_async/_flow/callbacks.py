@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from contextlib import AbstractContextManager
+from typing import Any, TypeAlias
 
 from werkzeug.local import LocalProxy
 
@@ -17,7 +18,7 @@ __all__ = [
     "ajoin_generated",
     "call_callback",
     "call_callback_now",
-    "is_awaitable",
+    "called_within",
     "join_chunks",
     "join_generated",
     "resolved",
@@ -96,6 +97,25 @@ async def ajoin_generated(value: Value) -> Value:
     if inspect.isasyncgen(value):
         return join_chunks([chunk async for chunk in value])
     return join_chunks(list(value)) if inspect.isgenerator(value) else value
+
+
+def called_within(
+    context: Callable[[], AbstractContextManager[Any]], function: Callback, is_async: bool
+) -> Callback:
+    """A function that is called in a context, and that yields all it yields there, too."""
+    if is_async:
+
+        async def acalled(*args: Value, **kwargs: Value) -> Value:
+            with context():
+                return await ajoin_generated(function(*args, **kwargs))
+
+        return acalled
+
+    def called(*args: Value, **kwargs: Value) -> Value:
+        with context():
+            return join_generated(function(*args, **kwargs), function)
+
+    return called
 
 
 async def call_callback_now(callback: Callback, /, *args: Value, **kwargs: Value) -> Value:

@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterator
 
 from werkzeug.sansio.request import Request
 
-from .._flow.callbacks import is_awaitable
+from .._flow.callbacks import called_within
 from .._frameworks.routes import leads_to
 from ..binding import Binding
 from ..exceptions import CacheWarning, place_of, warn
-from ..typing import Callback, Value
+from ..typing import Callback
 from .cached import ViewPlan
 from .plan import Plan, State
 
@@ -102,21 +102,7 @@ def watched(plan: Plan, state: State, function: Callback, key: str) -> Callback:
     _check_key(plan, state.binding, request, key)
     if _has_own_word(plan):
         return function
-    watch = functools.partial(_watching_reads, plan, state)
-    if plan.is_async:
-
-        async def awatched(*args: Value, **kwargs: Value) -> Value:
-            with watch():
-                value = function(*args, **kwargs)
-                return await value if is_awaitable(value) else value
-
-        return awatched
-
-    def watched(*args: Value, **kwargs: Value) -> Value:
-        with watch():
-            return function(*args, **kwargs)
-
-    return watched
+    return called_within(functools.partial(_watching_reads, plan, state), function, plan.is_async)
 
 
 def _has_own_word(plan: ViewPlan) -> bool:

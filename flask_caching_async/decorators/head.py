@@ -11,10 +11,11 @@ for both is computed as a GET.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from types import CodeType
 
-from .._flow.callbacks import is_awaitable
+from .._flow.callbacks import called_within
 from .._frameworks.base import Framework
 from .._frameworks.routes import leads_to
 from ..typing import Callback, Value
@@ -62,20 +63,7 @@ def _names_method(code: CodeType) -> bool:
 
 def computed_as_get(framework: Framework, function: Callback, is_async: bool) -> Callback:
     """The function, called as if the request of a HEAD were one of a GET."""
-    if is_async:
-
-        async def acomputed(*args: Value, **kwargs: Value) -> Value:
-            with _as_get(framework):
-                value = function(*args, **kwargs)
-                return await value if is_awaitable(value) else value
-
-        return acomputed
-
-    def computed(*args: Value, **kwargs: Value) -> Value:
-        with _as_get(framework):
-            return function(*args, **kwargs)
-
-    return computed
+    return called_within(functools.partial(_as_get, framework), function, is_async)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Blueprint, Flask, abort, g, render_template_string, request, session
+from flask import (
+    Blueprint,
+    Flask,
+    abort,
+    g,
+    render_template_string,
+    request,
+    session,
+    stream_template_string,
+)
 
 from flask_caching_async import Cache
 from flask_caching_async.exceptions import CacheWarning
@@ -29,6 +38,9 @@ READS: dict[str, tuple[Callable[[], Any], str]] = {
     "session": (lambda: str(session.get("user")), "reads the session"),
     "session-in-a-template": (
         lambda: render_template_string("{{ session.user }}"), "reads the session"
+    ),
+    "session-in-a-stream": (
+        lambda: stream_template_string("{{ session.user }}"), "reads the session"
     ),
     "args": (lambda: str(request.args.get("a")), "reads request.args"),
     "cookies": (lambda: str(request.cookies.get("theme")), "reads a cookie"),
@@ -61,7 +73,7 @@ def test_nothing_is_said_outside_of_debug_mode(site: Site) -> None:
     site.app.debug = False
 
     def body() -> str:
-        return "".join(read() for read, _ in READS.values())
+        return "".join("".join(read()) for read, _ in READS.values())
 
     site.view()(body)
     assert told(site) == []

@@ -367,6 +367,7 @@ async def render(source: str) -> str:
 READS: dict[str, tuple[Callable[[], Any], str]] = {
     "session": (lambda: str(session.get("user")), "reads the session"),
     "session-item": (lambda: str("user" in session and session["user"]), "reads the session"),
+    "session-in-a-stream": (lambda: (str(session.get("user")) for _ in "1"), "reads the session"),
     "args": (lambda: str(request.args.get("a")), "reads request.args"),
     "cookies": (lambda: str(request.cookies.get("theme")), "reads a cookie"),
     "authorization": (lambda: str(request.authorization), "reads Authorization"),

@@ -656,15 +656,17 @@ async def test_a_view_with_an_answer_of_its_own_for_head_keeps_it(
 async def test_what_a_view_calls_finds_a_get_where_head_shares_its_page(
     site: QuartSite, first: str
 ) -> None:
-    """What is stored is what a GET gives."""
+    """What is stored is what a GET gives, also of what yields after the view has returned."""
 
-    def method() -> str:
-        return str(request.method)
+    def method() -> Iterator[str]:
+        yield str(request.method)
 
-    site.view()(lambda: method())
-    await site.client.open("/works", method=first)
-    assert await site.text() == "GET"
-    assert site.cache.stats().computed == 1
+    site.view()(lambda: next(method()))
+    site.view("/stream", endpoint="stream")(lambda: method())
+    for path in ("/works", "/stream"):
+        await site.client.open(path, method=first)
+        assert await site.text(path) == "GET"
+    assert site.cache.stats().computed == 2
 
 
 @served
