@@ -32,6 +32,7 @@ __all__ = [
     "Identity",
     "NoText",
     "Notes",
+    "TooDeep",
     "canonical",
     "function_name",
     "get_id",
@@ -53,6 +54,10 @@ class NoText(Exception):
     """A value has no text that no later value could have, too."""
 
 
+class TooDeep(NoText):
+    """A value is nested too deeply to be written down, or is a list that is in itself."""
+
+
 class Notes:
     """What is done about a value that has no text of its own.
 
@@ -61,9 +66,11 @@ class Notes:
     :param decorating: whether values tell a function apart that is being decorated.
     :param seen: the functions whose text has been begun: they may lead to themselves, or several
         times to each other.
+    :param above: the objects inside which this one was found, the innermost last: a node of a tree
+        may know its parent.
     """
 
-    __slots__ = ("stand_in", "decorating", "seen", "variable")
+    __slots__ = ("stand_in", "decorating", "seen", "variable", "above")
 
     def __init__(
         self,
@@ -71,9 +78,10 @@ class Notes:
         decorating: bool = False,
         seen: list[Callback] | None = None,
         variable: str = "",
+        above: tuple[Value, ...] = (),
     ) -> None:
         self.stand_in, self.decorating = stand_in, decorating
-        self.seen, self.variable = seen, variable
+        self.seen, self.variable, self.above = seen, variable, above
 
     def inside(self, function: Callback) -> Notes | None:
         """The same for what a function was made of; ``None`` if that was begun before."""
@@ -81,11 +89,17 @@ class Notes:
         if any(function is other for other in seen):
             return None
         seen.append(function)
-        return Notes(self.stand_in, self.decorating, seen, self.variable)
+        return Notes(self.stand_in, self.decorating, seen, self.variable, self.above)
 
     def at(self, variable: str) -> Notes:
         """The same for what is found in a variable of the outermost function."""
-        return Notes(self.stand_in, self.decorating, self.seen, self.variable or variable)
+        found = self.variable or variable
+        return Notes(self.stand_in, self.decorating, self.seen, found, self.above)
+
+    def below(self, value: Value) -> Notes:
+        """The same for what an object consists of."""
+        above = (*self.above, value)
+        return Notes(self.stand_in, self.decorating, self.seen, self.variable, above)
 
 
 #: The ``repr`` counts, whatever it says.
@@ -96,7 +110,15 @@ def canonical(value: Value, notes: Notes = AS_IT_IS) -> str:
     """A text for a value, different for different values, and the same in every process.
 
     :param notes: for objects that have no text of their own.
+    :raises TooDeep: where it has no end, or none that Python could reach.
     """
+    try:
+        return _text(value, notes)
+    except RecursionError:
+        raise TooDeep(type(value).__qualname__) from None
+
+
+def _text(value: Value, notes: Notes) -> str:
     kind: type = type(value)
     if kind in PLAIN:
         try:
@@ -104,16 +126,16 @@ def canonical(value: Value, notes: Notes = AS_IT_IS) -> str:
         except ValueError:  # Python writes no int of more than 4300 digits in base 10
             return hex(value)
     if kind is list:
-        return f"[{','.join([canonical(item, notes) for item in value])}]"
+        return f"[{','.join([_text(item, notes) for item in value])}]"
     if kind is tuple:
-        return f"({','.join([canonical(item, notes) for item in value])},)"
+        return f"({','.join([_text(item, notes) for item in value])},)"
     if kind is dict:
-        pairs = [f"{canonical(k, notes)}:{canonical(v, notes)}" for k, v in value.items()]
+        pairs = [f"{_text(k, notes)}:{_text(v, notes)}" for k, v in value.items()]
         return f"{{{','.join(pairs)}}}"
     if kind is set or kind is frozenset:
-        return f"{kind.__name__}{{{','.join(sorted(canonical(item, notes) for item in value))}}}"
+        return f"{kind.__name__}{{{','.join(sorted(_text(item, notes) for item in value))}}}"
     if issubclass(kind, LocalProxy) and not notes.decorating:
-        return canonical(resolved(value), notes)
+        return _text(resolved(value), notes)
     return _named(value, kind_of(kind), notes)
 
 
@@ -127,12 +149,15 @@ def _named(value: Value, kind: Kind, notes: Notes) -> str:
         text = get_id(value)
         return f"<{kind.name} {len(text)}:{text}>"
     if kind.is_enum:
-        return f"<{kind.name}.{value.name or canonical(value.value, notes)}>"
+        return f"<{kind.name}.{value.name or _text(value.value, notes)}>"
     if kind.is_secret:
-        hidden = canonical(value.get_secret_value(), notes).encode(errors="surrogatepass")
+        hidden = _text(value.get_secret_value(), notes).encode(errors="surrogatepass")
         return f"<{kind.name} {hashlib.sha256(hidden).hexdigest()}>"
     if kind.parts is not None:
-        return f"<{kind.name} {canonical(kind.parts(value), notes)}>"
+        for place, above in enumerate(notes.above):
+            if above is value:
+                return f"<{kind.name}^{place}>"
+        return f"<{kind.name} {_text(kind.parts(value), notes.below(value))}>"
     if is_function(value):
         return f"<function {function_text(value, notes)}>"
     text = repr(value)

@@ -28,6 +28,7 @@ from .identity import (
     PLAIN,
     Notes,
     NoText,
+    TooDeep,
     canonical,
     function_name,
     get_id,
@@ -195,7 +196,15 @@ def _argument_writer(
         return Notes(stand_in)
 
     notes = {p.name: notes_of(p.name, p.default) for p in parameters}
-    return lambda name, value: canonical(value, notes[name])
+
+    def write(name: str, value: Value) -> str:
+        try:
+            return canonical(value, notes[name])
+        except TooDeep:
+            note(name, value, False)
+            raise
+
+    return write
 
 
 class _Source(NamedTuple):

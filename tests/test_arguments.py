@@ -281,6 +281,62 @@ async def test_one_object_finds_its_own_value_again(any_face: Face) -> None:
     assert hex(id(value)) not in key
 
 
+@dataclass
+class Node:
+    """A node of a tree that knows its parent, which knows it."""
+
+    name: str
+    parent: Node | None = None
+    children: list[Node] = field(default_factory=list)
+
+
+def tree_of(*names: str) -> Node:
+    """A tree of two floors."""
+    root = Node("root")
+    root.children += [Node(name, root) for name in names]
+    return root
+
+
+@pytest.mark.asyncio
+async def test_an_argument_that_leads_back_to_itself_counts_by_what_it_has(any_face: Face) -> None:
+    """Equal trees are one call, others are not, and a node is not its parent."""
+    calls: list[Node] = []
+
+    @any_face.memoize()
+    def size_of(node: Node) -> int:
+        calls.append(node)
+        return len(calls)
+
+    trees = [tree_of("a", "b"), tree_of("a", "c"), tree_of("a", "b").children[0], tree_of()]
+    assert [await any_face.call(size_of, tree) for tree in trees] == [1, 2, 3, 4]
+    assert await any_face.call(size_of, tree_of("a", "b")) == 1
+    assert await any_face.call(size_of, tree_of("a", "b").children[0]) == 3
+
+
+@pytest.mark.parametrize("kind", ["a list in itself", "a deep list"])
+@pytest.mark.asyncio
+async def test_an_argument_without_an_end_is_not_stored(any_face: Face, kind: str) -> None:
+    """One warning says so, and the call is answered, also where errors are raised."""
+    endless: list[Any] = []
+    endless.append(endless)
+    deep: list[Any] = []
+    for _ in range(50_000):
+        deep = [deep]
+    value = endless if kind == "a list in itself" else deep
+    calls: list[int] = []
+
+    @any_face.memoize()
+    def number_of(value: Any) -> int:
+        calls.append(1)
+        return len(calls)
+
+    with told() as found:
+        assert [await any_face.call(number_of, value) for _ in range(2)] == [1, 2]
+        with pytest.raises(InvalidKeyError, match="number_of"):
+            number_of.make_cache_key(None, value)
+    assert len(found) == 1 and "'value'" in found[0]
+
+
 @pytest.mark.asyncio
 async def test_a_call_with_an_argument_that_has_no_key_is_not_stored(any_face: Face) -> None:
     """Neither is there anything to delete, nor a key to be had."""

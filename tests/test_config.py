@@ -13,7 +13,6 @@ from typing import Any
 
 import cachelib
 import pytest
-from cachelib.serializers import BaseSerializer
 from flask import Flask
 
 from flask_caching_async import (
@@ -83,119 +82,6 @@ def test_the_default_timeout_may_be_written_in_many_ways(
 
 
 # --- wrong settings -------------------------------------------------------------------------------
-
-
-class NeedsArguments(BaseSerializer):
-    """A serializer that cannot be made without arguments."""
-
-    def __init__(self, secret: str) -> None: ...
-
-
-class WithoutSet(BaseCache):
-    """A backend whose author has forgotten something."""
-
-    def get(self, key: str) -> Any:
-        """Nothing is ever there."""
-
-    async def adelete(self, key: str) -> bool:
-        """There was nothing."""
-        return False
-
-
-def taking_nothing() -> BaseCache:
-    """A factory function with the wrong signature."""
-    return SyncOnly()
-
-
-WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "misspelled type": ({"CACHE_TYPE": "simplecache"}, "'simplecache'; did you mean 'SimpleCache'"),
-    "old type": ({"CACHE_TYPE": "filesystem"}, r"did you mean 'FileSystemCache'"),
-    "unknown type": ({"CACHE_TYPE": "Zzz"}, r"no CACHE_TYPE 'Zzz'.*SimpleCache"),
-    "type of a wrong type": ({"CACHE_TYPE": 5}, r"CACHE_TYPE must be a name .* not 5"),
-    "missing package": (
-        {"CACHE_TYPE": "nobody_has_this.backend.Cache"},
-        r"(?s)nobody_has_this.*pip install nobody_has_this",
-    ),
-    "missing class": ({"CACHE_TYPE": "cachelib.Nothing"}, r"cachelib\.Nothing"),
-    "missing driver": (
-        {"CACHE_TYPE": "cachelib.MongoDbCache"},
-        r"cachelib\.MongoDbCache needs a package.*pip install pymongo",
-    ),
-    "timeout text": ({**MEMORY, "CACHE_DEFAULT_TIMEOUT": "soon"}, "CACHE_DEFAULT_TIMEOUT must be"),
-    "timeout list": ({**MEMORY, "CACHE_DEFAULT_TIMEOUT": [5]}, "CACHE_DEFAULT_TIMEOUT must be"),
-    "timeout bool": ({**MEMORY, "CACHE_DEFAULT_TIMEOUT": True}, "CACHE_DEFAULT_TIMEOUT must be"),
-    "timeout negative": ({**MEMORY, "CACHE_DEFAULT_TIMEOUT": -1}, "CACHE_DEFAULT_TIMEOUT must be"),
-    "lock timeout": ({**MEMORY, "CACHE_LOCK_TIMEOUT": None}, "CACHE_LOCK_TIMEOUT must be"),
-    "lock timeout negative": ({**MEMORY, "CACHE_LOCK_TIMEOUT": -5}, "CACHE_LOCK_TIMEOUT must be"),
-    "jitter text": ({**MEMORY, "CACHE_JITTER": "much"}, "CACHE_JITTER must be"),
-    "jitter in percent": ({**MEMORY, "CACHE_JITTER": 10}, r"CACHE_JITTER .* 0\.0 to 1\.0, not 10"),
-    "threshold": ({**MEMORY, "CACHE_THRESHOLD": "many"}, "CACHE_THRESHOLD must be .* not 'many'"),
-    "threshold negative": ({**MEMORY, "CACHE_THRESHOLD": -1}, "CACHE_THRESHOLD must be"),
-    "on error": ({**MEMORY, "CACHE_ON_ERROR": "ignore"}, "CACHE_ON_ERROR must be 'raise', 'log'"),
-    "hash": ({**MEMORY, "CACHE_HASH_METHOD": "sha256"}, "CACHE_HASH_METHOD .*hashlib.sha256"),
-    "serializer": ({**MEMORY, "CACHE_SERIALIZER": "json"}, "CACHE_SERIALIZER must be"),
-    "serializer class": ({**MEMORY, "CACHE_SERIALIZER": dict}, "CACHE_SERIALIZER must be"),
-    "serializer with arguments": (
-        {**MEMORY, "CACHE_SERIALIZER": NeedsArguments},
-        "NeedsArguments.*needs arguments",
-    ),
-    "args of a wrong type": ({**MEMORY, "CACHE_ARGS": 5}, "CACHE_ARGS must be a list"),
-    "options of a wrong type": ({**MEMORY, "CACHE_OPTIONS": [1]}, "CACHE_OPTIONS must be a dict"),
-    "options that nobody takes": (
-        {**MEMORY, "CACHE_OPTIONS": {"colour": "red"}},
-        "SimpleCache does not take these CACHE_ARGS and CACHE_OPTIONS.*colour",
-    ),
-    "options timeout": (
-        {**MEMORY, "CACHE_OPTIONS": {"default_timeout": "soon"}},
-        "'default_timeout' in CACHE_OPTIONS must be a number, not 'soon'",
-    ),
-    "flag": ({**MEMORY, "CACHE_STORE_PRIVATE": "maybe"}, "CACHE_STORE_PRIVATE must be True"),
-    "a share above 1": ({**MEMORY, "CACHE_JITTER": "1.5"}, "CACHE_JITTER is the share"),
-    "threshold with a fraction": ({**MEMORY, "CACHE_THRESHOLD": "1.5"}, "must be a whole number"),
-    "a backend without set": ({"CACHE_TYPE": WithoutSet}, "WithoutSet cannot be a .* without set"),
-    "a database that is none": (
-        {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": "redis://h/abc"},
-        "CACHE_REDIS_URL ends in /abc, which is no number of a database",
-    ),
-    "args that nobody takes": (
-        {**MEMORY, "CACHE_ARGS": [1, 2, 3, 4, 5, 6]},
-        "does not take these CACHE_ARGS",
-    ),
-    "options that cachelib does not take": (
-        {"CACHE_TYPE": "cachelib.SimpleCache", "CACHE_OPTIONS": {"colour": "red"}},
-        "cachelib.SimpleCache does not take these.*colour",
-    ),
-    "a factory that takes nothing": (
-        {"CACHE_TYPE": taking_nothing},
-        "does not take these CACHE_ARGS and CACHE_OPTIONS",
-    ),
-    "no directory": ({"CACHE_TYPE": "FileSystemCache"}, "CACHE_DIR"),
-    "directory of a wrong type": ({"CACHE_TYPE": "FileSystemCache", "CACHE_DIR": 5}, "CACHE_DIR"),
-    "directory that cannot be": (
-        {"CACHE_TYPE": "FileSystemCache", "CACHE_DIR": "/dev/null/cache"},
-        "CACHE_DIR.*/dev/null/cache",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_setting_fails_at_init_app_and_leaves_the_app_as_it_was(
-    app: Flask, name: str
-) -> None:
-    """With what to write instead; it is a ValueError, too."""
-    config, message = WRONG[name]
-    before = (dict(app.config), dict(app.extensions), dict(vars(app)))
-    cache = Cache()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with pytest.raises(ConfigurationError, match=message) as caught:
-            cache.init_app(app, config=config)
-    assert isinstance(caught.value, ValueError)
-    assert (dict(app.config), dict(app.extensions), dict(vars(app))) == before
-    assert cache.app is None
-    cache.init_app(app, config=MEMORY)
-    cache.set("key", 1)
-    assert cache.get("key") == 1
 
 
 def test_an_error_inside_of_a_users_backend_is_the_users(app: Flask) -> None:

@@ -501,19 +501,6 @@ async def test_an_argument_without_a_text_does_not_break_the_call(
         await face.call(g, Bad())
 
 
-@pytest.mark.asyncio
-async def test_an_endless_argument_does_not_break_the_call(face: Face) -> None:
-    """A list that contains itself has no text; the call is made without the cache."""
-    endless: list[Any] = []
-    endless.append(endless)
-
-    @face.memoize()
-    def f(value: Any) -> str:
-        return "computed"
-
-    assert await face.call(f, endless) == "computed"
-
-
 # --- args_to_ignore and make_name -----------------------------------------------------------------
 
 
