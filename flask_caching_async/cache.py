@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import ParamSpec, TypeVar, Unpack, cast
 
 from ._flow.callbacks import acall_callback, call_callback_now
@@ -158,7 +158,7 @@ class Cache(Operations, Renewals, Adjustable):
         forced_update: Callback | None = None,
         is_stale: Callback | None = None,
         response_filter: Callback | None = None,
-        query_string: bool = False,
+        query_string: bool | Iterable[str] = False,
         hash_method: Callback | None = None,
         cache_none: bool = False,
         make_cache_key: Callback | None = None,
@@ -166,6 +166,7 @@ class Cache(Operations, Renewals, Adjustable):
         response_hit_indication: bool | None = False,
         *,
         vary_on: Vary = (),
+        personal: bool = False,
         **options: Unpack[DecoratorOptions],
     ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
         """Cache a view under its path, or any function under a key of your own.
@@ -183,13 +184,16 @@ class Cache(Operations, Renewals, Adjustable):
         :param is_stale: given a stored value (and the call's arguments if it takes more than one),
             says whether it must be computed again.
         :param response_filter: given a computed value; it is stored if this returns something true.
-        :param query_string: whether the query string is part of the key, in any order.
+        :param query_string: whether the query string is part of the key, in any order; or the names
+            in it that count.
         :param hash_method: instead of ``CACHE_HASH_METHOD``.
         :param cache_none: whether ``None`` is a value worth storing.
         :param make_cache_key: given the call's arguments, returns the complete key.
         :param source_check: whether the function's source is part of the key.
         :param response_hit_indication: whether a hit sends the header ``hit_cache: True``.
         :param vary_on: what else is part of the key: header names, ``"cookie:NAME"``, callables.
+        :param personal: whether all visitors may have a page that was made from the session, a
+            header ``Authorization`` or the like of one of them.
         """
         check_parentheses(timeout, "cached")
         checked = Options.read(
@@ -199,10 +203,8 @@ class Cache(Operations, Renewals, Adjustable):
         )  # fmt: skip
 
         def make_plan(function: Callback) -> ViewPlan:
-            plan = ViewPlan(
-                self, function, checked, key_prefix, query_string, make_cache_key,
-                response_hit_indication, vary_on,
-            )  # fmt: skip
+            more = (make_cache_key, response_hit_indication, vary_on, personal)
+            plan = ViewPlan(self, function, checked, key_prefix, query_string, *more)
             if not (self._has_pages or plan.own_key):
                 raise ConfigurationError(
                     f"{plan.name} has no path, since this cache has no app: give cached a key, as "

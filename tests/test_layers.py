@@ -21,7 +21,7 @@ LAYERS = (
     ("_flow",),
     ("serializers", "backends"),
     ("_store",),
-    ("config", "identity", "keys", "parts", "signals", "_frameworks", "utils"),
+    ("config", "identity", "keys", "parts", "signals", "_frameworks", "pages", "utils"),
     ("binding",),
     ("decorators", "jinja2ext"),
     ("lifecycle", "operations"),

@@ -13,12 +13,10 @@ import pytest
 from flask import Flask, Response, abort, jsonify, make_response
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import (
-    Conflict,
     Gone,
     HTTPException,
     MethodNotAllowed,
     NotFound,
-    Unauthorized,
 )
 from werkzeug.sansio.response import Response as AnyResponse
 from werkzeug.wrappers import Response as WerkzeugResponse
@@ -252,7 +250,7 @@ def test_views_work_with_a_json_serializer(app: Flask, kind: str, tmp_path: Path
         assert not kind.startswith("abort") or second.status_code in (404, 410), colour
 
 
-class WithArguments(Conflict):
+class WithArguments(Gone):
     """An error of the user's own, of which the constructor needs something."""
 
     def __init__(self, code: str, *, item: Any) -> None:
@@ -278,7 +276,7 @@ class WithoutBase(Gone, LookupError):
 
 
 OWN_ERRORS: dict[str, tuple[Callable[[], HTTPException], str]] = {
-    "with arguments": (lambda: WithArguments("c", item=[1]), "409 c of [1] [1]"),
+    "with arguments": (lambda: WithArguments("c", item=[1]), "410 c of [1] [1]"),
     "with slots": (lambda: WithSlots("book"), "404 gone book"),
     "without its base": (lambda: WithoutBase("book"), f"410 {Gone.description} book"),
 }
@@ -311,7 +309,7 @@ def test_an_http_exception_of_ones_own_is_stored_and_raised_again(
 def test_an_http_exception_comes_back_as_it_went_in(site: Site) -> None:
     """Class, description, response, and what else it carries."""
     errors: list[Any] = [
-        NotFound(), NotFound("gone"), MethodNotAllowed(["GET"]), Unauthorized("who?"),
+        NotFound(), NotFound("gone"), MethodNotAllowed(["GET"]), Gone("moved away"),
         NotFound(response=Response("gone", 404)),
     ]  # fmt: skip
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask, render_template_string, request
+from flask import Flask, render_template_string, session
 from jinja2 import Environment, FileSystemLoader
 from quart import Quart
 
@@ -44,9 +44,9 @@ def line() -> int:
     return int(frame.f_back.f_lineno)
 
 
-def reads_the_query() -> str:
-    """A view that reads what is not in its key."""
-    return str(request.args.get("a"))
+def reads_the_session() -> str:
+    """A view that reads what is one visitor's."""
+    return str(session.get("a"))
 
 
 def page() -> str:
@@ -62,16 +62,15 @@ def test_a_warning_about_a_view_points_at_the_view(colour: str, what: str) -> No
     app.debug = True
     cache = Cache(app, config=MEMORY)
     options = {"vary_on": {"vary_on": Nameless}, "key_prefix": {"key_prefix": Nameless}}
-    body = reads_the_query if what == "a read" else page
+    body = reads_the_session if what == "a read" else page
     view: Any = own_colour(body, colour)
     named, expected = cache.cached(**options.get(what, {}))(view), place_of(body)  # type: ignore[arg-type]
     if what == "order":
         app.add_url_rule("/", "page", view)
     elif what == "another function":
-        helper = cache.cached()(reads_the_query)
-        app.add_url_rule("/", "page", cache.cached(query_string=True)(lambda: helper()))
-        expected = place_of(reads_the_query)
-        warnings.filterwarnings("ignore", message=".*reads request.args")
+        helper = cache.cached(personal=True)(reads_the_session)
+        app.add_url_rule("/", "page", cache.cached(personal=True)(lambda: helper()))
+        expected = __file__, line() - 1  # where the page calls it
     else:
         app.add_url_rule("/", "page", named)
     client = app.test_client()

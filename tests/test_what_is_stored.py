@@ -310,7 +310,7 @@ def test_the_sessions_own_cookie_is_no_part_of_the_page(site: Site) -> None:
         flask_session["user"] = "alice"
         return "page"
 
-    site.view()(body)
+    site.view(personal=True)(body)
     assert "Set-Cookie" in site.get().headers
     assert "Set-Cookie" not in site.get().headers
     assert site.calls == 1
@@ -347,15 +347,16 @@ def visits(site: Site, *codes: int) -> Iterator[tuple[str, int, list[Any], int]]
 
 
 def test_errors_and_partial_answers_are_not_stored(site: Site) -> None:
-    """5xx, 206 and 304 are passed on as they are."""
-    for path, code, answers, calls in visits(site, 500, 502, 503, 599, 206, 304):
+    """5xx, 206, 304, and the 4xx that speak of one request, are passed on as they are."""
+    codes = (500, 502, 503, 599, 206, 304, 400, 401, 403, 409, 418, 429)
+    for path, code, answers, calls in visits(site, *codes):
         assert [answer.status_code for answer in answers] == [code, code], path
         assert (calls, site.cache.get(f"view/{path}")) == (2, None), path
 
 
 def test_other_status_codes_are_stored(site: Site) -> None:
-    """A 404 is an answer, too."""
-    for path, code, (first, second), calls in visits(site, 200, 404, 410, 418):
+    """A 404 is an answer, too: it speaks of the page."""
+    for path, code, (first, second), calls in visits(site, 200, 404, 405, 410, 414, 451):
         assert (first.status, first.data) == (second.status, second.data), path
         assert (second.status_code, calls) == (code, 1), path
 
@@ -395,7 +396,7 @@ def test_a_returned_http_exception_is_stored_like_a_raised_one(site: Site) -> No
 class TeapotError(HTTPException):
     """An exception with more than Werkzeug's."""
 
-    code = 418
+    code = 451
 
     def __init__(self, size: str = "small") -> None:
         super().__init__(f"a {size} teapot")
@@ -408,7 +409,7 @@ def test_an_http_exception_of_ones_own_keeps_what_it_carries(any_site: Site) -> 
 
     @any_site.app.errorhandler(TeapotError)
     def handle(error: TeapotError) -> Any:
-        return f"{error.size}: {error.description}", 418
+        return f"{error.size}: {error.description}", 451
 
     def body() -> Any:
         raise TeapotError("large")

@@ -7,18 +7,20 @@ from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ..typing import Value
-from .times import NEVER
+from .times import LONG_AGO, NEVER
 
 __all__ = [
     "BY_HAND",
     "AnyEntry",
     "PeekedEntry",
     "Thaw",
+    "Elsewhere",
     "Entry",
     "MISSING",
     "NOTHING",
     "Lookup",
     "Verdict",
+    "is_marker",
     "judge",
     "tag_of",
 ]
@@ -123,6 +125,23 @@ class Entry:
     def value(self) -> Value:
         """The value, never one that another caller can mutate."""
         return self.kept if self.thaw is None else self.thaw(self.kept)
+
+
+class Elsewhere:
+    """Stands where a page would be whose pages have keys of their own, made of these inputs.
+
+    :param names: see ``pages/inputs.py``.
+    """
+
+    __slots__ = ("names",)
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+
+
+def is_marker(entry: AnyEntry) -> bool:
+    """Whether an entry has no value, but says where there is one."""
+    return entry.fresh_until == LONG_AGO
 
 
 class Lookup(NamedTuple):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..exceptions import SerializationError
 from ..typing import Value
-from .entry import BY_HAND, Entry
+from .entry import BY_HAND, Elsewhere, Entry
 from .isolation import IMMUTABLE
 from .times import NEVER, Times
 
@@ -52,6 +52,11 @@ FORMS: dict[type, Form] = {
         "tuple",
         lambda value: [list(encode(item)) for item in value] if type(value) is tuple else None,
         lambda parts: tuple([decode(name, item) for name, item in parts]),
+    ),
+    Elsewhere: Form(
+        "elsewhere",
+        lambda value: list(value.names),
+        lambda parts: Elsewhere(tuple([str(name) for name in parts])),
     ),
 }
 

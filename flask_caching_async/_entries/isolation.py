@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from ..exceptions import SerializationError
 from ..typing import Value
-from .entry import Thaw
+from .entry import Elsewhere, Thaw
 
 __all__ = ["FREEZERS", "keep"]
 
@@ -32,7 +32,9 @@ IMMUTABLE = frozenset(
 
 #: A base class, and the function that takes an instance apart: it returns what to keep and how to
 #: build a new instance from it, or ``None`` to leave it to pickle.
-FREEZERS: dict[type, Callable[[Value], tuple[Value, Thaw] | None]] = {}
+FREEZERS: dict[type, Callable[[Value], tuple[Value, Thaw | None] | None]] = {
+    Elsewhere: lambda value: (value, None),
+}
 
 
 def keep(value: Value) -> tuple[Value, Thaw | None]:

@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 from ..typing import Timeout, Value
 
-__all__ = ["NEVER", "Times", "life_of", "seconds", "times_from"]
+__all__ = ["LONG_AGO", "NEVER", "Times", "life_of", "seconds", "times_from"]
 
 #: Seconds beyond which a timeout is for ever; no backend counts further.
 FOREVER = 10_000_000_000
 #: The instant at which what never expires does.
 NEVER = float("inf")
+#: When what is no value, but says where there is one, was fresh last.
+LONG_AGO = -1.0
 
 
 def seconds(timeout: object, name: str = "timeout") -> float | None:

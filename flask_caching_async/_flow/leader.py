@@ -8,17 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .._entries.entry import NOTHING, Entry, Lookup, Verdict
+from .._entries.entry import NOTHING, Entry, Lookup
 from .._entries.isolation import keep
+from .._entries.times import LONG_AGO, Times
 from ..exceptions import CacheError
 from ..stats import Counters
 from ..typing import Value
+from .answer import Answer, found
 from .backoff import Backoff
-from .policy import Call, Fate
+from .policy import Call, ElsewhereKey, Fate
 from .singleflight import Failed, Flight, Flights, Landed, Landing, Outcome
 from .store_protocol import FlowSteps
 
-__all__ = ["Answer", "Leader", "Ports", "found"]
+__all__ = ["Leader", "Ports"]
 
 #: Seconds between two tries for a lease that another process holds: from, growing to.
 POLL = (0.002, 0.05)
@@ -44,42 +46,6 @@ class Ports(Protocol):
     async def wait(self, flight: Flight, patience: float) -> Landing: ...
     async def pause(self, seconds: float) -> None: ...
     def spawn(self, leader: Leader) -> None: ...
-
-
-class Answer:
-    """An answer that needs no computation."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Value) -> None:
-        self.value = value
-
-
-def found(call: Call, lookup: Lookup, now: float) -> Answer | None:
-    """What is stored, if it is good enough to need no computation."""
-    entry = lookup.entry
-    if entry is None or call.policy.judge(entry, now) is not Verdict.FRESH:
-        return None
-    if call.forced and not _is_newer(entry, call):
-        return None
-    value = entry.value()
-    return None if value is None and not call.policy.cache_none else Answer(value)
-
-
-def _is_newer(entry: Entry, call: Call) -> bool:
-    """Whether an entry is younger than a forced call.
-
-    Its time alone does not say it, since the worker that stored it has a clock of its own. So it
-    must also be another one than the call has found at first.
-    """
-    first = call.first
-    if first is None or first.failed or entry.created <= call.called:
-        return False
-    return first.entry is None or _times(first.entry) != _times(entry)
-
-
-def _times(entry: Entry) -> tuple[float, float, float]:
-    return entry.created, entry.fresh_until, entry.usable_until
 
 
 def _nobody_asks() -> None:
@@ -253,7 +219,7 @@ class Leader:
             fate = Fate.UNCACHEABLE
             self._say("it returned None, and cache_none is not set")
         elif fate is not Fate.STORE:
-            self._say(call.hooks.unstorable(value))
+            self._say(call.hooks.unstorable(value, call))
         if fate is not Fate.STORE:
             fallback = self._fallback() if fate is Fate.FAIL else NOTHING
             self.failure = value if fate is Fate.FAIL else None
@@ -264,25 +230,60 @@ class Leader:
                 self._land_value(fallback)
             self._release(shared=False)
             return value
-        stored = None
+        stored, place = None, call.hooks.elsewhere(call)
         try:
             if self.flight is not None and self.flight.overtaken:
                 stored = False
             elif self.expected is not None and not self.lookup.failed:
                 times = call.policy.times_of(ports.clock(), timeout)
-                stored = await ports.steps.save(
-                    call.key, value, times, self.expected, self.lookup, self.lease
-                )
-                if stored is not None:
-                    self.lease = None  # it was given back with the value
-            if not stored:
+                stored = await self._store(value, times, place)
+            if not stored and call.unstored is None:
                 self._say(UNTAKEN if stored is None else OVERTAKEN)
         finally:
-            self._land_value(value)
+            self._land_value(value if place is None else place.marker)
             # After an invalidation, one of those who wait computes anew, and stores.
             self._release(shared=stored is not None)
         ports.stats.stored += bool(stored)
         return value
+
+    async def _store(self, value: Value, times: Times, place: ElsewhereKey | None) -> bool | None:
+        """Save a value; ``None`` if it cannot be stored at all."""
+        call, steps = self.call, self.ports.steps
+        key = call.key if place is None else place.key
+        out = call.hooks.make_room(call, key, times)
+        if out is None:
+            self._say("there are too many variants of its page")
+            return None
+        if out:
+            await steps.invalidate([out], [])
+        if place is not None:
+            stored = await self._store_elsewhere(value, times, place)
+            if not stored:
+                return stored
+            value, times = place.marker, times._replace(fresh_until=LONG_AGO)
+        stored = await steps.save(call.key, value, times, self.expected, self.lookup, self.lease)
+        if stored is not None:
+            self.lease = None  # it was given back with the value
+        return stored
+
+    async def _store_elsewhere(
+        self, value: Value, times: Times, place: ElsewhereKey
+    ) -> bool | None:
+        """Save a value under a key that nobody knew when its computation began.
+
+        What must stand there is read now; then, that nothing was invalidated until then under the
+        key that was known. So whatever comes in between is noticed by one of the two.
+        """
+        call, ports, life = self.call, self.ports, times.life
+        lookup = await ports.steps.load(place.key, place.tags)
+        expect = ports.steps.expect
+        expected = await expect(place.key, place.tags, lookup, life, call.forced)
+        now = await ports.steps.load(call.key, call.tags)
+        if lookup.failed or now.failed or expected is None:
+            return None
+        if not ports.stands(self.expected, now):
+            return False
+        return await ports.steps.save(place.key, value, times, expected, lookup, None)
 
     def fail(self, error: BaseException) -> Value:
         """The function raised: land, and return what may be served instead, or ``NOTHING``."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from .._entries.entry import AnyEntry, Lookup, Verdict, judge
+from .._entries.entry import AnyEntry, Elsewhere, Lookup, Verdict, judge
 from .._entries.times import NEVER, Times
 from ..typing import Args, Callback, Kwargs, Value
 
-__all__ = ["Call", "CallHooks", "Fate", "Policy"]
+__all__ = ["Call", "CallHooks", "ElsewhereKey", "Fate", "Policy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,20 @@ class CallHooks:
         """The value as callbacks see it."""
         return value
 
-    def unstorable(self, value: Value) -> str:
+    def unstorable(self, value: Value, call: Call) -> str:
         """Why a value may not be stored."""
         return "response_filter said no"
+
+    def elsewhere(self, call: Call) -> ElsewhereKey | None:
+        """Where the value of a call is stored, if not under the key that the call began with."""
+        return None
+
+    def make_room(self, call: Call, key: str, times: Times) -> str | None:
+        """The key that has to go for a value to be stored, ``""`` for none.
+
+        ``None`` if the value is not to be stored, since there are too many of its kind.
+        """
+        return ""
 
     def known_timeout(self) -> float | None:
         """The timeout that values will have, as far as it is known before they are computed."""
@@ -85,12 +99,24 @@ class CallHooks:
         return self.timeout
 
 
+class ElsewhereKey(NamedTuple):
+    """Where a value is stored that has turned out to be one of several.
+
+    :param marker: what is stored under the key that was asked for.
+    """
+
+    key: str
+    tags: tuple[str, ...]
+    marker: Elsewhere
+
+
 class Call:
     """One call that was not answered at once: what to compute, under which key, by which rules."""
 
     __slots__ = (
         "key", "tags", "policy", "hooks", "function", "args", "kwargs",
-        "forced", "called", "context", "first", "unstored",
+        "forced", "called", "context", "first", "unstored", "within",
+        "made_from",
     )  # fmt: skip
 
     def __init__(
@@ -125,3 +151,7 @@ class Call:
         self.first = first
         #: Why its value was not stored, if that is known: for who asks for it.
         self.unstored: str | None = None
+        #: The context that the function is called in.
+        self.within: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
+        #: What its decorator notes of the computation.
+        self.made_from: Any = None

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 
 from .._entries.entry import Lookup, Verdict
-from .leader import Answer, Leader, Ports, found
+from .answer import Answer, found
+from .leader import Leader, Ports
 from .policy import Call
 from .singleflight import Failed, Flight, Landed, Landing, Outcome
 

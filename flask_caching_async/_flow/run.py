@@ -19,9 +19,10 @@ from .._entries.isolation import IMMUTABLE
 from .._entries.times import seconds
 from .._runtime.colour import run_now
 from ..typing import Value
+from .answer import Answer
 from .callbacks import acall_callback, ajoin_generated, call_callback, join_generated
 from .engine import Engine
-from .leader import Answer, Leader
+from .leader import Leader
 from .policy import Call, Fate
 from .ports import AsyncPorts, SyncPorts
 from .readthrough import begin
@@ -62,9 +63,10 @@ def compute(leader: Leader) -> Value:
     token = _enter(leader)
     try:
         try:
-            value = call.function(*call.args, **call.kwargs)
-            if type(value) not in IMMUTABLE:
-                value = join_generated(value, call.function)
+            with call.within():
+                value = call.function(*call.args, **call.kwargs)
+                if type(value) not in IMMUTABLE:
+                    value = join_generated(value, call.function)
         except hooks.answers as answer:
             value = answer
         finally:
@@ -90,11 +92,12 @@ async def acompute(leader: Leader) -> Value:
     token = _enter(leader)
     try:
         try:
-            value = call.function(*call.args, **call.kwargs)
-            if inspect.iscoroutine(value):
-                value = await value
-            if type(value) not in IMMUTABLE:
-                value = await ajoin_generated(value)
+            with call.within():
+                value = call.function(*call.args, **call.kwargs)
+                if inspect.iscoroutine(value):
+                    value = await value
+                if type(value) not in IMMUTABLE:
+                    value = await ajoin_generated(value)
         except hooks.answers as answer:
             value = answer
         finally:

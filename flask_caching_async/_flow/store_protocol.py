@@ -49,6 +49,13 @@ class FlowSteps(Protocol):
         """Try once for a lease, and look at its key where that costs nothing."""
         ...
 
+    async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> list[str] | None:
+        """Delete keys, drop versions of tags; ``None`` if it failed.
+
+        Else the keys that existed, and the tags that had a version: something was stored with them.
+        """
+        ...
+
     async def unshared(self, lease: Any, holder: str) -> bool:
         """Whether ``holder`` had a value that no other caller may have."""
         ...
@@ -85,13 +92,6 @@ class StoreSteps(FlowSteps, Protocol):
 
     async def inc(self, key: str, delta: int) -> int | None:
         """Add to a number."""
-        ...
-
-    async def invalidate(self, keys: Sequence[str], tags: Sequence[str]) -> list[str] | None:
-        """Delete keys, drop versions of tags; ``None`` if it failed.
-
-        Else the keys that existed, and the tags that had a version: something was stored with them.
-        """
         ...
 
     async def clear(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from werkzeug.sansio.request import Request
 
 from .._flow.leader import Leader
+from ..pages.reads import MadeFrom, Reads
 from ..typing import Args, Callback, Kwargs, QueryArgs, Value
 
 __all__ = ["App", "Change", "Framework", "Occasion", "PageRequest", "Place", "Routed", "Where"]
@@ -114,12 +115,11 @@ class Framework(Protocol):
         """The path that is built for the page of the current request, if it is another one."""
         ...
 
-    def unread(self, request: Request, before: frozenset[str]) -> list[str]:
-        """What the view has read of the request that makes a difference between visitors."""
-        ...
+    def recorded(self, into: MadeFrom | None = None) -> AbstractContextManager[Reads | None]:
+        """A context in which is noted what is read of the current request, if there is one.
 
-    def reads(self, request: Request) -> frozenset[str]:
-        """What has been read of the request until now."""
+        :param into: keeps that.
+        """
         ...
 
     def after_this_request(self, change: Change) -> None:

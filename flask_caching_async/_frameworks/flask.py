@@ -29,6 +29,7 @@ from .._flow.leader import Leader
 from .._flow.run import arefresh, refresh_within
 from .._runtime.loops import running_loop_kind
 from .._runtime.threads import offload
+from ..pages.reads import muted
 from ..typing import Args, Callback, Kwargs, Timeout, Value
 from .base import Occasion, PageRequest, Routed
 from .pallets import PalletsFramework, fill_g, handed_over, preprocess, query_of, refused, routed
@@ -96,10 +97,6 @@ class FlaskFramework(PalletsFramework[Flask]):
         own = context_without(variables._cv_app, getattr(variables, "_cv_request", None))
         own.run(spawn_in_pool, leader, work)
 
-    def before_requests(self, check: Callable[[], None]) -> None:
-        """Call ``check`` before each request."""
-        self.app.before_request_funcs.setdefault(None, []).append(check)
-
     @contextlib.contextmanager
     def request_for(self, page: PageRequest) -> Iterator[Routed]:
         """Ask for a page, as the test client does, up to the call of its view."""
@@ -159,6 +156,7 @@ class FlaskFramework(PalletsFramework[Flask]):
 
     def install(self) -> None:
         """Wrap ``async_to_sync``, Flask's documented place for it, once for each app."""
+        self.watch_requests()
         if not hasattr(self.app.async_to_sync, LOOPLESS_HIT):
             original = self.app.async_to_sync
 
@@ -178,7 +176,8 @@ def _contexts_like_mine(app: Flask) -> contextlib.AbstractContextManager[None]:
     """Contexts like those of the caller, for a refresh: of the same request, without its body."""
     environ = None
     if flask.has_request_context():
-        environ = {n: v for n, v in flask.request.environ.items() if n not in OF_THE_VISITOR}
+        with muted():
+            environ = {n: v for n, v in flask.request.environ.items() if n not in OF_THE_VISITOR}
         environ["wsgi.input"] = io.BytesIO()
     return _contexts(app, environ, handed_over(flask.g))
 

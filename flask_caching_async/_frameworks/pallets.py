@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, Generic, Protocol, TypeVar, cast
 from urllib.parse import urlencode
 
 from flask.sansio.app import App
@@ -14,6 +16,11 @@ from werkzeug.sansio.request import Request
 
 from .._entries.isolation import IMMUTABLE
 from ..exceptions import NotInitializedError, not_initialized
+from ..pages.given import given_on, watch_given
+from ..pages.reads import BASE, Base, MadeFrom, Reads, Recording, base_for, note_of, reading
+from ..pages.request import READ_ENVIRON, watched_class
+from ..pages.surroundings import given_in, watch_g, watch_session, watched_g_class
+from ..pages.templates import watch_templates
 from ..typing import Callback, Kwargs, QueryArgs, Value
 from .base import Change, Place, Routed
 from .routes import (
@@ -55,11 +62,6 @@ class PalletsFramework(Generic[AnyApp]):
     def many_hosts(self) -> bool:
         """Whether the app routes by host or subdomain."""
         return self.app.url_map.host_matching or self.app.subdomain_matching
-
-    @property
-    def session_cookie(self) -> str:
-        """The name of the cookie of the app's session."""
-        return str(self.app.config.get("SESSION_COOKIE_NAME"))
 
     def request(self) -> Request | None:
         """The current request of this app, or ``None``.
@@ -125,39 +127,93 @@ class PalletsFramework(Generic[AnyApp]):
             self._usual[asked] = usual
         return None if usual == request.path else usual
 
-    def reads(self, request: Request) -> frozenset[str]:
-        """What has been read of the request until now.
+    def watch_requests(self) -> None:
+        """Let the requests of the app note what is read of them, from before its functions on."""
+        app = cast(Any, self.app)
+        app.request_class = watched_class(app.request_class)
+        app.app_ctx_globals_class = watched_g_class(app.app_ctx_globals_class)
+        if hasattr(app.update_template_context, BASE):
+            return
+        if not self._tells_of_sessions:
+            # Not as a preprocessor of URL values, which Quart calls for websockets, too.
+            functions: list[Callback] = app.before_request_funcs.setdefault(None, [])
+            functions.insert(0, self.before(self._watch_session))
+        render: Callback = app.update_template_context
 
-        It is forgotten, so that the view is noticed to read it even if other code did before it:
-        Flask reads the cookies for the session, a ``before_request`` function may read anything.
-        """
-        seen = self._seen(request)
-        for name in seen:
-            del vars(request)[name]
-        return seen | self._watch_session()
+        @functools.wraps(render)
+        def update_template_context(context: Kwargs) -> Value:
+            if reading.get() is not None:
+                watch_templates(app)
+            return render(context)
 
-    def unread(self, request: Request, before: frozenset[str]) -> list[str]:
-        """What was read since ``before``."""
-        return sorted(self._seen(request) | self._unwatch_session(before))
+        url_for: Callback = app.url_for
 
-    def _seen(self, request: Request) -> frozenset[str]:
-        """Which parts of the request have been read; Werkzeug keeps them once they have."""
-        return frozenset(vars(request)) & {"args", "cookies", "authorization"}
+        @functools.wraps(url_for)
+        def noting_url_for(*args: Value, **kwargs: Value) -> Value:
+            url = url_for(*args, **kwargs)
+            if "//" in url[:8] and reading.get() is not None:
+                # It says where the visitor came to.
+                note_of(self.framework.request, "host", "scheme")
+            return url
 
-    def _watch_session(self) -> frozenset[str]:
-        """Begin to watch whether the session is read, and say whether it was before."""
-        session = self._session()
-        if not getattr(session, "accessed", False):
-            return frozenset()
-        session.accessed = False
-        return frozenset({"session"})
+        setattr(update_template_context, BASE, True)
+        app.update_template_context, app.url_for = update_template_context, noting_url_for
 
-    def _unwatch_session(self, before: frozenset[str]) -> frozenset[str]:
-        session = self._session()
-        read = getattr(session, "accessed", False)
-        if "session" in before:
-            session.accessed = True  # it decides about ``Vary: Cookie``
-        return frozenset({"session"} if read else ())
+    @functools.cached_property
+    def _tells_of_sessions(self) -> bool:
+        """Whether the framework tells whether the session of a request was asked for."""
+        kinds = [getattr(self.framework.ctx, n, None) for n in ("RequestContext", "AppContext")]
+        return any(isinstance(getattr(kind, "session", None), property) for kind in kinds)
+
+    def before(self, check: Callable[[], None]) -> Callback:
+        """A function for each request, as the framework calls it."""
+        return check
+
+    def before_requests(self, check: Callable[[], None]) -> None:
+        """Call ``check`` before each request."""
+        self.app.before_request_funcs.setdefault(None, []).append(self.before(check))
+
+    def _watch_session(self) -> None:
+        """Note the reading of the session from here on; a function for each request."""
+        request = getattr(self._current(), "request", None)
+        if request is not None and (session := self._session()) is not None:
+            watch_session(session, base_for(request))
+
+    def _base(self, request: Any, context: Value) -> Base:
+        """What has been read of a request until now."""
+        attributes = request.__dict__
+        base = base_for(request)
+        if not hasattr(type(request), BASE):  # request_class was set later than the cache
+            object.__setattr__(request, "__class__", watched_class(type(request)))
+            base.names.add("environ")
+        if attributes.get(READ_ENVIRON):
+            base.names.add("environ")
+        session = getattr(context, "_session" if self._tells_of_sessions else "session", None)
+        if self._tells_of_sessions and getattr(session, "accessed", False):
+            base.names.add("session")
+        if session is not None:
+            watch_session(session, base)
+        return base
+
+    @property
+    def session_cookie(self) -> str:
+        """The name of the cookie of the app's session."""
+        return str(self.app.config.get("SESSION_COOKIE_NAME"))
+
+    def recorded(self, into: MadeFrom | None = None) -> AbstractContextManager[Reads | None]:
+        """A context in which is noted what is read of the current request, if there is one."""
+        request = self.request()
+        if request is None:
+            return contextlib.nullcontext()
+        context, g = self._current(), self.framework.g._get_current_object()
+        base = self._base(request, context)
+        watch_g(g, base)
+        given = given_on(request) | given_in(g)
+        watch_given(request, True)
+        changes: list[Callback] = getattr(context, "_after_request_functions", [])
+        # What comes after the view pays nothing.
+        end = functools.partial(watch_given, request, False)
+        return Recording(base, given, changes, end, into)
 
     def _session(self) -> Value:
         """The session of the current request; going through the proxy counts as an access."""

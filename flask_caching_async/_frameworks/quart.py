@@ -29,6 +29,7 @@ from .._flow.run import arefresh, arefresh_within, refresh
 from .._runtime.loops import result_of, running_loop_kind, start_task, wait_for
 from .._runtime.threads import offload
 from ..exceptions import ColourError
+from ..pages.reads import muted
 from ..typing import Args, Callback, Coro, Kwargs, Timeout, Value
 from .base import Change, Occasion, PageRequest, Routed
 from .pallets import PalletsFramework, fill_g, handed_over, preprocess, query_of, refused, routed
@@ -129,13 +130,13 @@ class QuartFramework(PalletsFramework[Quart]):
             with contextlib.suppress(RuntimeError):  # that loop has just been closed
                 self.loop.call_soon_threadsafe(wait, context=contextvars.Context())
 
-    def before_requests(self, check: Callable[[], None]) -> None:
-        """Call ``check`` before each request; as a coroutine, for which Quart needs no thread."""
+    def before(self, check: Callable[[], None]) -> Callback:
+        """A function for each request; as a coroutine, for which Quart needs no thread."""
 
         async def acheck() -> None:
             check()
 
-        self.app.before_request_funcs.setdefault(None, []).append(acheck)
+        return acheck
 
     def after_this_request(self, change: Change) -> None:
         """Let ``change`` have the response of the current request; as a coroutine, too."""
@@ -145,27 +146,9 @@ class QuartFramework(PalletsFramework[Quart]):
 
         super().after_this_request(achange)
 
-    def _watch_session(self) -> frozenset[str]:
-        """Watch the session object itself: Quart gives it to each template, read or not."""
-        session = self._session()
-        kind: Value = type(session)
-        # Before version 0.23, Quart did not notice that it is read.
-        notices = hasattr(session, "accessed") and hasattr(quart.globals._cv_app.get(), "_session")
-        before = session is not None and (not notices or session.accessed)
-        with contextlib.suppress(TypeError):  # a class without attributes of its own
-            session.__class__ = watched(kind)
-        return frozenset({"session"} if before else ())
-
-    def _unwatch_session(self, before: frozenset[str]) -> frozenset[str]:
-        session = self._session()
-        kind: Value = type(session)
-        if not issubclass(kind, Watched):
-            return frozenset()
-        session.__class__ = kind.__bases__[0]
-        return frozenset({"session"} if session.__dict__.pop(READ, False) else ())
-
     def install(self) -> None:
-        """Nothing: async views are native here."""
+        """Watch what is read of requests; async views are native here."""
+        self.watch_requests()
 
     def request_for(self, page: PageRequest) -> AbstractContextManager[Routed]:
         """Requests are async here."""
@@ -252,6 +235,11 @@ async def _contexts(app: Quart, like: Value, plain: Kwargs) -> AsyncIterator[Non
 
 def _copy(like: Value) -> Value:
     """The same request without its body; the same websocket, with no visitor at its end."""
+    with muted():
+        return _copied(like)
+
+
+def _copied(like: Value) -> Value:
     headers = Headers([pair for pair in like.headers if pair[0].lower() not in OF_THE_BODY])
     scope = {name: value for name, value in like.scope.items() if name != PRESERVE}
     names = ("path", "query_string", "scheme", "root_path", "http_version")
@@ -276,36 +264,6 @@ PRESERVE = "_quart._preserve_context"
 
 async def _no_visitor(*_: object) -> None:
     raise RuntimeError("a background refresh has no visitor to talk to")
-
-
-# --- is the session read? -------------------------------------------------------------------------
-
-#: The attribute of a watched session that says that it was read.
-READ = "_flask_caching_async_read"
-
-
-class Watched:
-    """A base of the class of a session that is watched."""
-
-    __slots__ = ()
-
-
-@functools.cache
-def watched(kind: Value) -> Value:
-    """A class of sessions like ``kind`` that notes when one is read."""
-    if issubclass(kind, Watched):
-        return kind
-    names = "__getitem__ __contains__ __iter__ __len__ get items keys values pop setdefault".split()
-
-    def noting(name: str) -> Callback:
-        def method(self: object, *args: Value, **kwargs: Value) -> Value:
-            vars(self)[READ] = True
-            return getattr(kind, name)(self, *args, **kwargs)
-
-        return method
-
-    methods = {name: noting(name) for name in names if hasattr(kind, name)}
-    return type(kind.__name__, (kind, Watched), methods)
 
 
 # --- keeping a response ---------------------------------------------------------------------------

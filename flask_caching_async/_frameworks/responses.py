@@ -6,7 +6,7 @@ import contextlib
 import functools
 import operator
 import types
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from werkzeug.datastructures import Headers
@@ -15,7 +15,7 @@ from werkzeug.sansio.response import Response as AnyResponse
 from werkzeug.wrappers import Response
 
 from .._entries.envelope import FORMS, Form, decode, encode
-from .._entries.isolation import FREEZERS, keep
+from .._entries.isolation import FREEZERS, IMMUTABLE, keep
 from .._flow.policy import Fate
 from ..exceptions import SerializationError
 from ..typing import Args, Callback, Kwargs, Value
@@ -23,8 +23,10 @@ from ..typing import Args, Callback, Kwargs, Value
 __all__ = [
     "Frozen",
     "Parts",
+    "facts",
     "fate_of",
     "for_callbacks",
+    "is_public",
     "register",
     "was_given_none",
     "why_not",
@@ -45,16 +47,38 @@ def fate_of(value: Value, store_private: bool = False) -> Fate:
     status, headers, streamed = facts(value)
     if status >= 500:
         return Fate.FAIL
-    if streamed or status in (206, 304):
+    if streamed or status in (206, 304) or (status >= 400 and status not in OF_EVERYBODY):
         return Fate.UNCACHEABLE
     if headers and not store_private:
         for name, content in headers:
             name = name.lower()
             if name == "set-cookie":
                 return Fate.UNCACHEABLE
-            if name == "cache-control" and _private(content):
+            if name == "cache-control" and not UNSHARED.isdisjoint(_directives(content)):
+                return Fate.UNCACHEABLE
+            if name == "pragma" and "no-cache" in _directives(content):
                 return Fate.UNCACHEABLE
     return Fate.STORE
+
+
+#: Client errors that speak of the page, and not of the request that was made for it.
+OF_EVERYBODY = frozenset({404, 405, 410, 414, 451})
+#: What an answer says that is not to be given to others (RFC 9111, 5.2.2).
+UNSHARED = frozenset({"private", "no-store", "no-cache", "max-age=0"})
+
+
+def _directives(cache_control: str) -> set[str]:
+    """The directives of a header, and the names of those that have an argument."""
+    parts = [part.strip().lower() for part in cache_control.split(",")]
+    return {part.replace(" ", "") for part in parts} | {
+        part.split("=")[0].strip() for part in parts
+    }
+
+
+def is_public(headers: Iterable[tuple[str, str]]) -> bool:
+    """Whether an answer says that it is for everybody, whatever ``Authorization`` said."""
+    said = [_directives(content) for name, content in headers if name.lower() == "cache-control"]
+    return any(not one.isdisjoint({"public", "s-maxage"}) for one in said)
 
 
 def why_not(value: Value) -> str:
@@ -65,20 +89,17 @@ def why_not(value: Value) -> str:
     if streamed:
         return "the answer is a stream"
     told = {name.lower(): content for name, content in headers}
-    if status >= 500 or status in (206, 304):
+    if status >= 400 or status in (206, 304):
         return f"the answer has the status {status}"
     if "set-cookie" in told:
         return "the answer sets a cookie"
-    return f"the answer says Cache-Control: {told.get('cache-control', '')}"
-
-
-def _private(cache_control: str) -> bool:
-    directives = {part.split("=")[0].strip().lower() for part in cache_control.split(",")}
-    return not directives.isdisjoint({"private", "no-store"})
+    return f"the answer says Cache-Control: {told.get('cache-control', told.get('pragma', ''))}"
 
 
 def facts(value: Value) -> tuple[int, list[tuple[str, str]], bool]:
     """Status, headers, and whether the body is a stream, of anything that a view may return."""
+    if type(value) in IMMUTABLE:
+        return 200, [], False
     if isinstance(value, HTTPException):
         response = getattr(value, "response", None)  # its own __init__ may not call the base's
         return (value.code or 500, [], False) if response is None else facts(response)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from werkzeug.sansio.request import Request
 
 from .._flow.leader import Leader
+from ..pages.reads import MadeFrom
 from ..typing import Args, Callback, Config, Kwargs, Value
 from .base import Change, Occasion, PageRequest, Place, Routed
 from .spawning import refreshed, spawn_in_pool, spawn_on_loop, work_of
@@ -35,6 +37,7 @@ class Standalone:
     many_hosts = False
     serves = True
     loop: asyncio.AbstractEventLoop | None = None
+
     session_cookie = ""
 
     def __init__(self, app: Program) -> None:
@@ -77,13 +80,9 @@ class Standalone:
     def usual_path(self, request: Request) -> None:
         """There is none."""
 
-    def unread(self, request: Request, before: frozenset[str]) -> list[str]:
-        """Nothing."""
-        return []
-
-    def reads(self, request: Request) -> frozenset[str]:
-        """Nothing."""
-        return frozenset()
+    def recorded(self, into: MadeFrom | None = None) -> AbstractContextManager[None]:
+        """There are no requests."""
+        return contextlib.nullcontext()
 
     def after_this_request(self, change: Change) -> None:
         """There are none."""

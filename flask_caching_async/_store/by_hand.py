@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from .._entries.entry import BY_HAND, MISSING
+from .._entries.entry import BY_HAND, MISSING, is_marker
 from .._entries.envelope import is_entry, is_living, pack, unpack
 from .._entries.times import NEVER, seconds, times_from
 from ..backends._versioned.contract import NAMESPACE, Operations, key_version_name
@@ -63,7 +63,7 @@ class StepsByHand(Attempts):
             seen = dict(zip(names, look.tag_versions, strict=True))
         return [
             entry.value()
-            if entry is not None and is_living(entry, versions, seen, now)
+            if entry is not None and is_living(entry, versions, seen, now) and not is_marker(entry)
             else MISSING
             for entry, versions in found
         ]

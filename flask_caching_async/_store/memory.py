@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from .._entries.entry import MISSING, AnyEntry, Entry, Lookup
+from .._entries.entry import MISSING, AnyEntry, Entry, Lookup, is_marker
 from .._entries.times import Times, seconds, times_from
 from .._flow.store_protocol import Store, StoreSteps
 from ..backends._memory.entries import ExpectedVersions
@@ -122,7 +122,7 @@ class MemoryStore(Store, StoreSteps):
             entry = self.memory.peek(key)
         except TypeError:  # a dict would not have it
             entry = None
-        if entry is None or self.backend.clock() >= entry.usable_until:
+        if entry is None or self.backend.clock() >= entry.usable_until or is_marker(entry):
             check_text((key,))  # only here: what is found was set under a text
             return MISSING
         return self._read(entry)
@@ -130,7 +130,7 @@ class MemoryStore(Store, StoreSteps):
     async def has(self, key: str) -> bool:
         """Whether a living entry exists."""
         check_text((key,))
-        return self.backend.has(key)
+        return self.backend.has(key) and self._value(key) is not MISSING
 
     async def set_many(
         self, mapping: Mapping[str, Value], timeout: Timeout | None, tags: tuple[str, ...]

@@ -73,7 +73,7 @@ KINDS: dict[str, Callable[[str, str], Value]] = {
         ),
         _number,
     ),
-    **dict.fromkeys(("CACHE_BREAKER_THRESHOLD", "CACHE_THRESHOLD"), _whole),
+    **dict.fromkeys(("CACHE_BREAKER_THRESHOLD", "CACHE_THRESHOLD", "CACHE_VARIANTS"), _whole),
     "CACHE_MEMCACHED_SERVERS": _several,
     "CACHE_ON_ERROR": _choice,
 }

@@ -36,6 +36,7 @@ DEFAULTS: Config = {
     "CACHE_LOCK_TIMEOUT": 10,
     "CACHE_JITTER": 0.0,
     "CACHE_STORE_PRIVATE": False,
+    "CACHE_VARIANTS": 500,
     "CACHE_ON_ERROR": None,
     "CACHE_CONNECT_TIMEOUT": 1.0,
     "CACHE_OPERATION_TIMEOUT": 0.5,
@@ -57,6 +58,7 @@ class Settings:
     lock_timeout: float
     jitter: float
     store_private: bool
+    variants: int
     on_error: str | None
     limits: Limits
     renewals: bool
@@ -98,10 +100,19 @@ class Settings:
             lock_timeout=number(config, "CACHE_LOCK_TIMEOUT"),
             jitter=jitter,
             store_private=bool(config["CACHE_STORE_PRIVATE"]),
+            variants=_variants(config["CACHE_VARIANTS"]),
             on_error=config["CACHE_ON_ERROR"],
             limits=_limits(config),
             renewals=bool(config["CACHE_RENEWALS"]),
         )
+
+
+def _variants(value: Value) -> int:
+    if not _is_whole(value) or value < 1:
+        raise ConfigurationError(
+            f"CACHE_VARIANTS is how many variants of one page are stored, 1 or more, not {value!r}"
+        )
+    return int(value)
 
 
 def _limits(config: Config) -> Limits:

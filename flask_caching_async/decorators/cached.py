@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from werkzeug.exceptions import HTTPException
 
 from .._flow.callbacks import acall_callback
 from .._flow.policy import Call, Fate
-from .._frameworks.responses import fate_of, for_callbacks, why_not
+from .._frameworks.responses import facts, fate_of, for_callbacks, is_public, why_not
+from ..exceptions import CacheWarning, place_of
+from ..pages.rules import judge, vary_of
 from ..signals import cache_view_hit, cache_view_miss, tell
 from ..typing import Args, Callback, Kwargs, QueryArgs, Value, Vary
 from .methods import Decorated
@@ -30,18 +32,19 @@ class ViewPlan(NamedPages):
         function: Callback,
         options: Options,
         key_prefix: str | Callable[[], Value],
-        query_string: bool,
+        query_string: bool | Iterable[str],
         make_cache_key: Callback | None,
         response_hit_indication: bool | None,
         vary_on: Vary,
+        personal: bool,
     ) -> None:
         self.indicate = bool(response_hit_indication)
         self.fast = not self.indicate
         super().__init__(
             cache, function, options, key_prefix, query_string, make_cache_key, vary_on
         )
-        #: What the view was seen to read without having it in its key; see ``debug_checks.py``.
-        self.warned_of: set[str] = set()
+        #: Whether what belongs to one visitor makes no difference.
+        self.personal = personal
 
     def signal(self, hit: bool, key: str, args: Args, kwargs: Kwargs) -> None:
         """Tell the listeners of a hit or a miss."""
@@ -72,12 +75,39 @@ class ViewPlan(NamedPages):
     # --- the values -------------------------------------------------------------------------------
 
     def fate(self, value: Value, call: Call) -> Fate:
-        """Whether the answer may be given to others."""
-        return fate_of(value, call.context.binding.settings.store_private)
+        """Whether the answer may be given to others, by what it says, and by what it is made of."""
+        binding, made = call.context.binding, call.made_from
+        persons = not (self.personal or binding.settings.store_private)
+        fate = fate_of(value, not persons)
+        if fate is not Fate.STORE or made is None or made.reads is None:
+            return fate
+        headers = facts(value)[1]
+        if not (headers or made.reads.names or made.reads.changes):
+            return fate
+        cookie = binding.framework.session_cookie
+        found = judge(made.reads, made.keyed, persons, is_public(headers), cookie)
+        vary = {name for name in vary_of(headers) if not made.keyed.has(name, "")}
+        made.selecting = found.selecting | vary
+        if "*" in vary:
+            made.why = "the answer says Vary: *"
+        for name, what, write in found.personal:
+            made.why = f"it was made from {what}"
+            binding.warn_once(
+                f"{name} of {self.author}",
+                f"{self.name} read {what}, so that its answer is its visitor's own: it is given to "
+                f"nobody else, and not stored. Write {write} to store one for each, "
+                "unless=... for visitors who get no stored page, or personal=True if all may "
+                "have the same",
+                CacheWarning,
+                place_of(self.function),
+            )
+        return Fate.UNCACHEABLE if made.why else fate
 
-    def unstorable(self, value: Value) -> str:
+    def unstorable(self, value: Value, call: Call) -> str:
         """Why an answer may not be stored."""
-        return why_not(value) or super().unstorable(value)
+        made = call.made_from
+        why = "" if made is None else made.why
+        return why or why_not(value) or super().unstorable(value, call)
 
     def for_callbacks(self, value: Value) -> Value:
         """What callbacks are given: an ``abort()`` as the response that it becomes."""

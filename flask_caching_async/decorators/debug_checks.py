@@ -1,25 +1,20 @@
-"""In debug mode: do requests reach the cache, has each function a key of its own, and is all that a
-view reads in it?
-"""
+"""In debug mode: do requests reach the cache, and has each function a key of its own?"""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from werkzeug.sansio.request import Request
 
-from .._flow.callbacks import called_within
 from .._frameworks.routes import leads_to
 from ..binding import Binding
 from ..exceptions import CacheWarning, place_of, warn
-from ..typing import Callback
 from .cached import ViewPlan
 from .plan import Plan, State
 
-__all__ = ["watch_order", "watched"]
+__all__ = ["check_key", "watch_order"]
 
 
 # --- is @cache.cached below @app.route? -----------------------------------------------------------
@@ -60,9 +55,10 @@ def _look(binding: Binding, plans: Collection[ViewPlan]) -> None:
 _called: weakref.WeakKeyDictionary[Request, dict[str, ViewPlan]] = weakref.WeakKeyDictionary()
 
 
-def _check_key(plan: ViewPlan, binding: Binding, request: Request, key: str) -> None:
+def check_key(plan: Plan, state: State, key: str) -> None:
     """Warn once of a function that is cached under the path of the page which it is a part of."""
-    if plan.own_key:
+    binding, request = state.binding, state.binding.framework.request()
+    if not isinstance(plan, ViewPlan) or request is None or plan.own_key:
         return
     mine = f"{id(plan.cache)} {key}"
     first = _called.setdefault(request, {}).setdefault(mine, plan)
@@ -78,71 +74,3 @@ def _check_key(plan: ViewPlan, binding: Binding, request: Request, key: str) -> 
         CacheWarning,
         place_of(helper.function),
     )
-
-
-# --- what does a view read that is not in its key? ------------------------------------------------
-
-READS = {
-    "args": "{} reads request.args, which is not in its key: every query string gets the same "
-    "page. Use query_string=True, or vary_on.",
-    "cookies": "{} reads a cookie that is not in its key: every visitor gets the same page. "
-    "Use vary_on='cookie:NAME', or unless.",
-    "session": "{} reads the session, which is not in its key: every visitor gets the same page. "
-    "Use vary_on=lambda: session.get('user_id'), or unless.",
-    "authorization": "{} reads Authorization, which is not in its key: every visitor gets the same "
-    "page. Use vary_on='Authorization', or unless.",
-}
-
-
-def watched(plan: Plan, state: State, function: Callback, key: str) -> Callback:
-    """The function to call in debug mode: a view is watched for what it reads of the request."""
-    request = state.binding.framework.request()
-    if not isinstance(plan, ViewPlan) or request is None:
-        return function
-    _check_key(plan, state.binding, request, key)
-    if _has_own_word(plan):
-        return function
-    return called_within(functools.partial(_watching_reads, plan, state), function, plan.is_async)
-
-
-def _has_own_word(plan: ViewPlan) -> bool:
-    """Whether a callback of the user's makes the key, of which it is not known what it reads."""
-    makes_key = callable(plan.key_prefix) or plan.own_make_cache_key or plan.replaced_key()
-    return bool(makes_key) or any(callable(vary) for vary in plan.vary_on)
-
-
-@contextlib.contextmanager
-def _watching_reads(plan: ViewPlan, state: State) -> Iterator[None]:
-    framework = state.binding.framework
-    request = framework.request()  # in the background, it is another one
-    if request is None:
-        yield
-        return
-    before, answered = framework.reads(request), False
-    try:
-        yield
-        answered = True
-    except plan.answers:
-        answered = True
-        raise
-    finally:
-        found = set(framework.unread(request, before))
-        if answered:
-            # What was read before the view, by ``unless``, its author has thought of.
-            _tell(plan, found - before if plan.options.unless else found, framework.session_cookie)
-
-
-def _tell(plan: ViewPlan, found: set[str], session_cookie: str) -> None:
-    """Warn once of each part of the request that was read, and is not in the key."""
-    if plan.query_string:
-        found.discard("args")
-    varied = {vary.lower() for vary in plan.vary_on if isinstance(vary, str)}
-    if any(vary.startswith("cookie") for vary in varied):
-        found.discard("cookies")
-    if varied & {"cookie", f"cookie:{session_cookie}".lower()}:
-        found.discard("session")
-    if "authorization" in varied:
-        found.discard("authorization")
-    for name in sorted(found - plan.warned_of):
-        plan.warned_of.add(name)
-        warn(READS[name].format(plan.name), at=place_of(plan.function))

@@ -6,12 +6,12 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable
 
-from .._entries.entry import BY_HAND, MISSING
+from .._entries.entry import BY_HAND, MISSING, Elsewhere
 from .._flow.callbacks import resolved
 from .._flow.run import aread_through
 from .._runtime.colour import run_now
 from ..typing import Args, Callback, Kwargs, Value
-from .lookup import Bypass, Pending, look
+from .lookup import Bypass, Pending, acall_through_cache, look
 from .methods import Decorated
 from .plan import Plan
 
@@ -119,4 +119,9 @@ async def _awaited(answer: Awaitable[Value]) -> Value:
 
 async def resume(plan: Plan, found: Pending) -> Value:
     """Go on, on a loop, with a call that was looked up without one."""
-    return plan.unwrap(await aread_through(*found))
+    value = await aread_through(*found)
+    if type(value) is Elsewhere:
+        call = found.call
+        call.context.learn(call.key, value.names)
+        return await acall_through_cache(plan, call.context, call.args, call.kwargs)
+    return plan.unwrap(value)

@@ -8,20 +8,26 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple
 
-from .._entries.entry import Lookup, Verdict
+from .._entries.entry import Elsewhere, Lookup, Verdict
 from .._flow.callbacks import CallCallback, acall_callback, call_callback_now
 from .._flow.engine import Engine
 from .._flow.policy import Call
 from .._flow.run import aread_through, read_through
+from .._flow.store_protocol import FlowSteps
 from .._runtime.colour import run_now
 from ..exceptions import CacheError, InvalidKeyError, NotStoredError
+from ..pages.rules import Keyed
 from ..typing import Args, Kwargs, Value
-from .debug_checks import watched
+from .debug_checks import check_key
 from .plan import Plan, State
 
 __all__ = ["Bypass", "Hit", "Pending", "acall_through_cache", "call_through_cache", "look"]
 
 log = logging.getLogger("flask_caching_async")
+
+
+#: How often one variant of a page may lead on to others.
+LEVELS = 8
 
 
 class Hit(NamedTuple):
@@ -44,25 +50,47 @@ class Bypass(NamedTuple):
     """The call is none of the cache's business."""
 
 
+class Found(NamedTuple):
+    """The key of a call.
+
+    :param forced: whether it must be computed whatever is stored.
+    :param above: the keys of which it is a variant by what its page is known to be made from.
+    :param keyed: what the key has of the request, where that is known.
+    """
+
+    key: str
+    tags: tuple[str, ...]
+    above: tuple[str, ...]
+    forced: bool
+    engine: Engine
+    keyed: Keyed | None
+
+
 async def find_key(
     plan: Plan, state: State, args: Args, kwargs: Kwargs, call_callback: CallCallback, refresh: bool
-) -> tuple[str, tuple[str, ...], bool, Engine] | None:
-    """The key and tags of a call, whether it must be computed whatever is stored, and the engine.
+) -> Found | None:
+    """The key and tags of a call, and the engine.
 
     ``None`` if the cache is to be bypassed. A callback that fails has the same effect, and is
     logged: a page without its cache is better than no page. What ``unless`` raises is raised, as in
     Flask-Caching.
     """
-    options = plan.options
+    options, keyed = plan.options, plan.known_inputs(state)
     if options.unless and not refresh:
         # Not in the try: a visitor who may not see the cached page must not get it by a failure.
         more, named = plan.arguments_for("unless", (plan.function, *args), kwargs)
-        if await call_callback(options.unless, *more, **named):
+        asking = call_callback
+        if keyed is not None:
+            asking = plan.noting(state, call_callback, keyed.excused)
+        if await asking(options.unless, *more, **named):
             return None
     try:
-        answers = [
-            await call_callback(callback) for callback in plan.key_callbacks(state, args, kwargs)
-        ]
+        asking, callbacks = call_callback, plan.key_callbacks(state, args, kwargs)
+        makers = len(callbacks) - callable(options.tags)  # which come last, and make no key
+        if keyed is not None and makers:
+            asking = plan.noting(state, call_callback, keyed.inputs)
+        answers = [await asking(callback) for callback in callbacks[:makers]]
+        answers += [await call_callback(callback) for callback in callbacks[makers:]]
         made = plan.make_key(state, args, kwargs, answers)
         if made is None:
             return None
@@ -71,8 +99,9 @@ async def find_key(
             more, named = plan.arguments_for("forced_update", args, kwargs)
             forced = bool(await call_callback(options.forced_update, *more, **named))
         engine = state.binding.engine  # this asks a callable key prefix, too
-        engine.store.check((made[0], *made[1]))
-        return *made, forced, engine
+        key, tags, above = plan.vary(state, *made)
+        engine.store.check((key, *tags))
+        return Found(key, tags, above, forced, engine, keyed)
     except Exception as error:
         if isinstance(error, CacheError) and not isinstance(error, InvalidKeyError):
             raise
@@ -121,9 +150,9 @@ async def look(
     found = await find_key(plan, state, args, kwargs, call_callback, refresh)
     if found is None:
         return Bypass()
-    key, tags, forced, engine = found
+    forced, engine = found.forced, found.engine
     called, landed_before = state.timekeeper.clock(), engine.flights.landed
-    lookup = await (engine.aio if aio else engine.sync).load(key, tags)
+    key, tags, lookup = await _load(plan, state, found, engine.aio if aio else engine.sync)
     verdict = Verdict.GONE if forced else state.policy.judge(lookup.entry, called)
     value = None
     if verdict is Verdict.FRESH or (options.is_stale and verdict is Verdict.STALE):
@@ -141,13 +170,35 @@ async def look(
     if verdict is Verdict.FRESH:
         state.counters.hits += 1
         return Hit(value)
-    function = plan.computing(state)
     if state.binding.framework.debug:
-        function = watched(plan, state, function, key)
+        check_key(plan, state, key)
     call = Call(
-        key, tags, state.policy, plan, function, args, kwargs, forced, called, state, lookup
+        key, tags, state.policy, plan, plan.function, args, kwargs, forced, called, state, lookup
     )
+    call.function = plan.computing(state, call, found.keyed)
     return Pending(engine, call, lookup, landed_before)
+
+
+async def _load(
+    plan: Plan, state: State, found: Found, steps: FlowSteps
+) -> tuple[str, tuple[str, ...], Lookup]:
+    """Look into the store; what stands under a key may say that its pages have other ones."""
+    key, tags, above = found.key, found.tags, found.above
+    lookup = await steps.load(key, tags)
+    for _ in range(LEVELS):
+        entry = lookup.entry
+        if entry is None or type(entry.kept) is not Elsewhere:
+            break
+        state.learn(key, entry.kept.names)
+        key, tags, _ = plan.vary(state, key, tags)
+        found.engine.store.check((key, *tags))
+        lookup = await steps.load(key, tags)
+    if lookup.entry is None and above and not lookup.failed and not found.forced:
+        # What a program has put there by hand is an answer to all of them.
+        plain = await steps.load(above[0], found.tags[: len(found.tags) - len(above)])
+        if plain.entry is not None and type(plain.entry.kept) is not Elsewhere:
+            return key, tags, plain._replace(seen=lookup.seen, cas=None)
+    return key, tags, lookup
 
 
 def _tell(plan: Plan, state: State, served: bool, key: str, args: Args, kwargs: Kwargs) -> None:
@@ -181,7 +232,11 @@ def call_through_cache(
     """
     found = run_now(look(plan, state, args, kwargs, call_callback_now, False, refresh))
     if isinstance(found, Pending):
-        value = plan.unwrap(read_through(*found))
+        value = read_through(*found)
+        if type(value) is Elsewhere:  # its leader has found that it is not for everybody
+            state.learn(found.call.key, value.names)
+            return call_through_cache(plan, state, args, kwargs, refresh, strict)
+        value = plan.unwrap(value)
     elif isinstance(found, Bypass):
         value = plan.function(*args, **kwargs)
     else:
@@ -202,7 +257,11 @@ async def acall_through_cache(
     """A call that its wrapper could not answer by itself."""
     found = await look(plan, state, args, kwargs, acall_callback, True, refresh)
     if isinstance(found, Pending):
-        value = plan.unwrap(await aread_through(*found))
+        value = await aread_through(*found)
+        if type(value) is Elsewhere:
+            state.learn(found.call.key, value.names)
+            return await acall_through_cache(plan, state, args, kwargs, refresh, strict)
+        value = plan.unwrap(value)
     elif isinstance(found, Bypass):
         value = await plan.bypass(*args, **kwargs)
     else:

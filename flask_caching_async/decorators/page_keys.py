@@ -15,15 +15,15 @@ from __future__ import annotations
 import abc
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import quote
 
 from werkzeug.sansio.request import Request
 
 from .._entries.entry import BY_HAND, tag_of
 from ..config import Settings
-from ..exceptions import ConfigurationError, NotInitializedError
-from ..identity import Notes, NoText, canonical, identify, no_text
+from ..exceptions import NotInitializedError
+from ..identity import Notes, NoText, canonical, no_text
 from ..keys import (
     SHORTEST,
     around_path,
@@ -33,15 +33,29 @@ from ..keys import (
     made_key,
     query_key,
 )
+from ..pages.reads import MUTED, reading
 from ..typing import Args, Callback, Kwargs, Value, Vary
-from .head import answers_head, computed_as_get, looks_at_method
+from .head import answers_head, looks_at_method
 from .options import Options
-from .plan import KeyAndTags, OwningCache, Plan, State
+from .page_inputs import MadeOfRequest, inputs_of
+from .page_options import (
+    checked_vary_on,
+    distinction_of,
+    names_of,
+    other_arguments,
+    parameters_of,
+    said_of,
+    view_args_of,
+)
+from .plan import KeyAndTags, OwningCache, State
 
 __all__ = ["PagePlan"]
 
+#: How many keys of variants are remembered for a view.
+REMEMBERED = 1024
 
-class PagePlan(Plan):
+
+class PagePlan(MadeOfRequest):
     """A function whose key is made of the request, or is its user's own."""
 
     kind = "v"
@@ -52,16 +66,18 @@ class PagePlan(Plan):
         function: Callback,
         options: Options,
         key_prefix: str | Callable[[], Value],
-        query_string: bool,
+        query_string: bool | Iterable[str],
         make_cache_key: Callback | None,
         vary_on: Vary,
     ) -> None:
         if make_cache_key is not None and not callable(make_cache_key):
             raise TypeError(f"make_cache_key must be callable, not {make_cache_key!r}")
         self.key_prefix = key_prefix
-        self.query_string = query_string
+        #: The names in the query string that count, if not all do.
+        self.query_names = names_of(query_string)
+        self.query_string = bool(query_string)
         self.own_make_cache_key = make_cache_key
-        self.vary_on = _checked(vary_on)
+        self.vary_on = checked_vary_on(vary_on)
         #: Whether the key is the user's own word, so that any method may be cached with it.
         self.own_key = bool(
             make_cache_key
@@ -71,10 +87,14 @@ class PagePlan(Plan):
         self.shares = self.own_key
         #: What stands around the path in its keys.
         self.around = [] if self.own_key else around_path(str(key_prefix))
-        if make_cache_key or callable(key_prefix) or query_string or self.vary_on:
+        callables = any(callable(vary) for vary in self.vary_on)
+        if make_cache_key or callable(key_prefix) or callables:
             self.fast = False
         super().__init__(cache, function, options)
-        self.distinction = "" if self.shares else _distinction(cache, self.name, function)
+        self.inputs = inputs_of(self.vary_on, self.query_string)
+        #: How many of its arguments are not those of a URL: an instance, or a class.
+        self.receivers, self.parameters = parameters_of(function)
+        self.distinction = "" if self.shares else distinction_of(cache, self.name, function)
         self.author = self.tag + self.distinction
         #: What drops all pages of views that have this name: in another process, another one of
         #: them may have come first. Those of the first have one tag, those of the others two.
@@ -104,17 +124,49 @@ class PagePlan(Plan):
             return None
         framework = state.binding.framework
         if self.own_key:
-            source = self.source(state.binding.settings)
-            return None if source or callable(self.options.tags) else str(self.key_prefix)
+            careful = self.query_string or self.vary_on or callable(self.options.tags)
+            if careful or self.source(state.binding.settings):
+                return None
+            return self.vary(state, str(self.key_prefix), ())[0]
         request = framework.request()
         if request is None or request.method != "GET" or framework.many_hosts:
             return None
         if self.options.source_check or state.binding.settings.source_check:
             return None
+        if len(args) > self.receivers or (kwargs and kwargs != view_args_of(request)):
+            return None
+        if request.root_path and self.query_string:
+            return None
         key = request.path.join(self.around)
         if len(key) >= SHORTEST and self._looks_varied(state.binding.settings, key):
             return None
-        return key + below_root(request.root_path) if request.root_path else key
+        if request.root_path:
+            key += below_root(request.root_path)
+        if self.query_string or self.vary_on:
+            key = self._remembered(state, key, request)
+        return self.vary(state, key, ())[0]
+
+    def _remembered(self, state: State, base: str, request: Request) -> str:
+        """The key of a variant, found by what makes it: most are asked for again and again."""
+        token = reading.set(MUTED) if reading.get() is None else None
+        try:
+            query = request.query_string if self.query_string else None
+            given = repr((query, *[said_of(request, str(vary)) for vary in self.vary_on]))
+            found = state.memo.get(given + base)
+            if found is None:
+                if len(state.memo) >= REMEMBERED:
+                    state.memo.clear()
+                found, settings = base, state.binding.settings
+                if query is not None:
+                    pairs = self.counting(request.args.items(multi=True))
+                    found = query_key(base, pairs, self.hash_method(settings), b"")
+                if self.vary_on:
+                    found = f"{found}|{self._variant(request, [])}"
+                state.memo[given + base] = found
+            return found
+        finally:
+            if token is not None:
+                reading.reset(token)
 
     def key_callbacks(self, state: State, args: Args, kwargs: Kwargs) -> list[Callable[[], Value]]:
         """The key or its prefix, what it varies on, and the tags."""
@@ -145,6 +197,12 @@ class PagePlan(Plan):
                 if not self.own_key and request and not self._is_page(state, request):
                     return None
                 levels = self.request_levels(state, prefix)
+                if (
+                    not self.own_key
+                    and request
+                    and (more := self._arguments(request, args, kwargs))
+                ):
+                    levels.append(f"{levels[-1]}|{more}")
             if self.vary_on:
                 levels.append(f"{levels[-1]}|{self._variant(request, given)}")
         except NoText:
@@ -164,13 +222,20 @@ class PagePlan(Plan):
             return not (self.looks_at_method or answers_head(view, self.wrapper))
         return request.method == "GET"
 
-    def computing(self, state: State) -> Callback:
-        """The function; where a GET is to have the answer to this HEAD, as it answers a GET."""
-        framework = state.binding.framework
-        request = None if self.own_key else framework.request()
-        if request is None or request.method != "HEAD":
-            return self.function
-        return computed_as_get(framework, self.function, self.is_async)
+    def _arguments(self, request: Request, args: Args, kwargs: Kwargs) -> str:
+        """A hash of the arguments that are not those of the URL, nothing if there are none.
+
+        :raises NoText: if one of them has no text.
+        """
+        more = other_arguments(self.parameters, args[self.receivers :], kwargs, request)
+        if not more:
+            return ""
+        try:
+            text = canonical(more, Notes(no_text))
+        except NoText as kind:
+            self.warn_of("an argument", str(kind))
+            raise
+        return digest(hashlib.sha256, b"arguments", text.encode(errors="surrogatepass"))
 
     @functools.cached_property
     def looks_at_method(self) -> bool:
@@ -182,7 +247,7 @@ class PagePlan(Plan):
         framework, settings = state.binding.framework, state.binding.settings
         request, pairs = framework.request(), None
         if self.query_string:
-            pairs = list(self._need(request).args.items(multi=True))
+            pairs = self.counting(self._need(request).args.items(multi=True))
         if self.own_key:
             return self.levels(settings, prefix, "", pairs)
         request = self._need(request)
@@ -195,6 +260,11 @@ class PagePlan(Plan):
         if request.root_path:
             levels.append(levels[-1] + below_root(request.root_path))
         return levels
+
+    def counting(self, pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The part of a query string that counts."""
+        names = self.query_names
+        return [pair for pair in pairs if names is None or pair[0] in names]
 
     def levels(
         self, settings: Settings, prefix: Value, path: str, pairs: list[tuple[str, str]] | None
@@ -229,11 +299,11 @@ class PagePlan(Plan):
         parts: list[Value] = []
         for vary in self.vary_on:
             if callable(vary):
-                parts.append(self._varied(given.pop(0)))
-            elif vary.startswith("cookie:"):
-                parts.append(self._need(request).cookies.get(vary.removeprefix("cookie:")))
+                parts.append(given.pop(0))
+                if isinstance(parts[-1], str):  # a text must not be a memory address
+                    self.keyed("vary_on", parts[-1])
             else:
-                parts.append(self._need(request).headers.get(vary))
+                parts.append(said_of(self._need(request), vary))
         try:
             text = canonical(parts, Notes(no_text))
         except NoText as kind:
@@ -241,37 +311,6 @@ class PagePlan(Plan):
             raise
         return digest(hashlib.sha256, text.encode(errors="surrogatepass"))
 
-    def _varied(self, value: Value) -> Value:
-        """What a callable of ``vary_on`` returned; a text must not be a memory address."""
-        if isinstance(value, str):
-            self.keyed("vary_on", value)
-        return value
-
     @abc.abstractmethod
     def default_key(self, *args: Value, **kwargs: Value) -> str:
         """The key of a page, in its request or outside."""
-
-
-def _distinction(cache: OwningCache, name: str, function: Callback) -> str:
-    """What tells a view apart from those of its name that were decorated before it: its number.
-
-    No text of what it closes over, which may be another one in each process: they share pages.
-    """
-    identity = identify(function)
-    others = cache._views_by_name.setdefault(name, [])
-    own = identity.stable + identity.own
-    if own not in others:
-        others.append(own)
-    number = others.index(own)
-    return f"~{number}" if number else ""
-
-
-def _checked(vary_on: Vary) -> tuple[str | Callable[[], Value], ...]:
-    """What a page varies on, as a tuple."""
-    several = (vary_on,) if isinstance(vary_on, str) or callable(vary_on) else tuple(vary_on)
-    for vary in several:
-        if not (callable(vary) or isinstance(vary, str)):
-            raise ConfigurationError(
-                f"vary_on takes header names, 'cookie:NAME' and callables, not {vary!r}"
-            )
-    return several

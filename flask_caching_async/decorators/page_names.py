@@ -69,9 +69,9 @@ class NamedPages(PagePlan):
         framework = binding.framework
         pairs = None
         if self.query_string and query_args is None:
-            pairs = list(self._need(framework.request()).args.items(multi=True))
+            pairs = self.counting(self._need(framework.request()).args.items(multi=True))
         elif self.query_string:
-            pairs = query_pairs(query_args or ())
+            pairs = self.counting(query_pairs(query_args or ()))
         if path is None and not self.own_key:
             if self.query_string and not view_args and (request := framework.request()) is not None:
                 path = request.path
@@ -101,7 +101,7 @@ class NamedPages(PagePlan):
             query = query_args
             if query is None and self.query_string and not self.own_key:
                 query = place.query or None
-            pairs = query_pairs(query or ()) if self.query_string else None
+            pairs = self.counting(query_pairs(query or ())) if self.query_string else None
             levels = self.levels(settings, prefix, place.path, pairs)
             keys.append(levels[0] if self.query_string and query is None else levels[-1])
         return keys

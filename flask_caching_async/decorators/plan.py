@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import abc
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
 from .._entries.entry import tag_of
 from .._entries.times import seconds
-from .._flow.callbacks import ajoin_generated, resolved
-from .._flow.policy import CallHooks, Policy
+from .._flow.callbacks import CallCallback, ajoin_generated, resolved
+from .._flow.policy import Call, CallHooks, Policy
 from .._runtime.colour import is_coroutine_function
 from ..binding import Binding
 from ..config import Settings
 from ..exceptions import AddressKeyWarning, ColourError, place_of
 from ..identity import NoText, function_name, has_address, lacks_text
 from ..keys import made_key, signature_of, source_of
+from ..pages.inputs import Learned
+from ..pages.rules import Keyed
 from ..typing import Args, Callback, Kwargs, Value
 from .methods import Decorated
 from .options import Options
@@ -56,7 +58,7 @@ class State:
     :param peek: looks up an entry, where a hit needs nothing but a look into memory.
     """
 
-    __slots__ = ("binding", "policy", "memo", "peek", "timekeeper", "counters")
+    __slots__ = ("binding", "policy", "memo", "peek", "timekeeper", "counters", "learned")
 
     def __init__(self, plan: Plan, binding: Binding) -> None:
         options, settings = plan.options, binding.settings
@@ -72,11 +74,17 @@ class State:
             cache_none=options.cache_none,
             soft_timeout=options.soft_timeout,
         )
+        #: What its pages are known to be made from.
+        self.learned = Learned(settings.variants)
         #: The keys of calls by their texts.
         self.memo: dict[str, str] = {}
         self.peek = binding.peek if plan.fast and not settings.signals else None
         self.timekeeper = binding.timekeeper
         self.counters = binding.counters
+
+    def learn(self, key: str, names: Collection[str]) -> None:
+        """The pages under a key vary by these inputs."""
+        self.learned.learn(key, names)
 
 
 class Plan(CallHooks, abc.ABC):
@@ -163,9 +171,26 @@ class Plan(CallHooks, abc.ABC):
         tags = self.options.tags
         return [lambda: tags(*args, **kwargs)] if callable(tags) else []
 
-    def computing(self, state: State) -> Callback:
+    def computing(self, state: State, call: Call, keyed: Keyed | None) -> Callback:
         """What is called to compute a value."""
         return self.function
+
+    def known_inputs(self, state: State) -> Keyed | None:
+        """What the key of a call has of the request; ``None`` where nobody looks at that."""
+        return None
+
+    def noting(self, state: State, call_callback: CallCallback, into: set[str]) -> CallCallback:
+        """``call_callback``, which notes what callbacks read of the request."""
+        return call_callback
+
+    def vary(
+        self, state: State, key: str, tags: tuple[str, ...]
+    ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+        """The key, and the tags, of what is asked for among those that have this key.
+
+        And the keys of which it is a variant.
+        """
+        return key, tags, ()
 
     def explain(self, error: Exception, args: Args, kwargs: Kwargs) -> None:
         """Raise something better than ``error``, where there is something better."""

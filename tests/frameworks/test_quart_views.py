@@ -762,7 +762,7 @@ async def test_the_sessions_own_cookie_is_no_part_of_the_page(site: QuartSite) -
         quart.session["user"] = "alice"
         return "page"
 
-    site.view()(body)
+    site.view(personal=True)(body)
     assert "Set-Cookie" in (await site.get()).headers
     assert "Set-Cookie" not in (await site.get()).headers
     assert site.calls == 1
@@ -1104,7 +1104,7 @@ async def test_the_request_g_and_session_are_quarts(site: QuartSite) -> None:
         app = quart.current_app._get_current_object()  # type: ignore[attr-defined]
         return f"{inner(1)} {app is site.app} {flask.has_request_context()}"
 
-    site.view()(body)
+    site.view(personal=True)(body)
     assert await site.text(headers={"X-User": "alice"}) == "/works alice alice 1 True False"
 
 

@@ -1,0 +1,99 @@
+"""What other code has put on a request, or into ``g``, before a computation began.
+
+It may have been made of anything that had been read by then.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, cast
+
+from ..typing import Value
+from .reads import BASE, Base, base_for, base_of, reading, reads_of, subclass
+
+__all__ = ["given_on", "note_given", "overwritten", "watch_given"]
+
+#: What a request has by itself, and what the framework puts there.
+OWN = frozenset(
+    f"""
+    method scheme server root_path path query_string headers remote_addr environ shallow args form
+    files values cookies data stream cached_json _cached_json _cached_data _parsed_content_type
+    json_module url_rule view_args routing_exception full_path url base_url root_url url_root
+    host_url host accept_mimetypes accept_charsets accept_encodings accept_languages cache_control
+    if_match if_none_match if_modified_since if_unmodified_since if_range range pragma user_agent
+    authorization access_route content_length content_type trusted_hosts max_content_length
+    max_form_memory_size max_form_parts _max_content_length _max_form_memory_size _max_form_parts
+    http_version scope body body_timeout _form _files _parsing_lock _send_push_promise is_secure
+    input_stream _load_form_data {BASE} {BASE}_environ {BASE}_read_environ
+    """.split()
+)
+
+
+def given_on(request: Value) -> set[str]:
+    """What other code has put on a request, as ``request.NAME``."""
+    return {f"request.{name}" for name in request.__dict__.keys() - OWN}
+
+
+def watch_given(request: Value, watch: bool) -> None:
+    """Begin, or cease, to note the reading of what other code has put on a request."""
+    kind = type(request)
+    if watch is not hasattr(kind, GIVING):
+        made: Any = _giving_class(cast(Any, kind)) if watch else kind.__bases__[0]
+        object.__setattr__(request, "__class__", made)
+
+
+#: The attribute of classes of requests that do.
+GIVING = f"{BASE}_giving"
+
+
+@functools.lru_cache(64)
+def _giving_class(kind: Any) -> type:
+    def get(self: Value, name: str) -> Value:
+        if name[:1] != "_" and name in self.__dict__ and name not in OWN:
+            note_given(base_of(self), f"request.{name}")
+        return kind.__getattribute__(self, name)
+
+    def put(self: Value, name: str, value: Value) -> None:
+        overwritten(base_of(self), f"request.{name}")
+        kind.__setattr__(self, name, value)
+
+    members = {
+        "__getattribute__": get,
+        "__getattr__": _absent(kind),
+        "__setattr__": put,
+        GIVING: True,
+    }
+    return subclass(kind, members)
+
+
+def note_given(base: Base | None, name: str) -> None:
+    """Note the reading of something that the computation has not put there itself.
+
+    What is not there counts, too: for another visitor it may be there. But for names that are no
+    one else's: there an extension keeps what it will make of the request when it is asked.
+    """
+    for reads in reads_of(base):
+        if name in reads.given or (name not in reads.own and "._" not in name):
+            reads.names.add(name)
+
+
+def overwritten(base: Base | None, name: str) -> None:
+    """From now on it is the computation's own."""
+    if base is not None and reading.get() is not None:
+        for reads in base.open:
+            reads.given.discard(name)
+            reads.own.add(name)
+
+
+def _absent(kind: type) -> Callable[[Value, str], Value]:
+    inherited = getattr(kind, "__getattr__", None)
+
+    def get(request: Value, name: str) -> Value:
+        if inherited is not None:
+            return inherited(request, name)
+        if reading.get() is not None and not name.startswith("_"):
+            note_given(base_for(request), f"request.{name}")
+        raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
+
+    return get

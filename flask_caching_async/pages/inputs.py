@@ -1,0 +1,149 @@
+"""Selecting inputs: what a request says that selects one of several pages, as part of their key.
+
+A page that was made from some of these is stored under a key made of their values, and what stands
+under its plain key says which they are (:class:`.Elsewhere`). A page that depends on one header
+only where another one is missing branches: each variant may lead on to variants of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Iterable
+from urllib.parse import parse_qsl
+
+from werkzeug.sansio.request import Request
+
+from .._runtime.fork import forgets_parent
+from ..keys import SHORTEST, digest
+from ..typing import Value
+from .reads import muted
+
+__all__ = ["Learned", "values_of", "variant_key"]
+
+#: How many keys are remembered whose pages vary.
+REMEMBERED = 4096
+
+
+def variant_key(key: str, names: tuple[str, ...], request: Request) -> str:
+    """The key of the page for this request, of those that vary by these inputs."""
+    with muted():
+        return f"{key}|{_hashed(names, values_of(request, names))}"
+
+
+@functools.lru_cache(4096)
+def _hashed(names: tuple[str, ...], values: tuple[Value, ...]) -> str:
+    text = repr((b"inputs", names, values))
+    return digest(hashlib.sha256, text.encode(errors="surrogatepass"))
+
+
+def values_of(request: Request, names: Iterable[str]) -> tuple[Value, ...]:
+    """What a request says, of each input."""
+    return tuple([_value(request, name) for name in names])
+
+
+def _value(request: Request, name: str) -> Value:
+    kind, _, rest = name.partition(":")
+    if kind == "arg":
+        return tuple([value for name, value in _pairs(request.query_string) if name == rest])
+    if kind == "header":
+        return tuple(request.headers.getlist(rest)) if rest in LISTS else request.headers.get(rest)
+    if kind == "cookie":
+        return tuple(request.cookies.getlist(rest))
+    if name == "args":
+        return tuple(sorted(_pairs(request.query_string), key=lambda pair: pair[0]))
+    if name == "address":
+        return request.remote_addr
+    return request.scheme if name == "scheme" else request.host
+
+
+@functools.lru_cache(1024)
+def _pairs(query_string: bytes) -> list[tuple[str, str]]:
+    """A query string as Werkzeug reads it."""
+    return parse_qsl(query_string.decode(), keep_blank_values=True, errors="werkzeug.url_quote")
+
+
+#: Headers that a request may have several times.
+LISTS = frozenset({"x-forwarded-for", "forwarded", "via"})
+
+
+class Learned:
+    """What one process knows of the pages of one view that vary.
+
+    :param bound: how many variants of one page are stored.
+    """
+
+    __slots__ = ("names", "bound", "_stored", "_asked", "_lock", "__weakref__")
+
+    def __init__(self, bound: int) -> None:
+        #: The inputs by the key whose pages vary by them.
+        self.names: dict[str, tuple[str, ...]] = {}
+        self.bound = bound
+        #: The variants that were stored, by the key that they are variants of, the oldest first.
+        self._stored: OrderedDict[str, OrderedDict[str, float]] = OrderedDict()
+        #: Variants that were asked for once while there was no room.
+        self._asked: OrderedDict[str, None] = OrderedDict()
+        self._lock = threading.RLock()  # reentrant, for handlers
+        forgets_parent(self)
+
+    def forget_parent(self) -> None:
+        """In a forked child: another thread may have held the lock."""
+        self._lock = threading.RLock()
+
+    def learn(self, key: str, names: Collection[str]) -> tuple[str, ...]:
+        """Remember that the pages under a key vary by these inputs, and by those known before."""
+        found = tuple(sorted({*names, *self.names.get(key, ())}))
+        if found != self.names.get(key):
+            if len(self.names) >= REMEMBERED:
+                self.names.pop(next(iter(self.names), ""), None)
+            self.names[key] = found
+        return found
+
+    def key_of(self, key: str, request: Request) -> tuple[str, list[str]]:
+        """The key for a request, as far as it is known, and the keys above it."""
+        above: list[str] = []
+        while (names := self.names.get(key)) is not None:
+            above.append(key)
+            key = variant_key(key, names, request)
+        return key, above
+
+    def names_in(self, key: str) -> set[str]:
+        """The inputs that are in a key."""
+        found: set[str] = set()
+        while len(key) > SHORTEST and (names := self.names.get(key[:-SHORTEST])) is not None:
+            found.update(names)
+            key = key[:-SHORTEST]
+        return found
+
+    def admit(self, parent: str, key: str, now: float, until: float) -> str | None:
+        """Whether a variant may be stored: the key of one that goes for it, ``""`` for none.
+
+        ``None`` if it may not.
+
+        While there is room, all are. After that those that were asked for before, so that queries
+        that are made up push out nothing that others use.
+        """
+        with self._lock:
+            return self._admit(parent, key, now, until)
+
+    def _admit(self, parent: str, key: str, now: float, until: float) -> str | None:
+        out = ""
+        stored = self._stored.setdefault(parent, OrderedDict())
+        self._stored.move_to_end(parent)
+        while len(self._stored) > REMEMBERED:
+            self._stored.popitem(last=False)
+        if key not in stored and len(stored) >= self.bound:
+            oldest, ends = next(iter(stored.items()))
+            if ends > now and key not in self._asked:
+                self._asked[key] = None
+                while len(self._asked) > self.bound:
+                    self._asked.popitem(last=False)
+                return None
+            self._asked.pop(key, None)
+            del stored[oldest]
+            out = oldest if ends > now else ""
+        stored.pop(key, None)
+        stored[key] = until
+        return out

@@ -1,0 +1,124 @@
+"""The session and ``g``: they note what is read of them, too."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from ..typing import Value
+from .given import note_given, overwritten
+from .reads import BASE, Base, base_of, note, reading, subclass
+
+__all__ = ["given_in", "watch_g", "watch_session", "watched_g_class"]
+
+
+def _swap(value: Value, base: Base, make: Callable[[type], type]) -> None:
+    """Let an object note what is read of it, if it can be made to."""
+    kind = type(value)
+    if not hasattr(kind, BASE):
+        with contextlib.suppress(TypeError):  # not with slots, nor without a __dict__
+            object.__setattr__(value, "__class__", make(kind))
+    with contextlib.suppress(AttributeError, TypeError):
+        value.__dict__[BASE] = base
+
+
+# --- the session ----------------------------------------------------------------------------------
+
+
+def watch_session(session: Value, base: Base) -> None:
+    """Note the reading and writing of a session."""
+    if session is not None:
+        _swap(session, base, _session_class)
+
+
+@functools.lru_cache(64)
+def _session_class(kind: type) -> type:
+    def noting(name: str) -> Callable[..., Value]:
+        inherited = getattr(kind, name)
+
+        @functools.wraps(inherited)
+        def method(self: Value, *args: Value, **kwargs: Value) -> Value:
+            note(base_of(self), "session")
+            return inherited(self, *args, **kwargs)
+
+        return method
+
+    names = """
+    __getitem__ __setitem__ __delitem__ __contains__ __iter__ __len__ __eq__ __repr__ __str__ __or__
+    __reversed__ get keys items values pop popitem setdefault update clear copy regenerate
+    """
+    members: dict[str, Value] = {
+        name: noting(name) for name in names.split() if getattr(kind, name, None) is not None
+    }
+
+    def sid(self: Value) -> Value:
+        note(base_of(self), "session")
+        return vars(self).get("sid")
+
+    def put_sid(self: Value, value: Value) -> None:
+        self.__dict__["sid"] = value
+
+    members["sid"] = property(sid, put_sid)
+    return subclass(kind, members)
+
+
+# --- g --------------------------------------------------------------------------------------------
+
+
+#: What ``g`` itself has.
+OF_THE_CLASS = frozenset({"get", "pop", "setdefault", BASE})
+
+
+def given_in(g: Value) -> set[str]:
+    """What is in ``g`` now, as ``g.NAME``."""
+    return {f"g.{name}" for name in vars(g) if name != BASE}
+
+
+def watched_g_class(kind: type) -> type:
+    """A class like that of ``g``, whose instances note what is read of them."""
+    return kind if hasattr(kind, BASE) else _g_class(kind)
+
+
+def watch_g(g: Value, base: Base) -> None:
+    """Note the reading of what was in ``g`` before a computation began."""
+    _swap(g, base, _g_class)
+
+
+@functools.lru_cache(64)
+def _g_class(kind: Any) -> type:
+    def get(self: Value, name: str) -> Value:
+        if name[:2] != "__" and name not in OF_THE_CLASS and reading.get() is not None:
+            note_given(_base(self), f"g.{name}")
+        return kind.__getattribute__(self, name)
+
+    def put(self: Value, name: str, value: Value) -> None:
+        overwritten(_base(self), f"g.{name}")
+        kind.__setattr__(self, name, value)
+
+    def by_name(name: str) -> Callable[..., Value]:
+        inherited = getattr(kind, name)
+
+        @functools.wraps(inherited)
+        def method(self: Value, key: Value, *args: Value) -> Value:
+            note_given(_base(self), f"g.{key}")
+            return inherited(self, key, *args)
+
+        return method
+
+    def names(self: Value) -> Value:
+        found = [name for name in vars(self) if name != BASE]
+        for name in found:
+            note_given(_base(self), f"g.{name}")
+        return iter(found)
+
+    members: dict[str, Value] = {"__getattribute__": get, "__setattr__": put, "__iter__": names}
+    single = ("get", "pop", "setdefault", "__contains__")
+    members |= {name: by_name(name) for name in single if hasattr(kind, name)}
+    return subclass(kind, members)
+
+
+def _base(g: Value) -> Base | None:
+    attributes: dict[str, Any] = object.__getattribute__(g, "__dict__")
+    return attributes.get(BASE)
