@@ -141,10 +141,10 @@ class PalletsFramework(Generic[AnyApp]):
         render: Callback = app.update_template_context
 
         @functools.wraps(render)
-        def update_template_context(context: Kwargs) -> Value:
+        def update_template_context(*args: Value) -> Value:
             if reading.get() is not None:
                 watch_templates(app)
-            return render(context)
+            return render(*args)
 
         url_for: Callback = app.url_for
 

@@ -71,8 +71,10 @@ def _watched_class(kind: type) -> type:
         name: _noting(kind, name, inputs) for name, inputs in INPUTS.items() if hasattr(kind, name)
     }
     # Attributes of an instance that is made, and so not of the class, are these.
-    for name in ("query_string", "remote_addr", "scheme", "server", "body"):
+    for name in ("query_string", "remote_addr", "scheme", "server"):
         members[name] = _noting(kind, name, INPUTS[name])
+    # That of Quart is written by the server, in a task of its own, while the view may run.
+    members["body"] = _noting(kind, "body", INPUTS["body"], inside=True)
     members["headers"] = _standing_in(kind, "headers", watched_headers)
     members["cookies"] = _standing_in(kind, "cookies", watched_cookies)
     members["args"] = _standing_in(kind, "args", watched_args)
@@ -107,11 +109,13 @@ def _property(get: Callable[[Value], Value], name: str) -> property:
     return property(get, put, drop)
 
 
-def _noting(kind: type, name: str, inputs: tuple[str, ...]) -> property:
+def _noting(kind: type, name: str, inputs: tuple[str, ...], inside: bool = False) -> property:
+    """A property that notes inputs; or, with ``inside``, in the context of a computation only."""
     read = _reader(kind, name)
 
     def get(request: Value) -> Value:
-        note_of(request, *inputs)
+        if not inside or reading.get() is not None:
+            note_of(request, *inputs)
         return read(request)
 
     return _property(get, name)
