@@ -7,12 +7,13 @@ none is stored that was invalidated.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
 from .._entries.entry import MISSING
-from .._entries.envelope import counted, is_entry, is_living, unpack
+from .._entries.envelope import counted, is_entry
 from ..exceptions import BackendError, ConfigurationError
 from ..typing import Config, Timeout, Value
 from ._connections.both_colours import over_transport, respect_overrides
@@ -24,6 +25,7 @@ from ._memcached.protocol import STORED, TOO_LARGE, MemcachedTransport, add_to, 
 from ._memcached.values import Header, split
 from ._memcached.versioned import TRIES, MemcachedVersioned
 from ._versioned.contract import NAMESPACE, PLAIN
+from ._versioned.defaults import unpack_living
 
 if TYPE_CHECKING:
     from ._memcached.sasl import SASLMemcachedCache, SpreadSASLMemcachedCache
@@ -173,28 +175,22 @@ class MemcachedCache(MemcachedVersioned):
 
         What another program has stored as digits is counted by the server: not below 0.
         """
-        spot = self._spot(self._prefix(), key)
+        spot, look_up = self._spot(self._prefix(), key), functools.partial(self._look_up, transport)
         looking = gets([spot.entry, spot.space])
         answers = await transport.batch(looking)
         for _ in range(TRIES):
             item, _, token = Look.of(spot, answers)
             value = self._value(item, token)
             header = None if item is None else split(item.raw)[0]
-            entry, versions = unpack(value) if is_entry(value) else (None, {})
-            if entry is not None:
-                tags = list(versions)
-                seen = await self._look_up(transport, key, tags)
-                known = dict(zip(tags, seen.tag_versions, strict=True))
-                if not is_living(entry, versions, known, self.clock()):
-                    value = MISSING
-            if value is MISSING:
-                token = token or await self._space(transport, spot.space)
+            entry, _ = await unpack_living(look_up, key, value, self.clock())
+            if entry is None or value is MISSING:
+                value, token = None, token or await self._space(transport, spot.space)
                 header = Header(token, self.clock() + self._life(None))
-            total, stored = counted(key, None if value is MISSING else value, delta)
+            total, stored = counted(key, value, delta)
             if header is not None:
                 raw, life = header.around(self._dumps(stored)), header.until - self.clock()
                 change = replacing(item, spot.entry, raw, life)
-            elif entry is not None:  # of a decorator
+            elif entry is not None and is_entry(value):  # of a decorator
                 life = entry.usable_until - self.clock()
                 change = replacing(item, spot.entry, self._dumps(stored), life)
             else:

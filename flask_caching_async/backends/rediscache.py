@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import importlib
 from typing import Any, NamedTuple
 
-from .._entries.envelope import counted, is_living, unpack, versions_in
+from .._entries.envelope import counted
 from ..exceptions import ConfigurationError, warn
 from ..typing import Config, Timeout, Value
 from ._connections.both_colours import over_transport
@@ -19,6 +20,7 @@ from ._redis import scripts as lua
 from ._redis.verbs import RedisTransport
 from ._redis.versioned import TOMBSTONE, RedisVersioned
 from ._versioned.contract import new_token
+from ._versioned.defaults import unpack_living
 
 __all__ = ["RedisCache"]
 
@@ -217,15 +219,12 @@ class RedisCache(RedisVersioned):
                 return int(await transport.run("EVAL", lua.COUNT, 2, *names, *superseding, delta))
             except ResponseError:
                 pass  # what is there is no number, for Redis at least
+        look_up = functools.partial(self._look_up, transport)
         while True:
             raw = await self._raw(transport, names[0])
             old = self._loads(raw)
-            tags = versions_in(old)
-            if tags:
-                seen = dict(zip(tags, (await self._look_up(transport, key, tags))[2], strict=True))
-                if not is_living(*unpack(old), seen, self.clock()):
-                    old = None
-            total, stored = counted(key, old, delta)
+            entry, _ = await unpack_living(look_up, key, old, self.clock())
+            total, stored = counted(key, None if entry is None else old, delta)
             swap = (raw or b"", self._dumps(stored))
             if await transport.run("EVAL", lua.SWAP, 2, *names, *superseding, *swap):
                 count: int = total

@@ -8,11 +8,12 @@ them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from ..._entries.entry import BY_HAND, Entry
 from ..._entries.envelope import counted, is_entry, is_living, unpack
 from ..._entries.times import NEVER
-from ...typing import Timeout, Value
+from ...typing import Coro, Timeout, Value
 from .contract import (
     KEY_VERSION_LIFE,
     NAMESPACE,
@@ -98,16 +99,26 @@ async def inc(ops: Operations, key: str, delta: int = 1) -> int | None:
     """Add ``delta`` to the number under ``key`` (0 if there is none) and return the sum."""
     raw, life = await ops.get(key), None
     if is_entry(raw):
-        entry, versions = unpack(raw)
-        seen = (await ops.look_up(key, list(versions))).tag_versions
-        known = dict(zip(versions, seen, strict=True))
-        if entry is not None and is_living(entry, versions, known, 0.0):
-            # Until then at least: the entry itself says when it ends.
-            life = 0 if entry.usable_until == NEVER else entry.usable_until - entry.created
-        else:
+        entry, _ = await unpack_living(ops.look_up, key, raw, 0.0)
+        if entry is None:
             raw = None
+        else:  # until then at least: the entry itself says when it ends
+            life = 0 if entry.usable_until == NEVER else entry.usable_until - entry.created
     total, stored = counted(key, raw, delta)
     return total if await ops.set(key, stored, life) is not False else None
+
+
+async def unpack_living(
+    look_up: Callable[[str, Sequence[str]], Coro[VersionedValue]], key: str, raw: Value, now: float
+) -> tuple[Entry | None, dict[str, str]]:
+    """What :func:`.unpack` gives, with ``None`` for an entry that is over or was invalidated.
+
+    :param look_up: that of the backend; a plain value, which has no tags, needs no look.
+    """
+    entry, versions = unpack(raw)
+    tags = [tag for tag in versions if tag != BY_HAND]
+    seen = dict(zip(tags, (await look_up(key, tags)).tag_versions, strict=True)) if tags else {}
+    return entry if is_living(entry, versions, seen, now) else None, versions
 
 
 async def dec(ops: Operations, key: str, delta: int = 1) -> int | None:
