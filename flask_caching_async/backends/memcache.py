@@ -20,8 +20,8 @@ from ._connections.both_colours import over_transport, respect_overrides
 from ._connections.secrets import shown
 from ._connections.server import Budget, KeyPrefix, common_settings
 from ._memcached.clients import Client, ClientCache, pooled_client, shared_client
-from ._memcached.entries import Look, by_place, replacing, superseding, token_of
-from ._memcached.protocol import STORED, TOO_LARGE, MemcachedTransport, add_to, gets
+from ._memcached.entries import Look, replacing, superseding, token_of
+from ._memcached.protocol import STORED, TOO_LARGE, MemcachedTransport, add_to, found_in, gets
 from ._memcached.values import Header, split
 from ._memcached.versioned import TRIES, MemcachedVersioned
 from ._versioned.contract import NAMESPACE, PLAIN
@@ -110,7 +110,7 @@ class MemcachedCache(MemcachedVersioned):
         prefix = self._prefix()
         spots = [self._spot(prefix, key) for key in keys]
         wanted = [place for entry, _, space in spots for place in (entry, space)]
-        found = by_place(await transport.batch(gets(wanted)), wanted)
+        found = found_in(await transport.batch(gets(wanted)))
         values = [
             self._value(found.get(entry), token_of(found.get(space))) for entry, _, space in spots
         ]
@@ -121,8 +121,8 @@ class MemcachedCache(MemcachedVersioned):
     async def _has(self, transport: MemcachedTransport, key: str) -> bool:
         """Whether there is a value, be it ``None``."""
         spot = self._spot(self._prefix(), key)
-        look = Look.of(spot, await transport.batch(gets([spot.entry, spot.space])))
-        return look.item is not None and self._holds(split(look.item.raw)[0], look.token)
+        look = Look.of(spot, found_in(await transport.batch(gets([spot.entry, spot.space]))))
+        return self._value(look.item, look.token) is not MISSING
 
     has, ahas = over_transport(_has)
 
@@ -133,7 +133,7 @@ class MemcachedCache(MemcachedVersioned):
         life, spot = self._life(timeout), self._spot(self._prefix(), key)
         payload = self._dumps(value)
         for _ in range(TRIES):
-            look = Look.of(spot, await transport.batch(gets(spot)))
+            look = Look.of(spot, found_in(await transport.batch(gets(spot))))
             if self._value(look.item, look.token) is not MISSING:
                 return False
             if life < 0:  # over before it began
@@ -179,7 +179,7 @@ class MemcachedCache(MemcachedVersioned):
         looking = gets([spot.entry, spot.space])
         answers = await transport.batch(looking)
         for _ in range(TRIES):
-            item, _, token = Look.of(spot, answers)
+            item, _, token = Look.of(spot, found_in(answers))
             value = self._value(item, token)
             header = None if item is None else split(item.raw)[0]
             entry, _ = await unpack_living(look_up, key, value, self.clock())

@@ -119,6 +119,26 @@ async def test_everything_works_on_two_servers(
             assert int(stored.split()[2]) > 3
 
 
+def test_a_look_at_two_servers_does_not_mix_up_their_namespaces(
+    clean_two_memcached: tuple[MemcachedServer, MemcachedServer],
+) -> None:
+    """Each has a version of its own under the same name, which a look may ask for on both."""
+    backend = MemcachedCache([(HOST, server.port) for server in clean_two_memcached], 60, PREFIX)
+    keys = [f"key {number}" for number in range(20)]
+    assert backend.set_many(dict.fromkeys(keys, 1)) == keys
+    assert [backend.look_up(key, (contract.NAMESPACE,)).value for key in keys] == [1] * 20
+    backend.close()
+
+
+def test_what_cannot_be_read_any_more_is_not_there(make: Make) -> None:
+    """Neither for a get, nor for has and add, as on Redis."""
+    cache: Any = make()
+    cache.cache.set("old", {1, 2})
+    cache.cache.serializer = JSONSerializer()
+    assert (cache.cache.get("old"), cache.cache.has("old")) == (None, False)
+    assert cache.cache.add("old", [3]) and cache.cache.get("old") == [3]
+
+
 @pytest.mark.parametrize(
     "name", ["MemcachedCache", "flask_caching.backends.MemcachedCache", "flask_caching.backends."
              "memcache.MemcachedCache", "flask_caching_async.backends.memcache.MemcachedCache"]
@@ -1057,7 +1077,7 @@ def test_answers_are_understood_in_whatever_pieces_they_arrive(data: Any) -> Non
             for name, stored in items.items():
                 sent += b"VALUE %b 3 %d 9\r\n%b\r\n" % (name.encode(), len(stored), stored)
             sent += b"END\r\n"
-            expected.append({n: protocol.Item(stored, 3, b"9") for n, stored in items.items()})
+            expected.append({(0, n): protocol.Item(raw, 3, b"9") for n, raw in items.items()})
             asked += protocol.gets([(0, "k")])
         else:
             line = data.draw(st.sampled_from([b"STORED", b"NOT_FOUND", b"42", protocol.TOO_LARGE]))

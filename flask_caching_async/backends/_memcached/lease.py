@@ -35,11 +35,11 @@ async def renew(transport: MemcachedTransport, lease: MemcachedLease) -> bool:
     """Let a lease live on; whether it was still ours."""
     commands = [touch(lease.place, exptime(lease.life)), *gets([lease.place])]
     _, found = await transport.batch(commands)
-    return bool(token_of(found.get(lease.name)) == lease.token)
+    return bool(token_of(found.get(lease.place)) == lease.token)
 
 
 async def look_for(transport: MemcachedTransport, lease: MemcachedLease) -> None:
     """Find out whether a lease was had after all."""
     (found,) = await transport.batch(gets([lease.place]))
-    item = found.get(lease.name)
+    item = found.get(lease.place)
     lease.cas = item.unique if item is not None and item.text == lease.token else None

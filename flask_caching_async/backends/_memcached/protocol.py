@@ -60,7 +60,7 @@ class Item(NamedTuple):
 #: A server's number, and a name there.
 Place: TypeAlias = tuple[int, str]
 
-#: What a server answers to a command: items by their names if it fetches, or a line. Which one it
+#: What a server answers to a command: items by their places if it fetches, or a line. Which one it
 #: is, the one who sent the command knows.
 Answer: TypeAlias = Any
 
@@ -69,7 +69,7 @@ class Command(NamedTuple):
     """Something to send.
 
     :param at: the number of the server.
-    :param fetches: whether the answer is items by their names, and not one line.
+    :param fetches: whether the answer is items by their places, and not one line.
     """
 
     at: int
@@ -92,9 +92,9 @@ def gets(wanted: Iterable[Place]) -> list[Command]:
     ]
 
 
-def found_in(answers: Iterable[Answer]) -> dict[str, Item]:
-    """All items in the answers of :func:`gets`."""
-    found: dict[str, Item] = {}
+def found_in(answers: Iterable[Answer]) -> dict[Place, Item]:
+    """All items in the answers to :func:`gets`."""
+    found: dict[Place, Item] = {}
     for answer in answers:
         found.update(answer)
     return found
@@ -146,12 +146,12 @@ class Answers:
     """
 
     def __init__(self, commands: Sequence[Command]) -> None:
-        #: Items by name, or a line, for each command.
+        #: Items by place, or a line, for each command.
         self.done: list[Answer] = []
-        self._fetches = [command.fetches for command in commands]
+        self._commands = commands
         self._arrived = bytearray()
         self._needed = 0
-        self._found: dict[str, Item] = {}
+        self._found: dict[Place, Item] = {}
 
     def feed(self, data: bytes) -> bool:
         """Take what has arrived; whether that was all.
@@ -168,7 +168,7 @@ class Answers:
         except ValueError as error:
             raise BackendError(f"Memcached answered {bytes(self._arrived[:80])!r}") from error
         del self._arrived[:used]
-        if len(self.done) < len(self._fetches):
+        if len(self.done) < len(self._commands):
             return False
         if self._arrived:
             raise BackendError(f"Memcached answered more: {bytes(self._arrived[:80])!r}")
@@ -178,12 +178,13 @@ class Answers:
         """Understand what is complete; how many bytes that were."""
         arrived, start = self._arrived, 0
         self._needed = 0
-        while len(self.done) < len(self._fetches):
+        while len(self.done) < len(self._commands):
+            command = self._commands[len(self.done)]
             end = arrived.find(b"\r\n", start)
             if end < 0:
                 break
             line = bytes(arrived[start:end])
-            if not self._fetches[len(self.done)]:
+            if not command.fetches:
                 self.done.append(_checked(line))
             elif line == b"END":
                 self.done.append(self._found)
@@ -197,7 +198,7 @@ class Answers:
                     self._needed = stop + 2 - start
                     break
                 item = Item(bytes(arrived[end + 2 : stop]), int(flags), unique)
-                self._found[name.decode()] = item
+                self._found[command.at, name.decode()] = item
                 end = stop
             start = end + 2
         return start

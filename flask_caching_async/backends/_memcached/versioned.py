@@ -35,6 +35,7 @@ from .protocol import (
     Command,
     Item,
     MemcachedTransport,
+    Place,
     delete,
     found_in,
     gets,
@@ -60,14 +61,16 @@ class MemcachedVersioned(MemcachedSetting):
     def _value(self, item: Item | None, token: str | None) -> Value:
         return MISSING if item is None else self._decode(item.raw, item.flags, token)
 
-    def _snapshot(self, look: Look, tags: Sequence[str | None]) -> VersionedValue:
-        value = self._value(look.item, look.token)
-        if look.item is not None and (value is look.item.raw or look.item.flags == 8):
-            value = MISSING  # bytes of another program, which no function returned
-        cas = b"" if look.item is None else look.item.unique
-        return VersionedValue(
-            None if value is MISSING else value, look.key_version, tuple(tags), cas
-        )
+    def _seen(
+        self, found: Mapping[Place, Item], spot: Spot, tags: Sequence[Place]
+    ) -> VersionedValue:
+        """What a look has found."""
+        item, key_version, token = Look.of(spot, found)
+        value = self._value(item, token)
+        if value is MISSING or (item is not None and (value is item.raw or item.flags == 8)):
+            value = None  # nothing, or bytes of another program, which no function returned
+        tokens = tuple([token_of(found.get(place)) for place in tags])
+        return VersionedValue(value, key_version, tokens, b"" if item is None else item.unique)
 
     # --- versioned operations ---------------------------------------------------------------------
 
@@ -88,10 +91,8 @@ class MemcachedVersioned(MemcachedSetting):
         """Look at a key, its version and some tag versions, in one trip to each server."""
         prefix = self._prefix()
         spot, places = self._spot(prefix, key), [self._own_place(prefix, tag, key) for tag in tags]
-        answers = await transport.batch(gets([*spot, *places]))
-        found = found_in(answers)
-        tokens = [token_of(found.get(name)) for _, name in places]
-        return self._snapshot(Look.of(spot, answers), tokens)
+        found = found_in(await transport.batch(gets([*spot, *places])))
+        return self._seen(found, spot, places)
 
     look_up, alook_up = over_transport(_look_up)
 
@@ -172,17 +173,16 @@ class MemcachedVersioned(MemcachedSetting):
             [*adding, *gets([lease.place, lease.unshared_place, *spot, *places])]
         )
         found = found_in(answers)
-        item, note = found.get(lease.name), found.get(lease.unshared_place[1])
+        item, note = found.get(lease.place), found.get(lease.unshared_place)
         lease.holder = None if item is None else item.text
         lease.rejected = None if note is None else note.text
         taken = item is not None and lease.holder == lease.token
-        version = found.get(spot.key_version[1])
+        version = found.get(spot.key_version)
         lease.witness = None if version is None else version.raw
         if item is not None and taken:
             lease.cas = item.unique
             lease.taken()
-        tokens = [token_of(found.get(name)) for _, name in places]
-        return taken, self._snapshot(Look.of(spot, answers), tokens)
+        return taken, self._seen(found, spot, places)
 
     acquire_lease, aacquire_lease = over_transport(_acquire_lease)
 
@@ -201,7 +201,7 @@ class MemcachedVersioned(MemcachedSetting):
         assert lease is None or isinstance(lease, MemcachedLease), "it is made by :meth:`lease`"
         payload, spot = self._dumps(value), self._spot(self._prefix(), key)
         if cas is None:  # the caller has not looked
-            look = Look.of(spot, await transport.batch(gets(spot)))
+            look = Look.of(spot, found_in(await transport.batch(gets(spot))))
             cas = b"" if look.item is None else look.item.unique
             if look.key_version != key_version:
                 if lease is not None:
@@ -223,7 +223,7 @@ class MemcachedVersioned(MemcachedSetting):
             return False
         # An invalidation changes the key version before it deletes. If it has deleted already, the
         # version is a new one here; if it has not, it will delete what was stored.
-        if _still(rest[-1 - len(ending)].get(spot.key_version[1]), key_version, lease):
+        if _still(rest[-1 - len(ending)].get(spot.key_version), key_version, lease):
             return True
         await self._withdraw(transport, spot, payload)
         return False
@@ -232,8 +232,8 @@ class MemcachedVersioned(MemcachedSetting):
 
     async def _withdraw(self, transport: MemcachedTransport, spot: Spot, payload: bytes) -> None:
         """Delete what was just stored, unless another writer has stored something else."""
-        ((found),) = await transport.batch(gets([spot.entry]))
-        item = found.get(spot.entry[1])
+        (found,) = await transport.batch(gets([spot.entry]))
+        item = found.get(spot.entry)
         if item is not None and item.raw == payload:
             await transport.batch([store("cas", spot.entry, b"", -1, item.unique)])
 
