@@ -151,25 +151,6 @@ class MemcachedCache(MemcachedVersioned):
 
     add, aadd = over_transport(_add)
 
-    async def _delete(self, transport: MemcachedTransport, key: str) -> bool:
-        """Delete a key, so that no computation under way brings it back; whether it existed."""
-        return bool(await self._invalidate(transport, (key,)))
-
-    delete, adelete = over_transport(_delete)
-
-    async def _delete_many(self, transport: MemcachedTransport, *keys: str) -> list[str]:
-        """Delete several keys, in one trip; the list of the keys that are gone now."""
-        await self._invalidate(transport, keys)
-        return list(keys)
-
-    delete_many, adelete_many = over_transport(_delete_many)
-
-    async def _unlink(self, transport: MemcachedTransport, *keys: str) -> list[str]:
-        """Delete several keys, in one trip; the list of the keys that are gone now."""
-        return await self._delete_many(transport, *keys)
-
-    unlink, aunlink = over_transport(_unlink)
-
     async def _inc(self, transport: MemcachedTransport, key: str, delta: int = 1) -> Value:
         """Add to the number under ``key``, atomically; the sum. Its time runs on.
 
@@ -201,12 +182,6 @@ class MemcachedCache(MemcachedVersioned):
         raise BackendError(f"{key!r} is not digits, or too many count it at once")
 
     inc, ainc = over_transport(_inc)
-
-    async def _dec(self, transport: MemcachedTransport, key: str, delta: int = 1) -> Value:
-        """Subtract from the number under ``key``, atomically; the difference."""
-        return await self._inc(transport, key, -delta)
-
-    dec, adec = over_transport(_dec)
 
     async def _clear(self, transport: MemcachedTransport) -> bool:
         """Invalidate all that lies under our prefix, and nothing else."""

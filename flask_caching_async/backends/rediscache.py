@@ -186,26 +186,6 @@ class RedisCache(RedisVersioned):
 
     add, aadd = over_transport(_add)
 
-    async def _delete(self, transport: RedisTransport, key: str) -> bool:
-        """Delete a key, so that no computation under way brings it back; whether it existed."""
-        return bool(await self._invalidate(transport, (key,)))
-
-    delete, adelete = over_transport(_delete)
-
-    async def _delete_many(self, transport: RedisTransport, *keys: str) -> list[str]:
-        """Delete several keys, in one trip; the list of the keys that are gone now."""
-        if keys:
-            await self._invalidate(transport, keys)
-        return list(keys)
-
-    delete_many, adelete_many = over_transport(_delete_many)
-
-    async def _unlink(self, transport: RedisTransport, *keys: str) -> list[str]:
-        """Delete several keys; their memory is freed in the background, as with every delete."""
-        return await self._delete_many(transport, *keys)
-
-    unlink, aunlink = over_transport(_unlink)
-
     async def _inc(self, transport: RedisTransport, key: str, delta: int = 1) -> int:
         """Add to the number under ``key``, atomically; the sum.
 
@@ -231,12 +211,6 @@ class RedisCache(RedisVersioned):
                 return count
 
     inc, ainc = over_transport(_inc)
-
-    async def _dec(self, transport: RedisTransport, key: str, delta: int = 1) -> int:
-        """Subtract from the number under ``key``, atomically; the difference."""
-        return await self._inc(transport, key, -delta)
-
-    dec, adec = over_transport(_dec)
 
     async def _clear(self, transport: RedisTransport) -> bool:
         """Remove every key with our prefix, in batches."""

@@ -105,5 +105,3 @@ def respect_overrides(cls: type[TwoColouredCache[Any]], own: list[str]) -> None:
             own.append(many)
             for half in (many, "a" + many):
                 setattr(cls, half, vars(BaseCache)[half])
-    if "delete_many" in own and "unlink" not in vars(cls):
-        cls.unlink, cls.aunlink = BaseCache.unlink, BaseCache.aunlink

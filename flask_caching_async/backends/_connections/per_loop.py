@@ -54,15 +54,8 @@ class PerLoop(Generic[T]):
         transport = self._blocking
         if transport is None:
             with self._lock:
-                transport = self._ensure()
-        return transport
-
-    def _ensure(self) -> T:
-        """The blocking transport, under the lock; one that is made has no connection yet."""
-        transport = self._blocking
-        if transport is None:
-            made = self._connect()
-            transport = self._blocking = self._blocking or made
+                made = self._blocking or self._connect()  # it has no connection yet
+                transport = self._blocking = self._blocking or made
         return transport
 
     def here(self) -> T | None:
@@ -85,7 +78,7 @@ class PerLoop(Generic[T]):
                 return taken_over
             if not any(taken_over is transport for transport in self._of_loops.values()):
                 return None
-            return self._ensure()
+            return self.blocking()
 
     def for_release(self, offered: T, taken_over: T | None) -> T:
         """The transport over which a lease is given back: the one that the operation has.

@@ -225,10 +225,6 @@ class ClientCache(MemcachedValues, Generic[C]):
         self._lend(lambda client: [self._drop(client, name) for name in names])
         return list(keys)
 
-    def unlink(self, *keys: str) -> list[str]:
-        """Delete several keys; the list of the keys that are gone now."""
-        return self.delete_many(*keys)
-
     def inc(self, key: str, delta: int = 1) -> Value:
         """Add to the number under ``key``; the sum. Its time runs on.
 
@@ -255,10 +251,6 @@ class ClientCache(MemcachedValues, Generic[C]):
         total = value + delta
         raw = header.around(self._dumps(total))
         return total, raw, exptime(header.until - self.clock())
-
-    def dec(self, key: str, delta: int = 1) -> Value:
-        """Subtract from the number under ``key``; the difference."""
-        return self.inc(key, -delta)
 
     def clear(self) -> bool:
         """Invalidate all that lies under our prefix, and nothing else on the servers."""

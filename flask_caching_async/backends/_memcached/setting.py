@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from ...typing import Timeout, Value
-from .._connections.both_colours import TwoColouredCache, over_transport
+from .._connections.both_colours import over_transport
+from .._connections.operations import ServerOperations
 from .._versioned.contract import KEY_VERSION, NAMESPACE, new_token
 from .entries import Spot, superseding, token_of
 from .protocol import STORED, TOO_LARGE, Item, MemcachedTransport, Place, found_in, gets, store
@@ -24,17 +25,12 @@ __all__ = ["MemcachedSetting"]
 CLEARED = 5
 
 
-class MemcachedSetting(MemcachedValues, TwoColouredCache[MemcachedTransport]):
+class MemcachedSetting(MemcachedValues, ServerOperations[MemcachedTransport]):
     """Where things lie on the servers, the version of the namespace, and setting."""
 
     _ring: Ring
     #: The last known version of each namespace, by its place.
     _tokens: dict[Place, str]
-
-    async def _invalidate(
-        self, transport: MemcachedTransport, keys: Sequence[str], tags: Sequence[str] = ()
-    ) -> list[str]:
-        raise NotImplementedError
 
     # --- places -----------------------------------------------------------------------------------
 

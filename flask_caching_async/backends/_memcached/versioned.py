@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..._entries.entry import MISSING
-from ...typing import Timeout, Value
+from ...typing import Value
 from .._connections.both_colours import over_transport
 from .._connections.server import text_of
 from .._versioned.contract import (
@@ -74,17 +74,6 @@ class MemcachedVersioned(MemcachedSetting):
 
     # --- versioned operations ---------------------------------------------------------------------
 
-    async def _set_and_supersede(
-        self,
-        transport: MemcachedTransport,
-        mapping: Mapping[str, Value],
-        timeout: Timeout | None = None,
-    ) -> list[str]:
-        """Set several values; here, every set wins over computations under way."""
-        return await self._set_many(transport, mapping, timeout)
-
-    set_and_supersede, aset_and_supersede = over_transport(_set_and_supersede)
-
     async def _look_up(
         self, transport: MemcachedTransport, key: str, tags: Sequence[str] = ()
     ) -> VersionedValue:
@@ -104,23 +93,6 @@ class MemcachedVersioned(MemcachedSetting):
         return await self._made(transport, [self._own_place(prefix, tag) for tag in tags])
 
     ensure_versions, aensure_versions = over_transport(_ensure_versions)
-
-    async def _set_if_current(
-        self,
-        transport: MemcachedTransport,
-        key: str,
-        value: Value,
-        timeout: float,
-        key_version: str | None,
-        tag_versions: Mapping[str, str],
-        cas: bytes | None = None,
-    ) -> bool:
-        """Store ``value`` if nothing was stored meanwhile, and the key's version still stands."""
-        return await self._set_and_release(
-            transport, None, key, value, timeout, key_version, tag_versions, cas
-        )
-
-    set_if_current, aset_if_current = over_transport(_set_if_current)
 
     async def _invalidate(
         self, transport: MemcachedTransport, keys: Sequence[str], tags: Sequence[str] = ()
