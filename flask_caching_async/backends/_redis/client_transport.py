@@ -116,13 +116,8 @@ class ClientTransport(RedisTransport):
                 self._close_unused()
             self._slots.give_back()
 
-    async def run(self, *command: Argument) -> Reply:
-        """One command."""
-        return await self._call(lambda: self.client.execute_command(*command))
-
-    async def _run_on(self, node: Node, *command: Argument) -> Reply:
-        """One command, on one node if there are several."""
-        where = {} if node is None else {"target_nodes": node}
+    async def run(self, *command: Argument, **where: Node) -> Reply:
+        """One command; on ``target_nodes``, if one is named."""
         return await self._call(lambda: self.client.execute_command(*command, **where))
 
     async def batch(self, commands: Sequence[Command]) -> list[Reply]:
@@ -145,29 +140,29 @@ class ClientTransport(RedisTransport):
 
     async def mget(self, names: Sequence[str]) -> list[bytes | None]:
         """The values of several names, in one trip to each node."""
+        if not self._cluster:
+            return await super().mget(names)
         found: list[bytes | None]
-        if self._cluster:
-            found = await self._call(lambda: self.client.mget_nonatomic(*names))
-        else:
-            found = await self.run("MGET", *names)
+        found = await self._call(lambda: self.client.mget_nonatomic(*names))
         return found
 
     async def sweep(self, pattern: str) -> None:
         """Remove all keys that match, in batches, on every node."""
+        if not self._cluster:
+            return await super().sweep(pattern)
         for node in await self._nodes():
             cursor = 0
             while True:
                 scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-                cursor, names = _page(await self._run_on(node, *scan))
-                if names and self._cluster:
+                by_node, names = await self.run(*scan, target_nodes=node)
+                (cursor,) = map(int, by_node.values())  # where each node goes on
+                if names:
                     await self.batch([("UNLINK", name) for name in names])
-                elif names:
-                    await self.run("UNLINK", *names)
                 if cursor == 0:
                     break
 
     async def _nodes(self) -> list[Node]:
-        return list(self.client.get_primaries()) if self._cluster else [None]
+        return list(self.client.get_primaries())
 
     async def close(self) -> None:
         """Close the client, if it is ours, when no thread uses it any more."""
@@ -247,11 +242,3 @@ async def _never_swallowing(call: Coro[R]) -> R:
     if task.cancelling() > before:
         raise asyncio.CancelledError
     return result
-
-
-def _page(answer: Reply) -> tuple[int, list[bytes]]:
-    """A page of SCAN; a cluster's client says by node where it goes on."""
-    cursor, names = answer
-    if isinstance(cursor, dict):
-        (cursor,) = cursor.values()
-    return int(cursor), names
