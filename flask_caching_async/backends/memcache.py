@@ -14,14 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 from .._entries.entry import MISSING
 from .._entries.envelope import counted, is_entry
-from ..exceptions import BackendError, ConfigurationError
+from ..exceptions import BackendError, ConfigurationError, SerializationError
 from ..typing import Config, Timeout, Value
 from ._connections.both_colours import over_transport, respect_overrides
 from ._connections.secrets import shown
 from ._connections.server import Budget, KeyPrefix, common_settings
 from ._memcached.clients import Client, ClientCache, pooled_client, shared_client
 from ._memcached.entries import Look, replacing, superseding, token_of
-from ._memcached.protocol import STORED, TOO_LARGE, MemcachedTransport, add_to, found_in, gets
+from ._memcached.protocol import (
+    CANNOT_COUNT,
+    STORED,
+    TOO_LARGE,
+    MemcachedTransport,
+    add_to,
+    found_in,
+    gets,
+)
 from ._memcached.values import Header, split
 from ._memcached.versioned import TRIES, MemcachedVersioned
 from ._versioned.contract import NAMESPACE, PLAIN
@@ -179,7 +187,9 @@ class MemcachedCache(MemcachedVersioned):
             result, *answers = await transport.batch([change, *looking])
             if result == STORED or result.isdigit():
                 return total if result == STORED else int(result)
-        raise BackendError(f"{key!r} is not digits, or too many count it at once")
+            if result.startswith(CANNOT_COUNT):
+                raise SerializationError(f"Memcached cannot add {delta} to what {key!r} has")
+        raise BackendError(f"too many count {key!r} at once")
 
     inc, ainc = over_transport(_inc)
 

@@ -194,7 +194,7 @@ class RedisCache(RedisVersioned):
         from redis.exceptions import ResponseError
 
         names, superseding = self._names(self._prefix(), key), (new_token(), TOMBSTONE)
-        if self._dumps(10) == b"10":
+        if self._dumps(10) == b"10" and type(delta) is int:
             try:
                 return int(await transport.run("EVAL", lua.COUNT, 2, *names, *superseding, delta))
             except ResponseError:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from ...exceptions import BackendError
 
 __all__ = [
+    "CANNOT_COUNT",
     "STORED",
     "TOO_LARGE",
     "Answer",
@@ -34,7 +35,8 @@ STORED, TOO_LARGE = b"STORED", b"SERVER_ERROR object too large for cache"
 
 #: All other answers of one line that leave the connection as good as before.
 KNOWN = frozenset((b"NOT_STORED", b"EXISTS", b"NOT_FOUND", b"DELETED", b"TOUCHED", STORED))
-NOT_A_NUMBER = b"CLIENT_ERROR cannot increment or decrement"
+#: What stands there is no number that the server knows, or what to add is none.
+CANNOT_COUNT = (b"CLIENT_ERROR cannot increment or decrement", b"CLIENT_ERROR invalid numeric")
 
 #: How many names one command asks for, and how many commands and bytes one trip sends.
 NAMES, COMMANDS, SIZE = 100, 200, 1 << 20
@@ -192,7 +194,8 @@ class Answers:
             else:
                 word, name, flags, size, unique = line.split()
                 stop = end + 2 + int(size)
-                if word != b"VALUE" or not b"\r\n".startswith(arrived[stop : stop + 2]):
+                whole = size.isdigit() and b"\r\n".startswith(arrived[stop : stop + 2])
+                if word != b"VALUE" or not whole:
                     raise ValueError(line)
                 if len(arrived) < stop + 2:
                     self._needed = stop + 2 - start
@@ -205,7 +208,7 @@ class Answers:
 
 
 def _checked(line: bytes) -> bytes:
-    if line in KNOWN or line.isdigit() or line.startswith((b"SERVER_ERROR", NOT_A_NUMBER)):
+    if line in KNOWN or line.isdigit() or line.startswith((b"SERVER_ERROR", *CANNOT_COUNT)):
         return line
     raise ValueError(line)
 

@@ -8,11 +8,11 @@ them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..._entries.entry import BY_HAND, Entry
 from ..._entries.envelope import counted, is_entry, is_living, unpack
-from ..._entries.times import NEVER
+from ..._entries.times import NEVER, whole_seconds
 from ...typing import Coro, Timeout, Value
 from .contract import (
     KEY_VERSION_LIFE,
@@ -199,19 +199,19 @@ async def set_and_supersede(
     Returns the keys that were stored.
     """
     await ops.set_many({key_version_name(key): new_token() for key in mapping}, KEY_VERSION_LIFE)
-    seconds = math.ceil(timeout) if isinstance(timeout, float) else timeout
+    seconds = whole_seconds(timeout)
     if len(mapping) > 1:
-        return _keys(mapping, await ops.set_many(mapping, seconds))
+        return named_by(await ops.set_many(mapping, seconds), mapping)
     for key, value in mapping.items():
-        return _keys(mapping, await ops.set(key, value, seconds))
+        return named_by(await ops.set(key, value, seconds), mapping)
     return []
 
 
-def _keys(mapping: Mapping[str, Value], stored: object) -> list[str]:
-    """Which keys a driver stored: drivers answer with a list, a boolean or nothing at all."""
-    if stored is False:
+def named_by(answer: object, keys: Iterable[str]) -> list[str]:
+    """For which keys a driver did it: it answers with these, a boolean, or nothing at all."""
+    if answer is False:
         return []
-    return [str(key) for key in stored] if isinstance(stored, list) else list(mapping)
+    return [str(key) for key in answer] if isinstance(answer, (list, tuple)) else list(keys)
 
 
 async def invalidate(ops: Operations, keys: Sequence[str], tags: Sequence[str] = ()) -> list[str]:
@@ -224,7 +224,7 @@ async def invalidate(ops: Operations, keys: Sequence[str], tags: Sequence[str] =
         await ops.set_many({key_version_name(key): new_token() for key in keys}, KEY_VERSION_LIFE)
     known = [tag for tag in tags if await ops.delete(tag)]
     if len(keys) > 1:
-        return [*(str(key) for key in await ops.delete_many(*keys) or ()), *known]
+        return [*named_by(await ops.delete_many(*keys), keys), *known]
     return [*[key for key in keys if await ops.delete(key)], *known]
 
 
