@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable
@@ -239,8 +240,7 @@ def sentinel(
     def on_loop() -> AsyncTransport:
         asking_here = {**asking, "retry": AsyncRetry(NoBackoff(), 0)}
         here = redis.asyncio.sentinel.Sentinel(addresses, sentinel_kwargs=asking_here, **settings)
-        own = Endpoint(endpoint.kind, endpoint.settings, endpoint.budget)
-        own.secrets = endpoint.secrets
+        own = copy.copy(endpoint)
         own.amaster = lambda: here.discover_master(master)
         own.aclosing = here.aclose if hasattr(here, "aclose") else _close_all(here)
         return AsyncTransport(own)

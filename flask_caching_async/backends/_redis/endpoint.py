@@ -118,11 +118,15 @@ class Endpoint:
         return not any(value for n, value in self.settings.items() if n in ours - theirs)
 
 
+def _parameters(kind: Kind | AsyncKind) -> list[inspect.Parameter]:
+    """All that a connection class takes, its base classes included."""
+    inits = [vars(base).get("__init__") for base in cast(type, kind).__mro__[:-1]]
+    return [p for init in inits if init for p in inspect.signature(init).parameters.values()]
+
+
 def taken_by(kind: Kind | AsyncKind) -> set[str]:
-    """The names of all arguments that a connection class takes, its base classes included."""
-    bases = cast(type, kind).__mro__
-    inits = [vars(base)["__init__"] for base in bases if "__init__" in vars(base)]
-    return {name for init in inits[:-1] for name in inspect.signature(init).parameters}
+    """The names of all arguments that a connection class takes."""
+    return {parameter.name for parameter in _parameters(kind)}
 
 
 def _said_by_none(kind: Kind) -> set[str]:
@@ -130,9 +134,7 @@ def _said_by_none(kind: Kind) -> set[str]:
 
     ``ssl_cert_reqs=None`` asks for no certificate.
     """
-    inits = [base.__dict__.get("__init__") for base in cast(type, kind).__mro__[:-1]]
-    found = [p for init in inits if init for p in inspect.signature(init).parameters.values()]
-    return {p.name for p in found if p.default is not None and p.default is not p.empty}
+    return {p.name for p in _parameters(kind) if p.default not in (None, p.empty)}
 
 
 def endpoint_of(
