@@ -164,6 +164,7 @@ def test_building_never_connects(clean_cluster: RedisCluster) -> None:
         ({"CACHE_REDIS_CLUSTER": 7}, "CACHE_REDIS_CLUSTER must list nodes"),
         ({"CACHE_REDIS_URL": "http://a"}, "CACHE_REDIS_URL must be redis://"),
         ({"CACHE_REDIS_URL": "redis://a?z=1"}, "redis-py knows no option 'z'"),
+        ({"CACHE_REDIS_URL": "redis://a?decode_responses=1"}, "decode_responses is not supported"),
         ({"CACHE_OPTIONS": {"nonsense": 1}}, "redis-py knows no option 'nonsense'"),
         ({"CACHE_OPTIONS": {"decode_responses": True}}, "decode_responses is not supported"),
         ({"CACHE_KEY_PREFIX": "a{b:"}, "CACHE_KEY_PREFIX 'a{b:' has an open brace"),

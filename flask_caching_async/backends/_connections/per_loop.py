@@ -32,16 +32,21 @@ class PerLoop(Generic[T]):
 
     :param connect: makes the blocking transport; it does not connect yet.
     :param aconnect: makes a transport for the running loop, or ``None`` where no driver can.
+    :param where: the server, as errors and the log name it; no password stands in it.
+    :param client: gives the driver's own client for sync code, where there is one.
+    :param clustered: whether the keys of one operation may lie on different servers.
     """
 
-    def __init__(self, connect: Callable[[], T], aconnect: Callable[[], T] | None = None) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], T],
+        aconnect: Callable[[], T] | None,
+        where: str,
+        client: Callable[[], Any] = lambda: None,
+        clustered: bool = False,
+    ) -> None:
         self._connect, self._aconnect = connect, aconnect
-        #: Gives the driver's own client for sync code, where there is one.
-        self.client: Callable[[], Any] = lambda: None
-        #: Whether the keys of one operation may lie on different servers.
-        self.clustered = False
-        #: The server, as errors and the log name it; no password stands in it.
-        self.where = ""
+        self.where, self.client, self.clustered = where, client, clustered
         # Reentrant, for handlers: of two transports that were made at once, one is kept.
         self._lock = threading.RLock()
         self._blocking: T | None = None

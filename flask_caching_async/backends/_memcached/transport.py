@@ -99,11 +99,10 @@ class Ring:
 
 def per_loop(servers: Sequence[Server], budget: Budget) -> PerLoop[MemcachedTransport]:
     """The transports to some servers."""
-    made: PerLoop[MemcachedTransport] = PerLoop(
-        lambda: Transport(servers, budget), lambda: AsyncTransport(servers, budget)
+    where = ", ".join(map(_named, servers))
+    return PerLoop(
+        lambda: Transport(servers, budget), lambda: AsyncTransport(servers, budget), where
     )
-    made.where = ", ".join(map(_named, servers))
-    return made
 
 
 def _named(server: Server) -> str:

@@ -71,9 +71,10 @@ class ClientTransport(RedisTransport):
     :param make: gives the client; called when it is first needed, since that may connect.
     :param limit: how many calls there may be at a time.
     :param patience: seconds to wait until one more may be made.
-    :param owned: whether the client is to be closed with the transport.
-    :param forget: called when it was closed.
     :param secrets: what no error may show; the client opens connections whenever it wants to.
+    :param cluster: whether it is a cluster's.
+    :param forget: called when the client was closed with the transport; ``None`` if it is not ours,
+        and stays open.
     """
 
     def __init__(
@@ -81,14 +82,12 @@ class ClientTransport(RedisTransport):
         make: Callable[[], AnyClient],
         limit: int,
         patience: float,
-        cluster: bool = False,
-        owned: bool = True,
-        forget: Callable[[], object] = lambda: None,
-        secrets: Secrets | None = None,
+        secrets: Secrets,
+        cluster: bool,
+        forget: Callable[[], object] | None = None,
     ) -> None:
-        self._secrets = secrets or Secrets()
-        self._make, self._cluster, self._owned = make, cluster, owned
-        self._forget, self._lock = forget, threading.RLock()  # reentrant, for handlers
+        self._make, self._secrets, self._cluster, self._forget = make, secrets, cluster, forget
+        self._lock = threading.RLock()  # reentrant, for handlers
         self._users, self._closing = 0, False
         self._slots, self._patience = Slots(limit), patience
         self._client: AnyClient = None
@@ -171,15 +170,14 @@ class ClientTransport(RedisTransport):
 
     def _close_unused(self) -> None:
         with self._lock:
-            if self._users or self._client is None:
+            if self._users or self._client is None or self._forget is None:
                 return
             client, self._client = self._client, None
             self._forget()
-        if self._owned:
-            client.close()
-            for node in client.get_nodes():  # it leaves them open where it was made of a URL
-                if node.redis_connection is not None:
-                    node.redis_connection.connection_pool.disconnect()
+        client.close()
+        for node in client.get_nodes():  # it leaves them open where it was made of a URL
+            if node.redis_connection is not None:
+                node.redis_connection.connection_pool.disconnect()
 
 
 class AsyncClientTransport(ClientTransport):
@@ -191,7 +189,7 @@ class AsyncClientTransport(ClientTransport):
     def __init__(
         self, make: Callable[[], AnyClient], limit: int, patience: float, secrets: Secrets
     ) -> None:
-        super().__init__(make, limit, patience, cluster=True, secrets=secrets)
+        super().__init__(make, limit, patience, secrets, cluster=True)
         self._turns = asyncio.Semaphore(limit)
 
     async def _call(self, call: Callable[[], Reply]) -> Reply:
