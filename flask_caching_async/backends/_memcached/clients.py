@@ -12,10 +12,12 @@ from contextlib import AbstractContextManager
 from typing import Generic, ParamSpec, Protocol, Self, TypeVar
 
 from ..._entries.entry import MISSING
+from ..._entries.envelope import is_entry
 from ...exceptions import BackendError
 from ...typing import Timeout, Value
 from .._connections.pool import SyncPool
 from .._versioned.contract import NAMESPACE, as_token, new_token
+from ..base import BaseCache
 from .values import Header, MemcachedValues, exptime, name_of, own_name, split
 
 __all__ = ["Client", "ClientCache", "Lend", "pooled_client", "shared_client"]
@@ -230,7 +232,12 @@ class ClientCache(MemcachedValues, Generic[C]):
 
         It is atomic among the threads that share one client, and not among processes.
         """
-        return self._lend(lambda client: self._count(client, key, delta))
+        try:
+            return self._lend(lambda client: self._count(client, key, delta))
+        except TypeError:
+            if not is_entry(self.get(key)):
+                raise
+        return BaseCache.inc(self, key, delta)  # it has tags, which must be looked at
 
     def _count(self, client: C, key: str, delta: int) -> Value:
         raws, token = self._look(client, [key])
