@@ -27,8 +27,8 @@ from .._versioned.contract import (
     as_key_version,
     new_witness,
 )
+from .._versioned.leases import RemoteLease
 from .entries import Look, Spot, storing, superseding, token_of
-from .lease import MemcachedLease, look_for, renew
 from .protocol import (
     STORED,
     TOO_LARGE,
@@ -40,6 +40,7 @@ from .protocol import (
     found_in,
     gets,
     store,
+    touch,
 )
 from .setting import MemcachedSetting
 from .values import exptime, own_name
@@ -48,6 +49,27 @@ __all__ = ["TRIES", "MemcachedVersioned"]
 
 #: How often something is tried that another writer can make fail only by being faster.
 TRIES = 500
+
+
+class MemcachedLease(RemoteLease[MemcachedTransport]):
+    """An item that is added, touched, and ended where it is still the same one."""
+
+    place: Place
+    #: Where its holders are noted who released it unshared.
+    unshared_place: Place
+    #: What stood for the version of the key when it was taken, if that had none.
+    witness: bytes | None = None
+    #: What the server needs to end exactly this one.
+    cas: bytes | None = None
+
+    def end(self) -> Command:
+        """Compare and delete."""
+        assert self.cas is not None, "a lease that was had has one"
+        return store("cas", self.place, b"", -1, self.cas)
+
+    def note_unshared(self) -> Command:
+        """Note for those who wait for this holder that they must compute, too."""
+        return store("set", self.unshared_place, self.note.encode(), exptime(self.life))
 
 
 class MemcachedVersioned(MemcachedSetting):
@@ -123,7 +145,7 @@ class MemcachedVersioned(MemcachedSetting):
         key, _, state = key.rpartition("@")
         prefix = self._prefix()
         at, name = self._place(prefix, key)[0], own_name(prefix, f"{LEASE}{state}~{key}")
-        lease = MemcachedLease(name, life, self._transports, renew)
+        lease = MemcachedLease(name, life, self._transports, _renew)
         lease.place = at, name
         lease.unshared_place = at, own_name(prefix, f"{UNSHARED}{state}~{key}")
         return lease
@@ -218,13 +240,21 @@ class MemcachedVersioned(MemcachedSetting):
         transport = self._transports.for_release(transport, lease.taken_over)
         commands = [] if shared else [lease.note_unshared()]
         if lease.cas is None and lease.taken_over is not None:  # the server's answer was not heard
-            await look_for(transport, lease)
+            item = found_in(await transport.batch(gets([lease.place]))).get(lease.place)
+            if item is not None and item.text == lease.token:
+                lease.cas = item.unique
         if lease.cas is not None:
             commands.append(lease.end())
         if commands:
             await transport.batch(commands)
 
     release_lease, arelease_lease = over_transport(_release_lease)
+
+
+async def _renew(transport: MemcachedTransport, lease: MemcachedLease) -> bool:
+    commands = [touch(lease.place, exptime(lease.life)), *gets([lease.place])]
+    _, found = await transport.batch(commands)
+    return bool(token_of(found.get(lease.place)) == lease.token)
 
 
 def _still(item: Item | None, key_version: str | None, lease: MemcachedLease | None) -> bool:
