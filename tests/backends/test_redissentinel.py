@@ -143,6 +143,24 @@ def test_building_never_connects(clean_replica_set: RedisReplicaSet) -> None:
         cache.close()
 
 
+def test_a_cache_that_was_closed_leaves_no_connection_to_a_sentinel(
+    clean_replica_set: RedisReplicaSet,
+) -> None:
+    """Neither of threads, nor of a loop; a later call opens it again."""
+    cache, sentinel = cache_on(clean_replica_set), clean_replica_set.sentinel
+
+    def connected() -> int:
+        return int(sentinel.ask("INFO", "clients")["connected_clients"])
+
+    before = connected()
+    for _ in range(2):
+        assert cache.set("a", 1) and connected() == before + 1
+        cache.close()
+        until(lambda: connected() == before)
+    asyncio.run(natively(cache))
+    until(lambda: connected() == before)
+
+
 def test_no_sentinel_at_all_costs_the_time_to_connect(
     clean_replica_set: RedisReplicaSet,
 ) -> None:

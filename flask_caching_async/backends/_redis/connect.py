@@ -229,12 +229,17 @@ def sentinel(
     sync = redis.sentinel.Sentinel(
         addresses, sentinel_kwargs={**asking, "retry": Retry(NoBackoff(), 0)}, **settings
     )
+
+    def close_idle() -> None:
+        for one in sync.sentinels:  # another thread may be asking
+            one.connection_pool.disconnect(inuse_connections=False)
+
     plain = redis.Redis(**settings)  # only for what it makes of the settings
     endpoint = endpoint_of(plain, connect, operation, limit)
     assert endpoint is not None
     for name in ("host", "port"):  # the sentinels say
         endpoint.settings.pop(name, None)
-    endpoint.master = lambda: sync.discover_master(master)
+    endpoint.master, endpoint.closing = lambda: sync.discover_master(master), close_idle
     endpoint.secrets = Secrets([settings.get("password"), sentinel_settings.get("password")])
 
     def on_loop() -> AsyncTransport:

@@ -99,7 +99,8 @@ class Endpoint:
         #: Asks sentinels where the master is, in sync and in async code.
         self.master: Callable[[], Address] | None = None
         self.amaster: Callable[[], Awaitable[Address]] | None = None
-        #: Closes what a loop's connections were found with.
+        #: Closes what connections were found with, those of threads and those of a loop.
+        self.closing: Callable[[], object] | None = None
         self.aclosing: Callable[[], Awaitable[object]] | None = None
 
     def arguments(self, kind: Kind | AsyncKind) -> Config:

@@ -133,6 +133,7 @@ class Transport(RedisTransport):
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.pool = SyncPool(_Opener(endpoint), endpoint.budget.limit, endpoint.budget.patience)
+        self._closing = endpoint.closing
 
     async def run(self, *command: Argument) -> Reply:
         """One command."""
@@ -163,6 +164,8 @@ class Transport(RedisTransport):
     async def close(self) -> None:
         """Close what is idle now, and the rest when it is given back."""
         self.pool.close()
+        if self._closing is not None:
+            self._closing()
 
 
 class AsyncTransport(RedisTransport):
