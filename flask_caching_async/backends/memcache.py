@@ -64,8 +64,8 @@ class MemcachedCache(MemcachedVersioned):
 
     def __new__(cls, servers: Any = None, *args: Any, **kwargs: Any) -> MemcachedCache:
         """One over a client, if one is given."""
-        ready = cls is MemcachedCache and not _are_servers(servers)
-        return object.__new__(ReadyMemcachedCache if ready else cls)
+        named = servers is None or isinstance(servers, (list, tuple, str))
+        return object.__new__(cls if named or cls is not MemcachedCache else ReadyMemcachedCache)
 
     def __init__(
         self,
@@ -221,10 +221,6 @@ class ReadyMemcachedCache(ClientCache[Client], MemcachedCache):
 
 
 respect_overrides(ReadyMemcachedCache, list(PLAIN))
-
-
-def _are_servers(servers: object) -> bool:
-    return servers is None or isinstance(servers, (list, tuple, str))
 
 
 def __getattr__(name: str) -> type[SASLMemcachedCache]:
