@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -247,7 +247,7 @@ def sentinel(
         here = redis.asyncio.sentinel.Sentinel(addresses, sentinel_kwargs=asking_here, **settings)
         own = copy.copy(endpoint)
         own.amaster = lambda: here.discover_master(master)
-        own.aclosing = here.aclose if hasattr(here, "aclose") else _close_all(here)
+        own.aclosing = here.aclose
         return AsyncTransport(own)
 
     native, by_hand = on_loop if endpoint.in_both_colours else None, sync.master_for(master)
@@ -258,14 +258,6 @@ def sentinel(
 def _without_none(settings: Config) -> Config:
     """Settings without those that were not given; what a user's option says by ``None`` stays."""
     return {n: v for n, v in settings.items() if v is not None or n.startswith("ssl_")}
-
-
-def _close_all(here: redis.asyncio.sentinel.Sentinel) -> Callable[[], Awaitable[None]]:
-    async def close() -> None:
-        for one in here.sentinels:
-            await one.aclose()
-
-    return close
 
 
 def _listed(addresses: Iterable[tuple[str, int]]) -> str:

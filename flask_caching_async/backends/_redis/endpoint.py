@@ -105,12 +105,11 @@ class Endpoint:
 
     def arguments(self, kind: Kind | AsyncKind) -> Config:
         """What a connection class of either colour is called with."""
+        # Neither says who we are, nor greets: each would be a round trip of the handshake.
+        fixed = {"driver_info": None, "protocol": 2}
         takes = taken_by(kind)
-        quiet = ("driver_info",) if "driver_info" in takes else ("lib_name", "lib_version")
-        # Each of these is a round trip of the handshake; RESP 2 needs no greeting either.
-        fixed = dict.fromkeys((name for name in quiet if name in takes), None)
         given = {name: value for name, value in self.settings.items() if name in takes}
-        return {**fixed, "protocol": 2, **given, "socket_connect_timeout": self.budget.connect}
+        return {**fixed, **given, "socket_connect_timeout": self.budget.connect}
 
     @property
     def in_both_colours(self) -> bool:
