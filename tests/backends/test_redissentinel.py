@@ -107,6 +107,7 @@ def test_flask_cachings_constructor_arguments(clean_replica_set: RedisReplicaSet
         ({"CACHE_REDIS_SENTINELS": "here"}, "CACHE_REDIS_SENTINELS must be a list of .host, port"),
         ({"CACHE_REDIS_SENTINELS": [7]}, "CACHE_REDIS_SENTINELS must be a list"),
         ({"CACHE_REDIS_SENTINELS": [("a", "b")]}, "CACHE_REDIS_SENTINELS must be a list"),
+        ({"CACHE_OPTIONS": {"redis_connect_func": print}}, "redis_connect_func is not supported"),
         ({"CACHE_OPTIONS": {"nonsense": 1}}, "redis does not take these settings.*'nonsense'"),
         ({"CACHE_OPTIONS": {"sentinel_nonsense": 1}}, "does not take these settings.*'nonsense'"),
         ({"CACHE_OPTIONS": {"decode_responses": True}}, "decode_responses is not supported"),

@@ -218,6 +218,7 @@ def sentinel(
     """The transports to the master that sentinels know; reads go there, too.
 
     :param where: ``(host, port)`` of each sentinel, and the name of the master.
+    :raises ConfigurationError: if a setting needs connections of another kind.
     """
     (addresses, master), (connect, operation) = where, budget
     # All of them may have to be asked before one answers.
@@ -236,7 +237,8 @@ def sentinel(
 
     plain = redis.Redis(**settings)  # only for what it makes of the settings
     endpoint = endpoint_of(plain, connect, operation, limit)
-    assert endpoint is not None
+    if endpoint is None:
+        raise ConfigurationError("redis_connect_func is not supported by RedisSentinelCache")
     for name in ("host", "port"):  # the sentinels say
         endpoint.settings.pop(name, None)
     endpoint.master, endpoint.closing = lambda: sync.discover_master(master), close_idle
