@@ -89,8 +89,7 @@ class TwoColouredCache(BaseCache, Generic[T]):
 
         Where :meth:`aopen` was called several times on this loop, the last call does it.
         """
-        if await self._transports.aclose():
-            self._transports.close()  # what is idle only: no waiting
+        await self._transports.aclose()
 
 
 def respect_overrides(cls: type[TwoColouredCache[Any]], own: list[str]) -> None:

@@ -113,20 +113,24 @@ class PerLoop(Generic[T]):
                 self._of_loops[loop] = self._aconnect()
             self._openings[loop] = self._openings.get(loop, 0) + 1
 
-    async def aclose(self) -> bool:
-        """Close the running loop's transport; False if it was opened more often than closed."""
-        loop = asyncio._get_running_loop()
-        if loop is None:
-            return True
-        with self._lock:
-            self._openings[loop] = left = self._openings.get(loop, 0) - 1
-            if left > 0:
-                return False
-            del self._openings[loop]
-            transport = self._of_loops.pop(loop, None)
-        if transport is not None:
-            await transport.close()
-        return True
+    async def aclose(self) -> None:
+        """Close the running loop's transport and the blocking one.
+
+        Where :meth:`open` was called several times on this loop, the last call does it.
+        """
+        loop, transport = asyncio._get_running_loop(), None
+        if loop is not None:
+            with self._lock:
+                self._openings[loop] = left = self._openings.get(loop, 0) - 1
+                if left > 0:
+                    return
+                del self._openings[loop]
+                transport = self._of_loops.pop(loop, None)
+        try:
+            if transport is not None:
+                await transport.close()
+        finally:
+            self.close()  # what is idle only: no waiting
 
     def close(self) -> None:
         """Close the blocking transport."""
