@@ -194,14 +194,13 @@ class AsyncClientTransport(ClientTransport):
 
     async def _call(self, call: Callable[[], Reply]) -> Reply:
         async with Deadline(self._patience), self._turns:
-            late = self._closing  # the caller had this transport before it was closed
             self._users += 1
             try:
                 with self._secrets:
                     return await _never_swallowing(self._ready(call))
             finally:
                 self._users -= 1
-                if late and not self._users:
+                if self._closing and not self._users:  # no close may wait for this call (any more)
                     await self.client.aclose()
 
     async def _ready(self, call: Callable[[], Reply]) -> Reply:
