@@ -27,7 +27,6 @@ __all__ = [
     "is_living",
     "pack",
     "unpack",
-    "versions_in",
 ]
 
 MAGIC = "fca\x001"
@@ -127,11 +126,6 @@ def is_living(
         if seen.get(tag) != version and tag != BY_HAND:
             return False
     return True
-
-
-def versions_in(raw: Value) -> list[str]:
-    """The tags whose versions decide whether a stored object is alive: none for a plain value."""
-    return [tag for tag in unpack(raw)[1] if tag != BY_HAND] if is_entry(raw) else []
 
 
 def counted(key: str, raw: Value, delta: float) -> tuple[Value, Value]:

@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 from ..typing import Timeout, Value
 
-__all__ = ["LONG_AGO", "NEVER", "Times", "life_of", "seconds", "times_from"]
+__all__ = [
+    "LONG_AGO",
+    "NEVER",
+    "Times",
+    "life_of",
+    "seconds",
+    "times_from",
+    "whole_seconds",
+]
 
 #: Seconds beyond which a timeout is for ever; no backend counts further.
 FOREVER = 10_000_000_000
@@ -44,6 +52,13 @@ def seconds(timeout: object, name: str = "timeout") -> float | None:
     if isinstance(timeout, (int, float)) and timeout == timeout:
         return 0 if timeout > FOREVER else timeout
     raise TypeError(f"{name} must be seconds or a timedelta, not {timeout!r}")
+
+
+def whole_seconds(timeout: Timeout | None) -> int | timedelta | None:
+    """A timeout for what counts whole seconds; a part of one never becomes 0, which is for ever."""
+    if not isinstance(timeout, float):
+        return timeout
+    return math.ceil(timeout) if timeout > 0 else math.floor(timeout)
 
 
 def life_of(timeout: Timeout | None) -> float:

@@ -184,8 +184,8 @@ def halves(step: Half, run: Half, arun: Half) -> tuple[Half, Half]:
 def complete_pairs(cls: type, names: Iterable[str]) -> None:
     """Give a class the half of each pair that its author did not write.
 
-    An awaitable half calls the sync one by ``self._away``; a sync half waits for the awaitable one
-    on the loop of the process.
+    An awaitable half calls the sync one in a worker thread, if that blocks; a sync half waits for
+    the awaitable one on the loop of the process.
     """
     written = vars(cls)
     for name in names:

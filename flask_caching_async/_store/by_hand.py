@@ -10,6 +10,7 @@ from .._entries.entry import BY_HAND, MISSING, is_marker
 from .._entries.envelope import is_entry, is_living, pack, unpack
 from .._entries.times import NEVER, seconds, times_from
 from ..backends._versioned.contract import NAMESPACE, Operations, key_version_name
+from ..backends._versioned.defaults import unpack_living
 from ..backends.base import BaseCache
 from ..exceptions import BackendError, InvalidKeyError
 from ..typing import Timeout, Value
@@ -149,26 +150,20 @@ class StepsByHand(Attempts):
         return await self._write(f"touch {key!r}", False, self._touch, *what)
 
     async def _touch(self, key: str, life: float) -> bool:
-        times = times_from(self.backend.clock(), life)
+        times, own = times_from(self.backend.clock(), life), (BY_HAND, key_version_name(key))
         for _ in range(TRIES):
             look = await self.ops.look_up(key)
-            entry, versions = unpack(look.value)
-            if look.value is None or entry is None:
+            value, now = look.value, self.backend.clock()
+            entry, versions = await unpack_living(self.ops.look_up, key, value, now)
+            if value is None or entry is None:
                 return False
-            named = [tag for tag in versions if tag != BY_HAND]
-            seen = (await self.ops.look_up(key, named)).tag_versions if named else ()
-            known = dict(zip(named, seen, strict=True))
-            if not is_living(entry, versions, known, self.backend.clock()):
-                return False
-            value = look.value
             if is_entry(value):
                 made = entry.created
                 value = pack(entry.value(), times._replace(created=made), versions)
             elif not self.backend.clears_plain_values:
                 value = (await self._tagged({key: value}, life, ()))[key]
-                known = {}
-            tags = {tag: v for tag, v in known.items() if v and tag != key_version_name(key)}
-            what = (key, value, whole_life(life), look.key_version, tags, look.cas)
+            versions = {tag: v for tag, v in versions.items() if tag not in own}
+            what = (key, value, whole_life(life), look.key_version, versions, look.cas)
             if await self.ops.set_if_current(*what):
                 return True
         return False

@@ -17,14 +17,13 @@ need beyond get and set; see ``_versioned/``. They have defaults too.
 from __future__ import annotations
 
 import datetime as dt
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from cachelib import BaseCache as CachelibBaseCache
 
-from .._entries.times import seconds
+from .._entries.times import seconds, whole_seconds
 from .._runtime.colour import complete_pairs
 from ..typing import Config
 from ._versioned import defaults
@@ -106,10 +105,7 @@ class BaseCache(VersionedOperations, CachelibBaseCache):
 
     def _normalize_timeout(self, timeout: float | dt.timedelta | None) -> int:
         # cachelib deprecates float seconds; ours are allowed everywhere, and rounded up here.
-        # Towards something shorter than 0 if it is negative: 0 would be for ever.
-        if isinstance(timeout, float):
-            timeout = math.ceil(timeout) if timeout > 0 else math.floor(timeout)
-        return super()._normalize_timeout(timeout)
+        return super()._normalize_timeout(whole_seconds(timeout))
 
     # --- plain operations: what a subclass writes, in either colour -------------------------------
 

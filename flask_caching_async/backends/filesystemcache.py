@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 
 from cachelib.serializers import BaseSerializer, FileSystemSerializer
 
-from .._entries.envelope import counted, is_living, unpack, versions_in
+from .._entries.envelope import counted, is_living, unpack
 from .._entries.times import NEVER, life_of, seconds
 from ..exceptions import BackendError
 from ..serializers._checked import dumps
@@ -195,12 +195,11 @@ class FileSystemCache(BaseCache):
         def add_delta(old: Record) -> bytes:
             nonlocal total
             raw = self.get(key)
-            tags = versions_in(raw)
-            seen = dict(zip(tags, self._tag_versions(tags), strict=True))
-            if tags and not is_living(*unpack(raw), seen, self.clock()):
-                raw = None
-            total, stored = counted(key, raw, delta)
-            lives = raw is not None or (not tags and old.lives(self.clock()))
+            entry, versions = unpack(raw)
+            seen = dict(zip(versions, self._tag_versions(list(versions)), strict=True))
+            living = is_living(entry, versions, seen, self.clock())
+            total, stored = counted(key, raw if living else None, delta)
+            lives = living and old.lives(self.clock())
             return self._entry(self._dumps(stored), old.expiry if lives else self._expiry(None))
 
         self._replace(key, add_delta)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from .._entries.envelope import is_entry
+from .._entries.times import whole_seconds
 from ..typing import Timeout, Value
+from ._versioned.defaults import named_by
 from .base import BaseCache
 
 __all__ = ["ForeignCache"]
@@ -63,21 +64,22 @@ class ForeignCache(BaseCache):
 
     def set(self, key: str, value: Value, timeout: Timeout | None = None) -> bool | None:
         """Store a value."""
-        return self.target.set(key, value, timeout=_round_up(timeout))  # type: ignore[no-any-return]
+        return self.target.set(key, value, timeout=whole_seconds(timeout))  # type: ignore[no-any-return]
 
     def set_many(self, mapping: Mapping[str, Value], timeout: Timeout | None = None) -> list[str]:
         """Store several values."""
-        stored = self.target.set_many(mapping, timeout=_round_up(timeout))
-        return list(mapping) if stored is None or stored is True else stored or []
+        stored = self.target.set_many(mapping, timeout=whole_seconds(timeout))
+        return named_by(stored, mapping)
 
     def add(self, key: str, value: Value, timeout: Timeout | None = None) -> bool:
         """Store a value unless the key exists."""
-        if self.target.add(key, value, timeout=_round_up(timeout)):
+        life = whole_seconds(timeout)
+        if self.target.add(key, value, timeout=life):
             return True
         if not self._unreadable(key):
             return False
         self.target.delete(key)
-        return bool(self.target.add(key, value, timeout=_round_up(timeout)))
+        return bool(self.target.add(key, value, timeout=life))
 
     def _unreadable(self, key: str) -> bool:
         """Whether something is under ``key`` that cannot be decoded; it is as good as nothing."""
@@ -92,26 +94,25 @@ class ForeignCache(BaseCache):
 
     def delete_many(self, *keys: str) -> list[str]:
         """Delete several keys."""
-        return self.target.delete_many(*keys) or []
+        return named_by(self.target.delete_many(*keys), keys)
 
     def inc(self, key: str, delta: int = 1) -> int | None:
         """Add to a number, as the backend does it."""
-        try:
-            return self.target.inc(key, delta)  # type: ignore[no-any-return]
-        except Exception:
-            if not is_entry(self.get(key)):
-                raise
-            total: int | None = super().inc(key, delta)  # it has tags
-            return total
+        return self._count("inc", key, delta)
 
     def dec(self, key: str, delta: int = 1) -> int | None:
         """Subtract from a number, as the backend does it."""
+        return self._count("dec", key, delta)
+
+    def _count(self, name: str, key: str, delta: int) -> int | None:
+        total: int | None
         try:
-            return self.target.dec(key, delta)  # type: ignore[no-any-return]
+            total = getattr(self.target, name)(key, delta)
         except Exception:
             if not is_entry(self.get(key)):
                 raise
-            return self.inc(key, -delta)
+            total = getattr(super(), name)(key, delta)  # it has tags
+        return total
 
     def clear(self) -> bool:
         """Drop everything, as the backend does it."""
@@ -119,11 +120,8 @@ class ForeignCache(BaseCache):
 
     def unlink(self, *keys: str) -> list[str]:
         """Delete several keys without waiting for their memory, where the backend can."""
-        unlink: Any = getattr(self.target, "unlink", None)
-        if not callable(unlink):
-            return self.delete_many(*keys)
-        gone: Any = unlink(*keys)
-        return list(gone or ())
+        unlink: Any = getattr(self.target, "unlink", self.target.delete_many)
+        return named_by(unlink(*keys), keys)
 
     def is_timeout(self, error: BaseException) -> bool:
         """Whether a driver gave up waiting; redis-py has an error of its own for that."""
@@ -135,10 +133,3 @@ class ForeignCache(BaseCache):
         close = getattr(self.target, "close", None)
         if callable(close):
             close()
-
-
-def _round_up(timeout: Timeout | None) -> Timeout | None:
-    """Foreign backends count whole seconds; 0 would be for ever, so nothing is rounded to it."""
-    if not isinstance(timeout, float):
-        return timeout
-    return math.ceil(timeout) if timeout > 0 else math.floor(timeout)

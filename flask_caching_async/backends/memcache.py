@@ -7,23 +7,33 @@ none is stored that was invalidated.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
 from .._entries.entry import MISSING
-from .._entries.envelope import counted, is_entry, is_living, unpack
-from ..exceptions import BackendError, ConfigurationError
+from .._entries.envelope import counted, is_entry
+from ..exceptions import BackendError, ConfigurationError, SerializationError
 from ..typing import Config, Timeout, Value
 from ._connections.both_colours import over_transport, respect_overrides
 from ._connections.secrets import shown
 from ._connections.server import Budget, KeyPrefix, common_settings
 from ._memcached.clients import Client, ClientCache, pooled_client, shared_client
-from ._memcached.entries import Look, by_place, replacing, superseding, token_of
-from ._memcached.protocol import STORED, TOO_LARGE, MemcachedTransport, add_to, gets
+from ._memcached.entries import Look, replacing, superseding, token_of
+from ._memcached.protocol import (
+    CANNOT_COUNT,
+    STORED,
+    TOO_LARGE,
+    MemcachedTransport,
+    add_to,
+    found_in,
+    gets,
+)
 from ._memcached.values import Header, split
 from ._memcached.versioned import TRIES, MemcachedVersioned
 from ._versioned.contract import NAMESPACE, PLAIN
+from ._versioned.defaults import unpack_living
 
 if TYPE_CHECKING:
     from ._memcached.sasl import SASLMemcachedCache, SpreadSASLMemcachedCache
@@ -54,8 +64,8 @@ class MemcachedCache(MemcachedVersioned):
 
     def __new__(cls, servers: Any = None, *args: Any, **kwargs: Any) -> MemcachedCache:
         """One over a client, if one is given."""
-        ready = cls is MemcachedCache and not _are_servers(servers)
-        return object.__new__(ReadyMemcachedCache if ready else cls)
+        named = servers is None or isinstance(servers, (list, tuple, str))
+        return object.__new__(cls if named or cls is not MemcachedCache else ReadyMemcachedCache)
 
     def __init__(
         self,
@@ -108,7 +118,7 @@ class MemcachedCache(MemcachedVersioned):
         prefix = self._prefix()
         spots = [self._spot(prefix, key) for key in keys]
         wanted = [place for entry, _, space in spots for place in (entry, space)]
-        found = by_place(await transport.batch(gets(wanted)), wanted)
+        found = found_in(await transport.batch(gets(wanted)))
         values = [
             self._value(found.get(entry), token_of(found.get(space))) for entry, _, space in spots
         ]
@@ -119,8 +129,8 @@ class MemcachedCache(MemcachedVersioned):
     async def _has(self, transport: MemcachedTransport, key: str) -> bool:
         """Whether there is a value, be it ``None``."""
         spot = self._spot(self._prefix(), key)
-        look = Look.of(spot, await transport.batch(gets([spot.entry, spot.space])))
-        return look.item is not None and self._holds(split(look.item.raw)[0], look.token)
+        look = Look.of(spot, found_in(await transport.batch(gets([spot.entry, spot.space]))))
+        return self._value(look.item, look.token) is not MISSING
 
     has, ahas = over_transport(_has)
 
@@ -131,7 +141,7 @@ class MemcachedCache(MemcachedVersioned):
         life, spot = self._life(timeout), self._spot(self._prefix(), key)
         payload = self._dumps(value)
         for _ in range(TRIES):
-            look = Look.of(spot, await transport.batch(gets(spot)))
+            look = Look.of(spot, found_in(await transport.batch(gets(spot))))
             if self._value(look.item, look.token) is not MISSING:
                 return False
             if life < 0:  # over before it began
@@ -149,52 +159,27 @@ class MemcachedCache(MemcachedVersioned):
 
     add, aadd = over_transport(_add)
 
-    async def _delete(self, transport: MemcachedTransport, key: str) -> bool:
-        """Delete a key, so that no computation under way brings it back; whether it existed."""
-        return bool(await self._invalidate(transport, (key,)))
-
-    delete, adelete = over_transport(_delete)
-
-    async def _delete_many(self, transport: MemcachedTransport, *keys: str) -> list[str]:
-        """Delete several keys, in one trip; the list of the keys that are gone now."""
-        await self._invalidate(transport, keys)
-        return list(keys)
-
-    delete_many, adelete_many = over_transport(_delete_many)
-
-    async def _unlink(self, transport: MemcachedTransport, *keys: str) -> list[str]:
-        """Delete several keys, in one trip; the list of the keys that are gone now."""
-        return await self._delete_many(transport, *keys)
-
-    unlink, aunlink = over_transport(_unlink)
-
     async def _inc(self, transport: MemcachedTransport, key: str, delta: int = 1) -> Value:
         """Add to the number under ``key``, atomically; the sum. Its time runs on.
 
         What another program has stored as digits is counted by the server: not below 0.
         """
-        spot = self._spot(self._prefix(), key)
+        spot, look_up = self._spot(self._prefix(), key), functools.partial(self._look_up, transport)
         looking = gets([spot.entry, spot.space])
         answers = await transport.batch(looking)
         for _ in range(TRIES):
-            item, _, token = Look.of(spot, answers)
+            item, _, token = Look.of(spot, found_in(answers))
             value = self._value(item, token)
             header = None if item is None else split(item.raw)[0]
-            entry, versions = unpack(value) if is_entry(value) else (None, {})
-            if entry is not None:
-                tags = list(versions)
-                seen = await self._look_up(transport, key, tags)
-                known = dict(zip(tags, seen.tag_versions, strict=True))
-                if not is_living(entry, versions, known, self.clock()):
-                    value = MISSING
-            if value is MISSING:
-                token = token or await self._space(transport, spot.space)
+            entry, _ = await unpack_living(look_up, key, value, self.clock())
+            if entry is None or value is MISSING:
+                value, token = None, token or await self._space(transport, spot.space)
                 header = Header(token, self.clock() + self._life(None))
-            total, stored = counted(key, None if value is MISSING else value, delta)
+            total, stored = counted(key, value, delta)
             if header is not None:
                 raw, life = header.around(self._dumps(stored)), header.until - self.clock()
                 change = replacing(item, spot.entry, raw, life)
-            elif entry is not None:  # of a decorator
+            elif entry is not None and is_entry(value):  # of a decorator
                 life = entry.usable_until - self.clock()
                 change = replacing(item, spot.entry, self._dumps(stored), life)
             else:
@@ -202,15 +187,11 @@ class MemcachedCache(MemcachedVersioned):
             result, *answers = await transport.batch([change, *looking])
             if result == STORED or result.isdigit():
                 return total if result == STORED else int(result)
-        raise BackendError(f"{key!r} is not digits, or too many count it at once")
+            if result.startswith(CANNOT_COUNT):
+                raise SerializationError(f"Memcached cannot add {delta} to what {key!r} has")
+        raise BackendError(f"too many count {key!r} at once")
 
     inc, ainc = over_transport(_inc)
-
-    async def _dec(self, transport: MemcachedTransport, key: str, delta: int = 1) -> Value:
-        """Subtract from the number under ``key``, atomically; the difference."""
-        return await self._inc(transport, key, -delta)
-
-    dec, adec = over_transport(_dec)
 
     async def _clear(self, transport: MemcachedTransport) -> bool:
         """Invalidate all that lies under our prefix, and nothing else."""
@@ -240,10 +221,6 @@ class ReadyMemcachedCache(ClientCache[Client], MemcachedCache):
 
 
 respect_overrides(ReadyMemcachedCache, list(PLAIN))
-
-
-def _are_servers(servers: object) -> bool:
-    return servers is None or isinstance(servers, (list, tuple, str))
 
 
 def __getattr__(name: str) -> type[SASLMemcachedCache]:

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import importlib
 from typing import Any, NamedTuple
 
-from .._entries.envelope import counted, is_living, unpack, versions_in
+from .._entries.envelope import counted
 from ..exceptions import ConfigurationError, warn
 from ..typing import Config, Timeout, Value
 from ._connections.both_colours import over_transport
@@ -19,6 +20,7 @@ from ._redis import scripts as lua
 from ._redis.verbs import RedisTransport
 from ._redis.versioned import TOMBSTONE, RedisVersioned
 from ._versioned.contract import new_token
+from ._versioned.defaults import unpack_living
 
 __all__ = ["RedisCache"]
 
@@ -184,26 +186,6 @@ class RedisCache(RedisVersioned):
 
     add, aadd = over_transport(_add)
 
-    async def _delete(self, transport: RedisTransport, key: str) -> bool:
-        """Delete a key, so that no computation under way brings it back; whether it existed."""
-        return bool(await self._invalidate(transport, (key,)))
-
-    delete, adelete = over_transport(_delete)
-
-    async def _delete_many(self, transport: RedisTransport, *keys: str) -> list[str]:
-        """Delete several keys, in one trip; the list of the keys that are gone now."""
-        if keys:
-            await self._invalidate(transport, keys)
-        return list(keys)
-
-    delete_many, adelete_many = over_transport(_delete_many)
-
-    async def _unlink(self, transport: RedisTransport, *keys: str) -> list[str]:
-        """Delete several keys; their memory is freed in the background, as with every delete."""
-        return await self._delete_many(transport, *keys)
-
-    unlink, aunlink = over_transport(_unlink)
-
     async def _inc(self, transport: RedisTransport, key: str, delta: int = 1) -> int:
         """Add to the number under ``key``, atomically; the sum.
 
@@ -212,32 +194,23 @@ class RedisCache(RedisVersioned):
         from redis.exceptions import ResponseError
 
         names, superseding = self._names(self._prefix(), key), (new_token(), TOMBSTONE)
-        if self._dumps(10) == b"10":
+        if self._dumps(10) == b"10" and type(delta) is int:
             try:
                 return int(await transport.run("EVAL", lua.COUNT, 2, *names, *superseding, delta))
             except ResponseError:
                 pass  # what is there is no number, for Redis at least
+        look_up = functools.partial(self._look_up, transport)
         while True:
             raw = await self._raw(transport, names[0])
             old = self._loads(raw)
-            tags = versions_in(old)
-            if tags:
-                seen = dict(zip(tags, (await self._look_up(transport, key, tags))[2], strict=True))
-                if not is_living(*unpack(old), seen, self.clock()):
-                    old = None
-            total, stored = counted(key, old, delta)
+            entry, _ = await unpack_living(look_up, key, old, self.clock())
+            total, stored = counted(key, None if entry is None else old, delta)
             swap = (raw or b"", self._dumps(stored))
             if await transport.run("EVAL", lua.SWAP, 2, *names, *superseding, *swap):
                 count: int = total
                 return count
 
     inc, ainc = over_transport(_inc)
-
-    async def _dec(self, transport: RedisTransport, key: str, delta: int = 1) -> int:
-        """Subtract from the number under ``key``, atomically; the difference."""
-        return await self._inc(transport, key, -delta)
-
-    dec, adec = over_transport(_dec)
 
     async def _clear(self, transport: RedisTransport) -> bool:
         """Remove every key with our prefix, in batches."""

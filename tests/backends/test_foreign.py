@@ -210,6 +210,24 @@ def test_a_client_is_adapted_and_stays_what_users_see(app: Flask) -> None:
     assert client.closed == 2
 
 
+@pytest.mark.parametrize("answer", [True, None, 2, ["a", "b"]])
+def test_a_client_may_say_in_any_way_that_it_deleted(app: Flask, answer: Any) -> None:
+    """By a boolean, as Flask-Caching's own once did, a number as for UNLINK, or nothing at all."""
+
+    class Deletes(Recording):
+        def delete_many(self, *keys: str) -> Any:
+            super().delete_many(*keys)
+            return answer
+
+        unlink = delete_many
+
+    client = Deletes()
+    cache = Cache(app, config={"CACHE_TYPE": lambda *args: client})
+    assert cache.set_many({"a": 1, "b": 2}) == ["a", "b"]
+    assert cache.delete_many("a", "b") == ["a", "b"] and cache.get_many("a", "b") == [None, None]
+    assert ForeignCache(client).unlink("a", "b") == ["a", "b"]
+
+
 def test_one_value_that_cannot_be_decoded_does_not_hide_the_others() -> None:
     """Of many that are read at once."""
 

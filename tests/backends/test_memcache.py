@@ -45,7 +45,7 @@ from flask_caching_async.serializers import JSONSerializer
 from flask_caching_async.testing import FakeClock
 from support.faces import Face
 from support.fault_proxy import FaultProxy
-from support.lanes import CAREFUL, PREFIX, Enter, Trips, insist, use_everything
+from support.lanes import CAREFUL, PREFIX, Enter, Trips, failures_of, insist, use_everything
 from support.memcached_items import life, plant, raw
 from support.servers import HOST, MemcachedServer
 from support.waiting import PATIENCE, auntil, together, until
@@ -117,6 +117,26 @@ async def test_everything_works_on_two_servers(
             sock.sendall(b"stats\r\n")
             stored = next(line for line in lines if "total_items" in line)
             assert int(stored.split()[2]) > 3
+
+
+def test_a_look_at_two_servers_does_not_mix_up_their_namespaces(
+    clean_two_memcached: tuple[MemcachedServer, MemcachedServer],
+) -> None:
+    """Each has a version of its own under the same name, which a look may ask for on both."""
+    backend = MemcachedCache([(HOST, server.port) for server in clean_two_memcached], 60, PREFIX)
+    keys = [f"key {number}" for number in range(20)]
+    assert backend.set_many(dict.fromkeys(keys, 1)) == keys
+    assert [backend.look_up(key, (contract.NAMESPACE,)).value for key in keys] == [1] * 20
+    backend.close()
+
+
+def test_what_cannot_be_read_any_more_is_not_there(make: Make) -> None:
+    """Neither for a get, nor for has and add, as on Redis."""
+    cache: Any = make()
+    cache.cache.set("old", {1, 2})
+    cache.cache.serializer = JSONSerializer()
+    assert (cache.cache.get("old"), cache.cache.has("old")) == (None, False)
+    assert cache.cache.add("old", [3]) and cache.cache.get("old") == [3]
 
 
 @pytest.mark.parametrize(
@@ -487,6 +507,19 @@ async def test_digits_of_others_are_counted_by_the_server(
     assert 990 < (life(server, f"{PREFIX}n") or 0) <= 1000
     assert await face.dec("n", 2) == 40 == await face.get("n")
     assert await face.dec("n", 50) == 0
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("digits", "delta"), [("5", 1.5), ("5", 2**70), ("-5", 1), ("1_0", 1)])
+async def test_what_the_server_cannot_count_is_an_error_of_the_caller(
+    face: Face, server: MemcachedServer, digits: str, delta: float
+) -> None:
+    """Digits of others, or what to add to them: it is told at once, and no server is blamed."""
+    plant(server, f"{PREFIX}n", digits.encode(), 0, 1000)
+    failed = failures_of(face.cache)
+    with pytest.raises(SerializationError, match="Memcached cannot add .* to what 'n' has"):
+        await face.inc("n", delta)  # type: ignore[arg-type]
+    assert failed == [] and raw(server, f"{PREFIX}n") == f"{PREFIX}n 0 {len(digits)}"
 
 
 @pytest.mark.asyncio
@@ -1057,7 +1090,7 @@ def test_answers_are_understood_in_whatever_pieces_they_arrive(data: Any) -> Non
             for name, stored in items.items():
                 sent += b"VALUE %b 3 %d 9\r\n%b\r\n" % (name.encode(), len(stored), stored)
             sent += b"END\r\n"
-            expected.append({n: protocol.Item(stored, 3, b"9") for n, stored in items.items()})
+            expected.append({(0, n): protocol.Item(raw, 3, b"9") for n, raw in items.items()})
             asked += protocol.gets([(0, "k")])
         else:
             line = data.draw(st.sampled_from([b"STORED", b"NOT_FOUND", b"42", protocol.TOO_LARGE]))
@@ -1070,6 +1103,14 @@ def test_answers_are_understood_in_whatever_pieces_they_arrive(data: Any) -> Non
         piece, sent = sent[:size], sent[size:]
         assert answers.feed(piece) is (not sent)
     assert answers.done == expected
+
+
+@pytest.mark.parametrize("size", [b"-2", b"+0", b"0_0", b"x"])
+def test_a_size_that_is_no_number_is_no_answer(size: bytes) -> None:
+    """What follows it would be taken for something else."""
+    answers = protocol.Answers(protocol.gets([(0, "k")]))
+    with pytest.raises(BackendError, match="VALUE k"):
+        answers.feed(b"VALUE k 0 %b 9\r\n\r\nEND\r\n" % size)
 
 
 # --- in apps --------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from pymemcache.client.hash import HashClient
 
 from flask_caching_async import Cache
 from flask_caching_async.backends.memcache import MemcachedCache
-from flask_caching_async.exceptions import ConfigurationError
+from flask_caching_async.exceptions import ConfigurationError, SerializationError
 from support.faces import COLOURS, Face
 from support.lanes import CAREFUL, use_everything
 from support.servers import HOST, MemcachedServer
@@ -95,6 +95,16 @@ class ReadyClients:
             assert a.set("k", ["v"], 60) and b.get("k") == ["v"] and b.inc("n") == 1
             assert a.get("n") == 1 and b.clear() and a.get_many("k", "n") == [None, None]
         two.close()
+
+    def test_a_value_with_tags_is_counted_by_a_ready_client(self, ready: Any) -> None:
+        """It keeps its tags, and begins anew once they were deleted, as with servers."""
+        cache = cache_with("MemcachedCache", ready)
+        assert cache.set("n", 1, 60, tags=["t"])
+        assert (cache.inc("n"), cache.dec("n", 5), cache.get("n")) == (2, -3, -3)
+        assert cache.delete_tags("t") and cache.inc("n") == 1
+        cache.set("text", "x")
+        with pytest.raises(SerializationError, match="cannot count 'text'"):
+            cache.inc("text")
 
     def test_what_is_too_large_for_a_ready_client_is_not_stored(
         self, ready: Any, caplog: pytest.LogCaptureFixture

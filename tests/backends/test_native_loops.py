@@ -530,6 +530,26 @@ def test_a_late_answer_is_never_given_to_another(redis_proxy: FaultProxy, block:
     gc.collect()
 
 
+@pytest.mark.asyncio
+async def test_a_close_that_is_cancelled_still_closes_what_threads_share(
+    server: Any, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while it waits for the calls of its own loop."""
+    backend: Any = cache.cache
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    before = len(connections(server))
+    await backend.aopen()
+    await asyncio.to_thread(backend.set, "a", 1)
+    assert len(connections(server)) > before
+    monkeypatch.setattr(backend._transports.here(), "close", cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        await backend.aclose()
+    await auntil(lambda: len(connections(server)) == before)
+
+
 def test_the_lease_of_a_cancelled_computation_is_given_back(server: Any, cache: Cache) -> None:
     """At once, so that nobody waits for it."""
 

@@ -38,7 +38,16 @@ from flask_caching_async.exceptions import (
 from flask_caching_async.serializers import JSONSerializer, MsgpackSerializer, PickleSerializer
 from support.faces import COLOURS, Face
 from support.fault_proxy import FaultProxy
-from support.lanes import CAREFUL, LANES, PREFIX, Enter, Trips, insist, use_everything
+from support.lanes import (
+    CAREFUL,
+    LANES,
+    PREFIX,
+    Enter,
+    Trips,
+    failures_of,
+    insist,
+    use_everything,
+)
 from support.servers import HOST, RedisServer
 from support.waiting import PATIENCE, auntil, together, until
 
@@ -605,6 +614,15 @@ async def test_a_value_that_cannot_be_stored_is_an_error_of_its_own(
             await face.inc("text")
     assert await face.set("a", 1) and await face.get("a") == 1
     assert not cache._binding().engine.store.failures.breaker.is_open
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("delta", [True, 0.5, 2**70])
+async def test_any_number_is_added(face: Face, delta: float) -> None:
+    """Also one that redis-py does not send, or Redis does not count; no server is blamed for it."""
+    failed = failures_of(face.cache)
+    assert await face.inc("n", delta) == delta  # type: ignore[arg-type]
+    assert await face.inc("n", delta) == 2 * delta and failed == []  # type: ignore[arg-type]
 
 
 @pytest.mark.asyncio

@@ -164,6 +164,7 @@ def test_building_never_connects(clean_cluster: RedisCluster) -> None:
         ({"CACHE_REDIS_CLUSTER": 7}, "CACHE_REDIS_CLUSTER must list nodes"),
         ({"CACHE_REDIS_URL": "http://a"}, "CACHE_REDIS_URL must be redis://"),
         ({"CACHE_REDIS_URL": "redis://a?z=1"}, "redis-py knows no option 'z'"),
+        ({"CACHE_REDIS_URL": "redis://a?decode_responses=1"}, "decode_responses is not supported"),
         ({"CACHE_OPTIONS": {"nonsense": 1}}, "redis-py knows no option 'nonsense'"),
         ({"CACHE_OPTIONS": {"decode_responses": True}}, "decode_responses is not supported"),
         ({"CACHE_KEY_PREFIX": "a{b:"}, "CACHE_KEY_PREFIX 'a{b:' has an open brace"),
@@ -223,6 +224,28 @@ async def test_keys_with_braces(face: Face, clean_cluster: RedisCluster) -> None
     assert await face.delete_many(*BRACES) == list(BRACES)
     assert await face.get_many(*BRACES) == [None] * len(BRACES)
     assert await face.clear() and names(clean_cluster) == []
+
+
+@pytest.mark.asyncio
+async def test_a_close_that_is_cancelled_leaves_it_to_the_last_call(
+    make: Make, clean_cluster: RedisCluster
+) -> None:
+    """No connection of the loop stays open."""
+
+    def connected() -> int:
+        return sum(len(node.ask("CLIENT", "LIST").splitlines()) for node in clean_cluster.nodes)
+
+    backend: Any = make().cache
+    before = connected()
+    await backend.aopen()
+    transport = backend._transports.here()
+    call = asyncio.ensure_future(transport.run("BLPOP", "nothing", 0.3))
+    await auntil(lambda: connected() > before)
+    closing = asyncio.ensure_future(backend.aclose())
+    await asyncio.sleep(0.01)
+    assert closing.cancel()
+    await asyncio.wait([call, closing])
+    await auntil(lambda: connected() == before)
 
 
 @given(

@@ -107,6 +107,7 @@ def test_flask_cachings_constructor_arguments(clean_replica_set: RedisReplicaSet
         ({"CACHE_REDIS_SENTINELS": "here"}, "CACHE_REDIS_SENTINELS must be a list of .host, port"),
         ({"CACHE_REDIS_SENTINELS": [7]}, "CACHE_REDIS_SENTINELS must be a list"),
         ({"CACHE_REDIS_SENTINELS": [("a", "b")]}, "CACHE_REDIS_SENTINELS must be a list"),
+        ({"CACHE_OPTIONS": {"redis_connect_func": print}}, "redis_connect_func is not supported"),
         ({"CACHE_OPTIONS": {"nonsense": 1}}, "redis does not take these settings.*'nonsense'"),
         ({"CACHE_OPTIONS": {"sentinel_nonsense": 1}}, "does not take these settings.*'nonsense'"),
         ({"CACHE_OPTIONS": {"decode_responses": True}}, "decode_responses is not supported"),
@@ -141,6 +142,24 @@ def test_building_never_connects(clean_replica_set: RedisReplicaSet) -> None:
         assert cache.get("a") == 1
         assert proxy.requests == asked
         cache.close()
+
+
+def test_a_cache_that_was_closed_leaves_no_connection_to_a_sentinel(
+    clean_replica_set: RedisReplicaSet,
+) -> None:
+    """Neither of threads, nor of a loop; a later call opens it again."""
+    cache, sentinel = cache_on(clean_replica_set), clean_replica_set.sentinel
+
+    def connected() -> int:
+        return int(sentinel.ask("INFO", "clients")["connected_clients"])
+
+    before = connected()
+    for _ in range(2):
+        assert cache.set("a", 1) and connected() == before + 1
+        cache.close()
+        until(lambda: connected() == before)
+    asyncio.run(natively(cache))
+    until(lambda: connected() == before)
 
 
 def test_no_sentinel_at_all_costs_the_time_to_connect(

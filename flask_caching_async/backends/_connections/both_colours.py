@@ -89,8 +89,7 @@ class TwoColouredCache(BaseCache, Generic[T]):
 
         Where :meth:`aopen` was called several times on this loop, the last call does it.
         """
-        if await self._transports.aclose():
-            self._transports.close()  # what is idle only: no waiting
+        await self._transports.aclose()
 
 
 def respect_overrides(cls: type[TwoColouredCache[Any]], own: list[str]) -> None:
@@ -105,5 +104,3 @@ def respect_overrides(cls: type[TwoColouredCache[Any]], own: list[str]) -> None:
             own.append(many)
             for half in (many, "a" + many):
                 setattr(cls, half, vars(BaseCache)[half])
-    if "delete_many" in own and "unlink" not in vars(cls):
-        cls.unlink, cls.aunlink = BaseCache.unlink, BaseCache.aunlink

@@ -32,16 +32,21 @@ class PerLoop(Generic[T]):
 
     :param connect: makes the blocking transport; it does not connect yet.
     :param aconnect: makes a transport for the running loop, or ``None`` where no driver can.
+    :param where: the server, as errors and the log name it; no password stands in it.
+    :param client: gives the driver's own client for sync code, where there is one.
+    :param clustered: whether the keys of one operation may lie on different servers.
     """
 
-    def __init__(self, connect: Callable[[], T], aconnect: Callable[[], T] | None = None) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], T],
+        aconnect: Callable[[], T] | None,
+        where: str,
+        client: Callable[[], Any] = lambda: None,
+        clustered: bool = False,
+    ) -> None:
         self._connect, self._aconnect = connect, aconnect
-        #: Gives the driver's own client for sync code, where there is one.
-        self.client: Callable[[], Any] = lambda: None
-        #: Whether the keys of one operation may lie on different servers.
-        self.clustered = False
-        #: The server, as errors and the log name it; no password stands in it.
-        self.where = ""
+        self.where, self.client, self.clustered = where, client, clustered
         # Reentrant, for handlers: of two transports that were made at once, one is kept.
         self._lock = threading.RLock()
         self._blocking: T | None = None
@@ -54,15 +59,8 @@ class PerLoop(Generic[T]):
         transport = self._blocking
         if transport is None:
             with self._lock:
-                transport = self._ensure()
-        return transport
-
-    def _ensure(self) -> T:
-        """The blocking transport, under the lock; one that is made has no connection yet."""
-        transport = self._blocking
-        if transport is None:
-            made = self._connect()
-            transport = self._blocking = self._blocking or made
+                made = self._blocking or self._connect()  # it has no connection yet
+                transport = self._blocking = self._blocking or made
         return transport
 
     def here(self) -> T | None:
@@ -85,7 +83,7 @@ class PerLoop(Generic[T]):
                 return taken_over
             if not any(taken_over is transport for transport in self._of_loops.values()):
                 return None
-            return self._ensure()
+            return self.blocking()
 
     def for_release(self, offered: T, taken_over: T | None) -> T:
         """The transport over which a lease is given back: the one that the operation has.
@@ -115,20 +113,24 @@ class PerLoop(Generic[T]):
                 self._of_loops[loop] = self._aconnect()
             self._openings[loop] = self._openings.get(loop, 0) + 1
 
-    async def aclose(self) -> bool:
-        """Close the running loop's transport; False if it was opened more often than closed."""
-        loop = asyncio._get_running_loop()
-        if loop is None:
-            return True
-        with self._lock:
-            self._openings[loop] = left = self._openings.get(loop, 0) - 1
-            if left > 0:
-                return False
-            del self._openings[loop]
-            transport = self._of_loops.pop(loop, None)
-        if transport is not None:
-            await transport.close()
-        return True
+    async def aclose(self) -> None:
+        """Close the running loop's transport and the blocking one.
+
+        Where :meth:`open` was called several times on this loop, the last call does it.
+        """
+        loop, transport = asyncio._get_running_loop(), None
+        if loop is not None:
+            with self._lock:
+                self._openings[loop] = left = self._openings.get(loop, 0) - 1
+                if left > 0:
+                    return
+                del self._openings[loop]
+                transport = self._of_loops.pop(loop, None)
+        try:
+            if transport is not None:
+                await transport.close()
+        finally:
+            self.close()  # what is idle only: no waiting
 
     def close(self) -> None:
         """Close the blocking transport."""

@@ -12,10 +12,12 @@ from contextlib import AbstractContextManager
 from typing import Generic, ParamSpec, Protocol, Self, TypeVar
 
 from ..._entries.entry import MISSING
+from ..._entries.envelope import is_entry
 from ...exceptions import BackendError
 from ...typing import Timeout, Value
 from .._connections.pool import SyncPool
 from .._versioned.contract import NAMESPACE, as_token, new_token
+from ..base import BaseCache
 from .values import Header, MemcachedValues, exptime, name_of, own_name, split
 
 __all__ = ["Client", "ClientCache", "Lend", "pooled_client", "shared_client"]
@@ -225,16 +227,17 @@ class ClientCache(MemcachedValues, Generic[C]):
         self._lend(lambda client: [self._drop(client, name) for name in names])
         return list(keys)
 
-    def unlink(self, *keys: str) -> list[str]:
-        """Delete several keys; the list of the keys that are gone now."""
-        return self.delete_many(*keys)
-
     def inc(self, key: str, delta: int = 1) -> Value:
         """Add to the number under ``key``; the sum. Its time runs on.
 
         It is atomic among the threads that share one client, and not among processes.
         """
-        return self._lend(lambda client: self._count(client, key, delta))
+        try:
+            return self._lend(lambda client: self._count(client, key, delta))
+        except TypeError:
+            if not is_entry(self.get(key)):
+                raise
+        return BaseCache.inc(self, key, delta)  # it has tags, which must be looked at
 
     def _count(self, client: C, key: str, delta: int) -> Value:
         raws, token = self._look(client, [key])
@@ -255,10 +258,6 @@ class ClientCache(MemcachedValues, Generic[C]):
         total = value + delta
         raw = header.around(self._dumps(total))
         return total, raw, exptime(header.until - self.clock())
-
-    def dec(self, key: str, delta: int = 1) -> Value:
-        """Subtract from the number under ``key``; the difference."""
-        return self.inc(key, -delta)
 
     def clear(self) -> bool:
         """Invalidate all that lies under our prefix, and nothing else on the servers."""

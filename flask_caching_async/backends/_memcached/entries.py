@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from .._connections.server import text_of
 from .._versioned.contract import KEY_VERSION_LIFE, as_key_version, as_token, new_token
-from .protocol import Answer, Command, Item, Place, found_in, gets, store, touch
+from .protocol import Command, Item, Place, gets, store, touch
 from .values import exptime
 
-__all__ = ["Look", "Spot", "by_place", "replacing", "storing", "superseding", "token_of"]
+__all__ = ["Look", "Spot", "replacing", "storing", "superseding", "token_of"]
 
 
 class Spot(NamedTuple):
@@ -29,13 +29,11 @@ class Look(NamedTuple):
     token: str | None
 
     @classmethod
-    def of(cls, spot: Spot, answers: Sequence[Answer]) -> Look:
-        """What some answers say of a spot."""
-        found = found_in(answers)
-        version = found.get(spot.key_version[1])
+    def of(cls, spot: Spot, found: Mapping[Place, Item]) -> Look:
+        """What was found at a spot, among other places."""
+        version = found.get(spot.key_version)
         key_version = None if version is None else as_key_version(version.raw)
-        token = token_of(found.get(spot.space[1]))
-        return cls(found.get(spot.entry[1]), text_of(key_version), token)
+        return cls(found.get(spot.entry), text_of(key_version), token_of(found.get(spot.space)))
 
 
 def token_of(item: Item | None) -> str | None:
@@ -63,12 +61,3 @@ def storing(
     if key_version is not None:  # it must outlive the entry that names it
         commands.append(touch(spot.key_version, exptime(life and max(life, KEY_VERSION_LIFE))))
     return [*commands, *gets([spot.key_version])]
-
-
-def by_place(answers: Sequence[Answer], places: Sequence[Place]) -> dict[Place, Item]:
-    """What the answers to :func:`gets` say of places whose names may be alike."""
-    return {
-        (command.at, name): item
-        for command, items in zip(gets(places), answers, strict=True)
-        for name, item in items.items()
-    }

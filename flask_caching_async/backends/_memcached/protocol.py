@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from ...exceptions import BackendError
 
 __all__ = [
+    "CANNOT_COUNT",
     "STORED",
     "TOO_LARGE",
     "Answer",
@@ -34,7 +35,8 @@ STORED, TOO_LARGE = b"STORED", b"SERVER_ERROR object too large for cache"
 
 #: All other answers of one line that leave the connection as good as before.
 KNOWN = frozenset((b"NOT_STORED", b"EXISTS", b"NOT_FOUND", b"DELETED", b"TOUCHED", STORED))
-NOT_A_NUMBER = b"CLIENT_ERROR cannot increment or decrement"
+#: What stands there is no number that the server knows, or what to add is none.
+CANNOT_COUNT = (b"CLIENT_ERROR cannot increment or decrement", b"CLIENT_ERROR invalid numeric")
 
 #: How many names one command asks for, and how many commands and bytes one trip sends.
 NAMES, COMMANDS, SIZE = 100, 200, 1 << 20
@@ -60,7 +62,7 @@ class Item(NamedTuple):
 #: A server's number, and a name there.
 Place: TypeAlias = tuple[int, str]
 
-#: What a server answers to a command: items by their names if it fetches, or a line. Which one it
+#: What a server answers to a command: items by their places if it fetches, or a line. Which one it
 #: is, the one who sent the command knows.
 Answer: TypeAlias = Any
 
@@ -69,7 +71,7 @@ class Command(NamedTuple):
     """Something to send.
 
     :param at: the number of the server.
-    :param fetches: whether the answer is items by their names, and not one line.
+    :param fetches: whether the answer is items by their places, and not one line.
     """
 
     at: int
@@ -92,9 +94,9 @@ def gets(wanted: Iterable[Place]) -> list[Command]:
     ]
 
 
-def found_in(answers: Iterable[Answer]) -> dict[str, Item]:
-    """All items in the answers of :func:`gets`."""
-    found: dict[str, Item] = {}
+def found_in(answers: Iterable[Answer]) -> dict[Place, Item]:
+    """All items in the answers to :func:`gets`."""
+    found: dict[Place, Item] = {}
     for answer in answers:
         found.update(answer)
     return found
@@ -146,12 +148,12 @@ class Answers:
     """
 
     def __init__(self, commands: Sequence[Command]) -> None:
-        #: Items by name, or a line, for each command.
+        #: Items by place, or a line, for each command.
         self.done: list[Answer] = []
-        self._fetches = [command.fetches for command in commands]
+        self._commands = commands
         self._arrived = bytearray()
         self._needed = 0
-        self._found: dict[str, Item] = {}
+        self._found: dict[Place, Item] = {}
 
     def feed(self, data: bytes) -> bool:
         """Take what has arrived; whether that was all.
@@ -168,7 +170,7 @@ class Answers:
         except ValueError as error:
             raise BackendError(f"Memcached answered {bytes(self._arrived[:80])!r}") from error
         del self._arrived[:used]
-        if len(self.done) < len(self._fetches):
+        if len(self.done) < len(self._commands):
             return False
         if self._arrived:
             raise BackendError(f"Memcached answered more: {bytes(self._arrived[:80])!r}")
@@ -178,12 +180,13 @@ class Answers:
         """Understand what is complete; how many bytes that were."""
         arrived, start = self._arrived, 0
         self._needed = 0
-        while len(self.done) < len(self._fetches):
+        while len(self.done) < len(self._commands):
+            command = self._commands[len(self.done)]
             end = arrived.find(b"\r\n", start)
             if end < 0:
                 break
             line = bytes(arrived[start:end])
-            if not self._fetches[len(self.done)]:
+            if not command.fetches:
                 self.done.append(_checked(line))
             elif line == b"END":
                 self.done.append(self._found)
@@ -191,20 +194,21 @@ class Answers:
             else:
                 word, name, flags, size, unique = line.split()
                 stop = end + 2 + int(size)
-                if word != b"VALUE" or not b"\r\n".startswith(arrived[stop : stop + 2]):
+                whole = size.isdigit() and b"\r\n".startswith(arrived[stop : stop + 2])
+                if word != b"VALUE" or not whole:
                     raise ValueError(line)
                 if len(arrived) < stop + 2:
                     self._needed = stop + 2 - start
                     break
                 item = Item(bytes(arrived[end + 2 : stop]), int(flags), unique)
-                self._found[name.decode()] = item
+                self._found[command.at, name.decode()] = item
                 end = stop
             start = end + 2
         return start
 
 
 def _checked(line: bytes) -> bytes:
-    if line in KNOWN or line.isdigit() or line.startswith((b"SERVER_ERROR", NOT_A_NUMBER)):
+    if line in KNOWN or line.isdigit() or line.startswith((b"SERVER_ERROR", *CANNOT_COUNT)):
         return line
     raise ValueError(line)
 

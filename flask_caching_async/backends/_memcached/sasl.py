@@ -144,6 +144,7 @@ class SASLMemcachedCache(ClientCache[PylibmcClient]):
         return found
 
     def _count(self, client: PylibmcClient, key: str, delta: int) -> Value:
+        """Atomic among processes, too: pylibmc has ``cas``."""
         name = name_of(self._prefix(), key)
         for _ in range(TRIES):
             token = self._token(client)
@@ -156,10 +157,6 @@ class SASLMemcachedCache(ClientCache[PylibmcClient]):
             if stored:
                 return total
         raise BackendError(f"too many count {key!r} at once")
-
-    def inc(self, key: str, delta: int = 1) -> Value:
-        """Add to the number under ``key``, atomically; the sum. Its time runs on."""
-        return super().inc(key, delta)
 
     def close(self) -> None:
         """Close the connections. A later call opens new ones."""

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from ...typing import Timeout, Value
-from .._connections.both_colours import TwoColouredCache, over_transport
+from .._connections.both_colours import over_transport
+from .._connections.operations import ServerOperations
 from .._versioned.contract import KEY_VERSION, NAMESPACE, new_token
-from .entries import Spot, by_place, superseding, token_of
-from .protocol import STORED, TOO_LARGE, Item, MemcachedTransport, Place, gets, store
+from .entries import Spot, superseding, token_of
+from .protocol import STORED, TOO_LARGE, Item, MemcachedTransport, Place, found_in, gets, store
 from .values import Header, MemcachedValues, exptime, name_of, own_name
 
 if TYPE_CHECKING:
@@ -24,17 +25,12 @@ __all__ = ["MemcachedSetting"]
 CLEARED = 5
 
 
-class MemcachedSetting(MemcachedValues, TwoColouredCache[MemcachedTransport]):
+class MemcachedSetting(MemcachedValues, ServerOperations[MemcachedTransport]):
     """Where things lie on the servers, the version of the namespace, and setting."""
 
     _ring: Ring
     #: The last known version of each namespace, by its place.
     _tokens: dict[Place, str]
-
-    async def _invalidate(
-        self, transport: MemcachedTransport, keys: Sequence[str], tags: Sequence[str] = ()
-    ) -> list[str]:
-        raise NotImplementedError
 
     # --- places -----------------------------------------------------------------------------------
 
@@ -95,7 +91,7 @@ class MemcachedSetting(MemcachedValues, TwoColouredCache[MemcachedTransport]):
         found: dict[Place, Item] = {}
         for _ in range(2):
             answers = (await transport.batch([*adding, *gets(places)]))[len(adding) :]
-            found = by_place(answers, places)
+            found = found_in(answers)
             foreign = [
                 store("cas", place, b"", -1, item.unique)  # it ends now
                 for place, item in found.items()
@@ -144,7 +140,7 @@ class MemcachedSetting(MemcachedValues, TwoColouredCache[MemcachedTransport]):
                 storing = store("set", entry, raw, exptime(life))
                 commands = [*commands, superseding(key_version), storing]
             answers = await transport.batch(commands)
-            found = by_place(answers[: len(looking)], spaces)
+            found = found_in(answers[: len(looking)])
             overtaken = [space for space in spaces if token_of(found.get(space)) != tokens[space]]
             if not overtaken:
                 stored = answers[len(looking) + 1 :: 2]

@@ -18,7 +18,7 @@ import functools
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from pymemcache.client.base import normalize_server_spec
 from pymemcache.client.rendezvous import RendezvousHash
@@ -99,11 +99,10 @@ class Ring:
 
 def per_loop(servers: Sequence[Server], budget: Budget) -> PerLoop[MemcachedTransport]:
     """The transports to some servers."""
-    made: PerLoop[MemcachedTransport] = PerLoop(
-        lambda: Transport(servers, budget), lambda: AsyncTransport(servers, budget)
+    where = ", ".join(map(_named, servers))
+    return PerLoop(
+        lambda: Transport(servers, budget), lambda: AsyncTransport(servers, budget), where
     )
-    made.where = ", ".join(map(_named, servers))
-    return made
 
 
 def _named(server: Server) -> str:
@@ -190,7 +189,23 @@ class _Opener:
         connection.close()
 
 
-class Transport(MemcachedTransport):
+class _InPortions(MemcachedTransport, Protocol):
+    """What both transports do with many commands; a trip is what differs."""
+
+    async def _trip(self, parts: list[Part]) -> dict[int, list[Answer]]: ...
+
+    async def batch(self, commands: Sequence[Command]) -> list[Answer]:
+        """The answers to several commands, in one trip to each server."""
+        if len(commands) == 1:  # as hits are
+            at = commands[0].at
+            return raise_errors((await self._trip([(at, commands)]))[at])
+        answers: list[Answer] = []
+        for portion in portions(commands):
+            answers += _in_order(portion, await self._trip(_by_server(portion)))
+        return raise_errors(answers)
+
+
+class Transport(_InPortions):
     """The blocking transport; its coroutines never suspend."""
 
     def __init__(self, servers: Sequence[Server], budget: Budget) -> None:
@@ -198,21 +213,15 @@ class Transport(MemcachedTransport):
             SyncPool(_Opener(server, budget), budget.limit, budget.patience) for server in servers
         ]
 
-    async def batch(self, commands: Sequence[Command]) -> list[Answer]:
-        """The answers to several commands, in one trip to each server."""
-        if len(commands) == 1:  # as hits are
-            return raise_errors(self._trip([(commands[0].at, commands)])[commands[0].at])
-        answers: list[Answer] = []
-        for portion in portions(commands):
-            answers += _in_order(portion, self._trip(_by_server(portion)))
-        return raise_errors(answers)
+    async def _trip(self, parts: list[Part]) -> dict[int, list[Answer]]:
+        return self._ask(parts)
 
-    def _trip(self, parts: list[Part]) -> dict[int, list[Answer]]:
+    def _ask(self, parts: list[Part]) -> dict[int, list[Answer]]:
         (at, commands), *others = parts
 
         def use(connection: Socket) -> dict[int, list[Answer]]:
             connection.sendall(b"".join([command.sent for command in commands]))
-            answered = self._trip(others) if others else {}  # while this server is at it
+            answered = self._ask(others) if others else {}  # while this server is at it
             answers = Answers(commands)
             while not answers.feed(connection.recv(SIZE)):
                 pass
@@ -309,7 +318,7 @@ class _AsyncOpener:
         connection.transport.abort()
 
 
-class AsyncTransport(MemcachedTransport):
+class AsyncTransport(_InPortions):
     """The transport of one event loop."""
 
     def __init__(self, servers: Sequence[Server], budget: Budget) -> None:
@@ -319,17 +328,8 @@ class AsyncTransport(MemcachedTransport):
         ]
         self._patience = budget.operation
 
-    async def batch(self, commands: Sequence[Command]) -> list[Answer]:
-        """The answers to several commands, in one trip to each server, to all at once."""
-        if len(commands) == 1:  # as hits are
-            return raise_errors(await self._ask(commands[0].at, commands))
-        answers: list[Answer] = []
-        for portion in portions(commands):
-            answers += _in_order(portion, await self._trip(_by_server(portion)))
-        return raise_errors(answers)
-
     async def _trip(self, parts: list[Part]) -> dict[int, list[Answer]]:
-        if len(parts) == 1:
+        if len(parts) == 1:  # without tasks
             return {parts[0][0]: await self._ask(*parts[0])}
         asking = [self._ask(*part) for part in parts]
         answered = await asyncio.gather(*asking, return_exceptions=True)

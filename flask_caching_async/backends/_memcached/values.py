@@ -138,16 +138,12 @@ class MemcachedValues(ServerCache):
         if type(raw) is not bytes:  # a client has decoded it, or found nothing
             return MISSING if raw is None else raw
         header, payload = split(raw)
-        if not self._holds(header, token):
-            return MISSING
+        if header is not None and (header.token != token or self.clock() >= header.until):
+            return MISSING  # cleared, or over
         try:
             return self._loads(payload, flags)
         except Exception:
             return MISSING
-
-    def _holds(self, header: Header | None, token: str | None) -> bool:
-        """Whether what has this header was not cleared, and is not over."""
-        return header is None or (header.token == token and self.clock() < header.until)
 
     def _loads(self, raw: bytes, flags: int) -> Value:
         """A value without its header.

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..._entries.entry import MISSING
-from ...typing import Timeout, Value
+from ...typing import Value
 from .._connections.both_colours import over_transport
 from .._connections.server import text_of
 from .._versioned.contract import (
@@ -27,18 +27,20 @@ from .._versioned.contract import (
     as_key_version,
     new_witness,
 )
+from .._versioned.leases import RemoteLease
 from .entries import Look, Spot, storing, superseding, token_of
-from .lease import MemcachedLease, look_for, renew
 from .protocol import (
     STORED,
     TOO_LARGE,
     Command,
     Item,
     MemcachedTransport,
+    Place,
     delete,
     found_in,
     gets,
     store,
+    touch,
 )
 from .setting import MemcachedSetting
 from .values import exptime, own_name
@@ -47,6 +49,27 @@ __all__ = ["TRIES", "MemcachedVersioned"]
 
 #: How often something is tried that another writer can make fail only by being faster.
 TRIES = 500
+
+
+class MemcachedLease(RemoteLease[MemcachedTransport]):
+    """An item that is added, touched, and ended where it is still the same one."""
+
+    place: Place
+    #: Where its holders are noted who released it unshared.
+    unshared_place: Place
+    #: What stood for the version of the key when it was taken, if that had none.
+    witness: bytes | None = None
+    #: What the server needs to end exactly this one.
+    cas: bytes | None = None
+
+    def end(self) -> Command:
+        """Compare and delete."""
+        assert self.cas is not None, "a lease that was had has one"
+        return store("cas", self.place, b"", -1, self.cas)
+
+    def note_unshared(self) -> Command:
+        """Note for those who wait for this holder that they must compute, too."""
+        return store("set", self.unshared_place, self.note.encode(), exptime(self.life))
 
 
 class MemcachedVersioned(MemcachedSetting):
@@ -60,27 +83,18 @@ class MemcachedVersioned(MemcachedSetting):
     def _value(self, item: Item | None, token: str | None) -> Value:
         return MISSING if item is None else self._decode(item.raw, item.flags, token)
 
-    def _snapshot(self, look: Look, tags: Sequence[str | None]) -> VersionedValue:
-        value = self._value(look.item, look.token)
-        if look.item is not None and (value is look.item.raw or look.item.flags == 8):
-            value = MISSING  # bytes of another program, which no function returned
-        cas = b"" if look.item is None else look.item.unique
-        return VersionedValue(
-            None if value is MISSING else value, look.key_version, tuple(tags), cas
-        )
+    def _seen(
+        self, found: Mapping[Place, Item], spot: Spot, tags: Sequence[Place]
+    ) -> VersionedValue:
+        """What a look has found."""
+        item, key_version, token = Look.of(spot, found)
+        value = self._value(item, token)
+        if value is MISSING or (item is not None and (value is item.raw or item.flags == 8)):
+            value = None  # nothing, or bytes of another program, which no function returned
+        tokens = tuple([token_of(found.get(place)) for place in tags])
+        return VersionedValue(value, key_version, tokens, b"" if item is None else item.unique)
 
     # --- versioned operations ---------------------------------------------------------------------
-
-    async def _set_and_supersede(
-        self,
-        transport: MemcachedTransport,
-        mapping: Mapping[str, Value],
-        timeout: Timeout | None = None,
-    ) -> list[str]:
-        """Set several values; here, every set wins over computations under way."""
-        return await self._set_many(transport, mapping, timeout)
-
-    set_and_supersede, aset_and_supersede = over_transport(_set_and_supersede)
 
     async def _look_up(
         self, transport: MemcachedTransport, key: str, tags: Sequence[str] = ()
@@ -88,10 +102,8 @@ class MemcachedVersioned(MemcachedSetting):
         """Look at a key, its version and some tag versions, in one trip to each server."""
         prefix = self._prefix()
         spot, places = self._spot(prefix, key), [self._own_place(prefix, tag, key) for tag in tags]
-        answers = await transport.batch(gets([*spot, *places]))
-        found = found_in(answers)
-        tokens = [token_of(found.get(name)) for _, name in places]
-        return self._snapshot(Look.of(spot, answers), tokens)
+        found = found_in(await transport.batch(gets([*spot, *places])))
+        return self._seen(found, spot, places)
 
     look_up, alook_up = over_transport(_look_up)
 
@@ -103,23 +115,6 @@ class MemcachedVersioned(MemcachedSetting):
         return await self._made(transport, [self._own_place(prefix, tag) for tag in tags])
 
     ensure_versions, aensure_versions = over_transport(_ensure_versions)
-
-    async def _set_if_current(
-        self,
-        transport: MemcachedTransport,
-        key: str,
-        value: Value,
-        timeout: float,
-        key_version: str | None,
-        tag_versions: Mapping[str, str],
-        cas: bytes | None = None,
-    ) -> bool:
-        """Store ``value`` if nothing was stored meanwhile, and the key's version still stands."""
-        return await self._set_and_release(
-            transport, None, key, value, timeout, key_version, tag_versions, cas
-        )
-
-    set_if_current, aset_if_current = over_transport(_set_if_current)
 
     async def _invalidate(
         self, transport: MemcachedTransport, keys: Sequence[str], tags: Sequence[str] = ()
@@ -150,7 +145,7 @@ class MemcachedVersioned(MemcachedSetting):
         key, _, state = key.rpartition("@")
         prefix = self._prefix()
         at, name = self._place(prefix, key)[0], own_name(prefix, f"{LEASE}{state}~{key}")
-        lease = MemcachedLease(name, life, self._transports, renew)
+        lease = MemcachedLease(name, life, self._transports, _renew)
         lease.place = at, name
         lease.unshared_place = at, own_name(prefix, f"{UNSHARED}{state}~{key}")
         return lease
@@ -172,17 +167,16 @@ class MemcachedVersioned(MemcachedSetting):
             [*adding, *gets([lease.place, lease.unshared_place, *spot, *places])]
         )
         found = found_in(answers)
-        item, note = found.get(lease.name), found.get(lease.unshared_place[1])
+        item, note = found.get(lease.place), found.get(lease.unshared_place)
         lease.holder = None if item is None else item.text
         lease.rejected = None if note is None else note.text
         taken = item is not None and lease.holder == lease.token
-        version = found.get(spot.key_version[1])
+        version = found.get(spot.key_version)
         lease.witness = None if version is None else version.raw
         if item is not None and taken:
             lease.cas = item.unique
             lease.taken()
-        tokens = [token_of(found.get(name)) for _, name in places]
-        return taken, self._snapshot(Look.of(spot, answers), tokens)
+        return taken, self._seen(found, spot, places)
 
     acquire_lease, aacquire_lease = over_transport(_acquire_lease)
 
@@ -201,7 +195,7 @@ class MemcachedVersioned(MemcachedSetting):
         assert lease is None or isinstance(lease, MemcachedLease), "it is made by :meth:`lease`"
         payload, spot = self._dumps(value), self._spot(self._prefix(), key)
         if cas is None:  # the caller has not looked
-            look = Look.of(spot, await transport.batch(gets(spot)))
+            look = Look.of(spot, found_in(await transport.batch(gets(spot))))
             cas = b"" if look.item is None else look.item.unique
             if look.key_version != key_version:
                 if lease is not None:
@@ -223,7 +217,7 @@ class MemcachedVersioned(MemcachedSetting):
             return False
         # An invalidation changes the key version before it deletes. If it has deleted already, the
         # version is a new one here; if it has not, it will delete what was stored.
-        if _still(rest[-1 - len(ending)].get(spot.key_version[1]), key_version, lease):
+        if _still(rest[-1 - len(ending)].get(spot.key_version), key_version, lease):
             return True
         await self._withdraw(transport, spot, payload)
         return False
@@ -232,8 +226,8 @@ class MemcachedVersioned(MemcachedSetting):
 
     async def _withdraw(self, transport: MemcachedTransport, spot: Spot, payload: bytes) -> None:
         """Delete what was just stored, unless another writer has stored something else."""
-        ((found),) = await transport.batch(gets([spot.entry]))
-        item = found.get(spot.entry[1])
+        (found,) = await transport.batch(gets([spot.entry]))
+        item = found.get(spot.entry)
         if item is not None and item.raw == payload:
             await transport.batch([store("cas", spot.entry, b"", -1, item.unique)])
 
@@ -246,13 +240,21 @@ class MemcachedVersioned(MemcachedSetting):
         transport = self._transports.for_release(transport, lease.taken_over)
         commands = [] if shared else [lease.note_unshared()]
         if lease.cas is None and lease.taken_over is not None:  # the server's answer was not heard
-            await look_for(transport, lease)
+            item = found_in(await transport.batch(gets([lease.place]))).get(lease.place)
+            if item is not None and item.text == lease.token:
+                lease.cas = item.unique
         if lease.cas is not None:
             commands.append(lease.end())
         if commands:
             await transport.batch(commands)
 
     release_lease, arelease_lease = over_transport(_release_lease)
+
+
+async def _renew(transport: MemcachedTransport, lease: MemcachedLease) -> bool:
+    commands = [touch(lease.place, exptime(lease.life)), *gets([lease.place])]
+    _, found = await transport.batch(commands)
+    return bool(token_of(found.get(lease.place)) == lease.token)
 
 
 def _still(item: Item | None, key_version: str | None, lease: MemcachedLease | None) -> bool:

@@ -71,9 +71,10 @@ class ClientTransport(RedisTransport):
     :param make: gives the client; called when it is first needed, since that may connect.
     :param limit: how many calls there may be at a time.
     :param patience: seconds to wait until one more may be made.
-    :param owned: whether the client is to be closed with the transport.
-    :param forget: called when it was closed.
     :param secrets: what no error may show; the client opens connections whenever it wants to.
+    :param cluster: whether it is a cluster's.
+    :param forget: called when the client was closed with the transport; ``None`` if it is not ours,
+        and stays open.
     """
 
     def __init__(
@@ -81,14 +82,12 @@ class ClientTransport(RedisTransport):
         make: Callable[[], AnyClient],
         limit: int,
         patience: float,
-        cluster: bool = False,
-        owned: bool = True,
-        forget: Callable[[], object] = lambda: None,
-        secrets: Secrets | None = None,
+        secrets: Secrets,
+        cluster: bool,
+        forget: Callable[[], object] | None = None,
     ) -> None:
-        self._secrets = secrets or Secrets()
-        self._make, self._cluster, self._owned = make, cluster, owned
-        self._forget, self._lock = forget, threading.RLock()  # reentrant, for handlers
+        self._make, self._secrets, self._cluster, self._forget = make, secrets, cluster, forget
+        self._lock = threading.RLock()  # reentrant, for handlers
         self._users, self._closing = 0, False
         self._slots, self._patience = Slots(limit), patience
         self._client: AnyClient = None
@@ -116,13 +115,8 @@ class ClientTransport(RedisTransport):
                 self._close_unused()
             self._slots.give_back()
 
-    async def run(self, *command: Argument) -> Reply:
-        """One command."""
-        return await self._call(lambda: self.client.execute_command(*command))
-
-    async def _run_on(self, node: Node, *command: Argument) -> Reply:
-        """One command, on one node if there are several."""
-        where = {} if node is None else {"target_nodes": node}
+    async def run(self, *command: Argument, **where: Node) -> Reply:
+        """One command; on ``target_nodes``, if one is named."""
         return await self._call(lambda: self.client.execute_command(*command, **where))
 
     async def batch(self, commands: Sequence[Command]) -> list[Reply]:
@@ -145,29 +139,29 @@ class ClientTransport(RedisTransport):
 
     async def mget(self, names: Sequence[str]) -> list[bytes | None]:
         """The values of several names, in one trip to each node."""
+        if not self._cluster:
+            return await super().mget(names)
         found: list[bytes | None]
-        if self._cluster:
-            found = await self._call(lambda: self.client.mget_nonatomic(*names))
-        else:
-            found = await self.run("MGET", *names)
+        found = await self._call(lambda: self.client.mget_nonatomic(*names))
         return found
 
     async def sweep(self, pattern: str) -> None:
         """Remove all keys that match, in batches, on every node."""
+        if not self._cluster:
+            return await super().sweep(pattern)
         for node in await self._nodes():
             cursor = 0
             while True:
                 scan = ("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-                cursor, names = _page(await self._run_on(node, *scan))
-                if names and self._cluster:
+                by_node, names = await self.run(*scan, target_nodes=node)
+                (cursor,) = map(int, by_node.values())  # where each node goes on
+                if names:
                     await self.batch([("UNLINK", name) for name in names])
-                elif names:
-                    await self.run("UNLINK", *names)
                 if cursor == 0:
                     break
 
     async def _nodes(self) -> list[Node]:
-        return list(self.client.get_primaries()) if self._cluster else [None]
+        return list(self.client.get_primaries())
 
     async def close(self) -> None:
         """Close the client, if it is ours, when no thread uses it any more."""
@@ -176,15 +170,14 @@ class ClientTransport(RedisTransport):
 
     def _close_unused(self) -> None:
         with self._lock:
-            if self._users or self._client is None:
+            if self._users or self._client is None or self._forget is None:
                 return
             client, self._client = self._client, None
             self._forget()
-        if self._owned:
-            client.close()
-            for node in client.get_nodes():  # it leaves them open where it was made of a URL
-                if node.redis_connection is not None:
-                    node.redis_connection.connection_pool.disconnect()
+        client.close()
+        for node in client.get_nodes():  # it leaves them open where it was made of a URL
+            if node.redis_connection is not None:
+                node.redis_connection.connection_pool.disconnect()
 
 
 class AsyncClientTransport(ClientTransport):
@@ -196,19 +189,18 @@ class AsyncClientTransport(ClientTransport):
     def __init__(
         self, make: Callable[[], AnyClient], limit: int, patience: float, secrets: Secrets
     ) -> None:
-        super().__init__(make, limit, patience, cluster=True, secrets=secrets)
+        super().__init__(make, limit, patience, secrets, cluster=True)
         self._turns = asyncio.Semaphore(limit)
 
     async def _call(self, call: Callable[[], Reply]) -> Reply:
         async with Deadline(self._patience), self._turns:
-            late = self._closing  # the caller had this transport before it was closed
             self._users += 1
             try:
                 with self._secrets:
                     return await _never_swallowing(self._ready(call))
             finally:
                 self._users -= 1
-                if late and not self._users:
+                if self._closing and not self._users:  # no close may wait for this call (any more)
                     await self.client.aclose()
 
     async def _ready(self, call: Callable[[], Reply]) -> Reply:
@@ -247,11 +239,3 @@ async def _never_swallowing(call: Coro[R]) -> R:
     if task.cancelling() > before:
         raise asyncio.CancelledError
     return result
-
-
-def _page(answer: Reply) -> tuple[int, list[bytes]]:
-    """A page of SCAN; a cluster's client says by node where it goes on."""
-    cursor, names = answer
-    if isinstance(cursor, dict):
-        (cursor,) = cursor.values()
-    return int(cursor), names

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -101,15 +102,18 @@ def _refused(error: Exception) -> ConfigurationError:
 def _parsed(url: str) -> Config:
     """What a URL says.
 
-    :raises ConfigurationError: if it is none.
+    :raises ConfigurationError: if it is none, or asks for text instead of bytes.
     """
     try:
-        return dict(parse_url(url))
+        said = dict(parse_url(url))
     except (AttributeError, TypeError, ValueError) as error:
         raise ConfigurationError(
             "CACHE_REDIS_URL must be redis://, rediss:// (TLS) or unix://, not "
             f"{shown(url)}: {_QUOTED.sub('...', str(error))}"
         ) from None
+    if said.get("decode_responses"):
+        raise ConfigurationError("decode_responses is not supported by RedisCache")
+    return said
 
 
 #: What an error quotes of a URL: of one that is split wrongly, it may be a part of the password.
@@ -140,10 +144,9 @@ def per_loop(
     endpoint = None if pool is None else endpoint_of(ready, connect, operation, limit)
     if endpoint is not None:
         native = (lambda: AsyncTransport(endpoint)) if endpoint.in_both_colours else None
-        made: PerLoop[RedisTransport] = PerLoop(lambda: Transport(endpoint), native)
-        client_of_settings = ready if isinstance(ready, redis.Redis) else _sync_client(endpoint)
-        made.client, made.where = lambda: client_of_settings, _where(endpoint.settings)
-        return made
+        where = _where(endpoint.settings)
+        own = ready if isinstance(ready, redis.Redis) else _sync_client(endpoint)
+        return PerLoop(lambda: Transport(endpoint), native, where, lambda: own)
     execute = getattr(ready, "execute_command", None)
     if isinstance(ready, redis.asyncio.Redis) or inspect.iscoroutinefunction(execute):
         raise ConfigurationError(
@@ -159,11 +162,9 @@ def per_loop(
     secrets = Secrets([settings.get("password")])
 
     def over_client() -> ClientTransport:
-        return ClientTransport(lambda: ready, limit, operation, clustered, False, secrets=secrets)
+        return ClientTransport(lambda: ready, limit, operation, secrets, clustered)
 
-    made = PerLoop(over_client)
-    made.client, made.clustered, made.where = lambda: ready, clustered, _where(settings)
-    return made
+    return PerLoop(over_client, None, _where(settings), lambda: ready, clustered)
 
 
 def _settings_of(ready: AnyClient) -> Config:
@@ -217,6 +218,7 @@ def sentinel(
     """The transports to the master that sentinels know; reads go there, too.
 
     :param where: ``(host, port)`` of each sentinel, and the name of the master.
+    :raises ConfigurationError: if a setting needs connections of another kind.
     """
     (addresses, master), (connect, operation) = where, budget
     # All of them may have to be asked before one answers.
@@ -228,43 +230,36 @@ def sentinel(
     sync = redis.sentinel.Sentinel(
         addresses, sentinel_kwargs={**asking, "retry": Retry(NoBackoff(), 0)}, **settings
     )
+
+    def close_idle() -> None:
+        for one in sync.sentinels:  # another thread may be asking
+            one.connection_pool.disconnect(inuse_connections=False)
+
     plain = redis.Redis(**settings)  # only for what it makes of the settings
     endpoint = endpoint_of(plain, connect, operation, limit)
-    assert endpoint is not None
+    if endpoint is None:
+        raise ConfigurationError("redis_connect_func is not supported by RedisSentinelCache")
     for name in ("host", "port"):  # the sentinels say
         endpoint.settings.pop(name, None)
-    endpoint.master = lambda: sync.discover_master(master)
+    endpoint.master, endpoint.closing = lambda: sync.discover_master(master), close_idle
     endpoint.secrets = Secrets([settings.get("password"), sentinel_settings.get("password")])
 
     def on_loop() -> AsyncTransport:
         asking_here = {**asking, "retry": AsyncRetry(NoBackoff(), 0)}
         here = redis.asyncio.sentinel.Sentinel(addresses, sentinel_kwargs=asking_here, **settings)
-        own = Endpoint(endpoint.kind, endpoint.settings, endpoint.budget)
-        own.secrets = endpoint.secrets
+        own = copy.copy(endpoint)
         own.amaster = lambda: here.discover_master(master)
-        own.aclosing = here.aclose if hasattr(here, "aclose") else _close_all(here)
+        own.aclosing = here.aclose
         return AsyncTransport(own)
 
-    made: PerLoop[RedisTransport] = PerLoop(
-        lambda: Transport(endpoint), on_loop if endpoint.in_both_colours else None
-    )
-    by_hand = sync.master_for(master)
-    made.client = lambda: by_hand
-    made.where = f"{master!r} (sentinels {_listed(addresses)})"
-    return made
+    native, by_hand = on_loop if endpoint.in_both_colours else None, sync.master_for(master)
+    said = f"{master!r} (sentinels {_listed(addresses)})"
+    return PerLoop(lambda: Transport(endpoint), native, said, lambda: by_hand)
 
 
 def _without_none(settings: Config) -> Config:
     """Settings without those that were not given; what a user's option says by ``None`` stays."""
     return {n: v for n, v in settings.items() if v is not None or n.startswith("ssl_")}
-
-
-def _close_all(here: redis.asyncio.sentinel.Sentinel) -> Callable[[], Awaitable[None]]:
-    async def close() -> None:
-        for one in here.sentinels:
-            await one.aclose()
-
-    return close
 
 
 def _listed(addresses: Iterable[tuple[str, int]]) -> str:
@@ -311,21 +306,18 @@ def cluster(
 
     def blocking() -> ClientTransport:
         one = Made(for_threads, connect)
-        return ClientTransport(
-            one.get, limit, operation, cluster=True, forget=one.forget, secrets=secrets
-        )
+        return ClientTransport(one.get, limit, operation, secrets, True, one.forget)
 
-    made: PerLoop[RedisTransport] = PerLoop(
-        blocking, lambda: AsyncClientTransport(for_loop, limit, connect + operation, secrets)
-    )
-    made.where = _where(said) or _listed(nodes)
+    def native() -> AsyncClientTransport:
+        return AsyncClientTransport(for_loop, limit, connect + operation, secrets)
 
     def client_of_threads() -> AnyClient:
         transport = made.blocking()
         assert isinstance(transport, ClientTransport)
         return transport.client
 
-    made.client, made.clustered = client_of_threads, True
+    made: PerLoop[RedisTransport]
+    made = PerLoop(blocking, native, _where(said) or _listed(nodes), client_of_threads, True)
     return made
 
 

@@ -99,17 +99,17 @@ class Endpoint:
         #: Asks sentinels where the master is, in sync and in async code.
         self.master: Callable[[], Address] | None = None
         self.amaster: Callable[[], Awaitable[Address]] | None = None
-        #: Closes what a loop's connections were found with.
+        #: Closes what connections were found with, those of threads and those of a loop.
+        self.closing: Callable[[], object] | None = None
         self.aclosing: Callable[[], Awaitable[object]] | None = None
 
     def arguments(self, kind: Kind | AsyncKind) -> Config:
         """What a connection class of either colour is called with."""
+        # Neither says who we are, nor greets: each would be a round trip of the handshake.
+        fixed = {"driver_info": None, "protocol": 2}
         takes = taken_by(kind)
-        quiet = ("driver_info",) if "driver_info" in takes else ("lib_name", "lib_version")
-        # Each of these is a round trip of the handshake; RESP 2 needs no greeting either.
-        fixed = dict.fromkeys((name for name in quiet if name in takes), None)
         given = {name: value for name, value in self.settings.items() if name in takes}
-        return {**fixed, "protocol": 2, **given, "socket_connect_timeout": self.budget.connect}
+        return {**fixed, **given, "socket_connect_timeout": self.budget.connect}
 
     @property
     def in_both_colours(self) -> bool:
@@ -118,11 +118,15 @@ class Endpoint:
         return not any(value for n, value in self.settings.items() if n in ours - theirs)
 
 
+def _parameters(kind: Kind | AsyncKind) -> list[inspect.Parameter]:
+    """All that a connection class takes, its base classes included."""
+    inits = [vars(base).get("__init__") for base in cast(type, kind).__mro__[:-1]]
+    return [p for init in inits if init for p in inspect.signature(init).parameters.values()]
+
+
 def taken_by(kind: Kind | AsyncKind) -> set[str]:
-    """The names of all arguments that a connection class takes, its base classes included."""
-    bases = cast(type, kind).__mro__
-    inits = [vars(base)["__init__"] for base in bases if "__init__" in vars(base)]
-    return {name for init in inits[:-1] for name in inspect.signature(init).parameters}
+    """The names of all arguments that a connection class takes."""
+    return {parameter.name for parameter in _parameters(kind)}
 
 
 def _said_by_none(kind: Kind) -> set[str]:
@@ -130,9 +134,7 @@ def _said_by_none(kind: Kind) -> set[str]:
 
     ``ssl_cert_reqs=None`` asks for no certificate.
     """
-    inits = [base.__dict__.get("__init__") for base in cast(type, kind).__mro__[:-1]]
-    found = [p for init in inits if init for p in inspect.signature(init).parameters.values()]
-    return {p.name for p in found if p.default is not None and p.default is not p.empty}
+    return {p.name for p in _parameters(kind) if p.default not in (None, p.empty)}
 
 
 def endpoint_of(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
 
 import redis
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -129,31 +128,12 @@ def _streams_of(
     return getattr(connection, "_reader", None), getattr(connection, "_writer", None)
 
 
-class _Verbs(RedisTransport, Protocol):
-    """What both colours of a transport over connections say in the same words."""
-
-    async def mget(self, names: Sequence[str]) -> list[bytes | None]:
-        """The values of several names, in one trip."""
-        found: list[bytes | None] = await self.run("MGET", *names)
-        return found
-
-    async def sweep(self, pattern: str) -> None:
-        """Remove all keys that match, in batches, without blocking the server."""
-        cursor = 0
-        while True:
-            then, names = await self.run("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-            if names:
-                await self.run("UNLINK", *names)
-            cursor = int(then)
-            if cursor == 0:
-                return
-
-
-class Transport(_Verbs):
+class Transport(RedisTransport):
     """The blocking transport over pooled connections; its coroutines never suspend."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.pool = SyncPool(_Opener(endpoint), endpoint.budget.limit, endpoint.budget.patience)
+        self._closing = endpoint.closing
 
     async def run(self, *command: Argument) -> Reply:
         """One command."""
@@ -184,9 +164,11 @@ class Transport(_Verbs):
     async def close(self) -> None:
         """Close what is idle now, and the rest when it is given back."""
         self.pool.close()
+        if self._closing is not None:
+            self._closing()
 
 
-class AsyncTransport(_Verbs):
+class AsyncTransport(RedisTransport):
     """The transport of one event loop, over pooled connections."""
 
     def __init__(self, endpoint: Endpoint) -> None:

@@ -34,11 +34,19 @@ class RedisTransport(Protocol):
 
     async def mget(self, names: Sequence[str]) -> list[bytes | None]:
         """The values of several names, in one trip or one for each node."""
-        ...
+        found: list[bytes | None] = await self.run("MGET", *names)
+        return found
 
     async def sweep(self, pattern: str) -> None:
         """Remove all keys that match, in batches, without blocking the server."""
-        ...
+        cursor = 0
+        while True:
+            then, names = await self.run("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
+            if names:
+                await self.run("UNLINK", *names)
+            cursor = int(then)
+            if cursor == 0:
+                return
 
     async def close(self) -> None:
         """Close what is idle now, and the rest when it is given back."""

@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 
 from ...exceptions import SerializationError
 from ...typing import Timeout, Value
-from .._connections.both_colours import TwoColouredCache, over_transport
-from .._connections.server import ServerCache, text_of
+from .._connections.both_colours import over_transport
+from .._connections.operations import ServerOperations
+from .._connections.server import text_of
 from .._versioned.contract import (
     KEY_VERSION,
     KEY_VERSION_LIFE,
@@ -46,7 +47,7 @@ class RedisLease(RemoteLease[RedisTransport]):
     witness = b""
 
 
-class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
+class RedisVersioned(ServerOperations[RedisTransport]):
     """What the Redis backends have in common; :class:`.RedisCache` adds the plain operations."""
 
     # --- names ------------------------------------------------------------------------------------
@@ -160,36 +161,6 @@ class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
 
     ensure_versions, aensure_versions = over_transport(_ensure_versions)
 
-    async def _set_and_supersede(
-        self,
-        transport: RedisTransport,
-        mapping: Mapping[str, Value],
-        timeout: Timeout | None = None,
-    ) -> list[str]:
-        """Set several values; here, every set wins over computations under way."""
-        if len(mapping) == 1:
-            ((key, value),) = mapping.items()
-            await self._set(transport, key, value, timeout)
-            return [key]
-        return await self._set_many(transport, mapping, timeout)
-
-    set_and_supersede, aset_and_supersede = over_transport(_set_and_supersede)
-
-    async def _set_if_current(
-        self,
-        transport: RedisTransport,
-        key: str,
-        value: Value,
-        timeout: float,
-        key_version: bytes | None,
-        tag_versions: Mapping[str, str],
-        cas: bytes | None = None,
-    ) -> bool:
-        """Store ``value`` if the key's version stands; readers look at the versions of its tags."""
-        return await self._deliver(transport, None, key, value, timeout, key_version, tag_versions)
-
-    set_if_current, aset_if_current = over_transport(_set_if_current)
-
     async def _invalidate(
         self, transport: RedisTransport, keys: Sequence[str], tags: Sequence[str] = ()
     ) -> list[str]:
@@ -221,7 +192,7 @@ class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
         names = [lease.name, f"{lease.name}~unshared", *self._names(prefix, key)]
         near, far = self._split([prefix + tag for tag in tags])
         what: Command = ("EVAL", lua.CLAIM, len(names) + len(near), *names, *near)
-        lives = (lease.token, lease.milliseconds, new_witness(), TOMBSTONE)
+        lives = (lease.token, milliseconds(lease.life), new_witness(), TOMBSTONE)
         lease.taken_over = transport
         answer = await transport.run(*what, *lives)
         taken, holder, unshared, (raw, key_version, *tokens) = answer
@@ -242,44 +213,17 @@ class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
         key: str,
         value: Value,
         timeout: float,
-        key_version: bytes | None,
-        tag_versions: Mapping[str, str],
-        cas: bytes | None = None,
-    ) -> bool:
-        """:meth:`set_if_current`, and give the lease back in the same trip."""
-        what = (key, value, timeout, key_version, tag_versions)
-        return await self._deliver(transport, lease, *what)
-
-    set_and_release, aset_and_release = over_transport(_set_and_release)
-
-    async def _set_and_overtake(
-        self,
-        transport: RedisTransport,
-        lease: Lease | None,
-        key: str,
-        value: Value,
-        timeout: float,
         key_version: KeyVersion,
         tag_versions: Mapping[str, str],
         cas: bytes | None = None,
-    ) -> bool:
-        """Store what a forced computation made; what began before that is not stored any more."""
-        what = (key, value, timeout, key_version, tag_versions)
-        return await self._deliver(transport, lease, *what, forced=new_token())
-
-    set_and_overtake, aset_and_overtake = over_transport(_set_and_overtake)
-
-    async def _deliver(
-        self,
-        transport: RedisTransport,
-        lease: Lease | None,
-        key: str,
-        value: Value,
-        timeout: float,
-        key_version: KeyVersion,
-        tag_versions: Mapping[str, str],
         forced: str = "",
     ) -> bool:
+        """Store a value if its key's version stands, and give the lease back in the same trip.
+
+        Readers look at the versions of its tags.
+
+        :param forced: the token of a forced computation: what began before it loses.
+        """
         assert lease is None or isinstance(lease, RedisLease), "it is made by :meth:`lease`"
         prefix, payload = self._prefix(), self._dumps(value)
         names = [*self._names(prefix, key)]
@@ -297,6 +241,25 @@ class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
             lease.given_back()
         return bool(stored)
 
+    set_and_release, aset_and_release = over_transport(_set_and_release)
+
+    async def _set_and_overtake(
+        self,
+        transport: RedisTransport,
+        lease: Lease | None,
+        key: str,
+        value: Value,
+        timeout: float,
+        key_version: KeyVersion,
+        tag_versions: Mapping[str, str],
+        cas: bytes | None = None,
+    ) -> bool:
+        """Store what a forced computation made; what began before that is not stored any more."""
+        what = (key, value, timeout, key_version, tag_versions, cas, new_token())
+        return await self._set_and_release(transport, lease, *what)
+
+    set_and_overtake, aset_and_overtake = over_transport(_set_and_overtake)
+
     async def _release_lease(
         self, transport: RedisTransport, lease: Lease, shared: bool = True
     ) -> None:
@@ -305,7 +268,7 @@ class RedisVersioned(ServerCache, TwoColouredCache[RedisTransport]):
         lease.given_back()
         transport = self._transports.for_release(transport, lease.taken_over)
         names = (lease.name, f"{lease.name}~unshared")
-        what = (lease.token, "" if shared else lease.note, lease.milliseconds)
+        what = (lease.token, "" if shared else lease.note, milliseconds(lease.life))
         await transport.run("EVAL", lua.RELEASE, 2, *names, *what)
 
     release_lease, arelease_lease = over_transport(_release_lease)
@@ -335,5 +298,5 @@ def version_milliseconds(life: float) -> int:
 
 
 async def _renew(transport: RedisTransport, lease: RedisLease) -> bool:
-    what = ("EVAL", lua.RENEW, 1, lease.name, lease.token, lease.milliseconds)
-    return bool(await transport.run(*what))
+    what = (lease.name, lease.token, milliseconds(lease.life))
+    return bool(await transport.run("EVAL", lua.RENEW, 1, *what))

@@ -8,11 +8,12 @@ them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ..._entries.entry import BY_HAND, Entry
 from ..._entries.envelope import counted, is_entry, is_living, unpack
-from ..._entries.times import NEVER
-from ...typing import Timeout, Value
+from ..._entries.times import NEVER, whole_seconds
+from ...typing import Coro, Timeout, Value
 from .contract import (
     KEY_VERSION_LIFE,
     NAMESPACE,
@@ -98,16 +99,26 @@ async def inc(ops: Operations, key: str, delta: int = 1) -> int | None:
     """Add ``delta`` to the number under ``key`` (0 if there is none) and return the sum."""
     raw, life = await ops.get(key), None
     if is_entry(raw):
-        entry, versions = unpack(raw)
-        seen = (await ops.look_up(key, list(versions))).tag_versions
-        known = dict(zip(versions, seen, strict=True))
-        if entry is not None and is_living(entry, versions, known, 0.0):
-            # Until then at least: the entry itself says when it ends.
-            life = 0 if entry.usable_until == NEVER else entry.usable_until - entry.created
-        else:
+        entry, _ = await unpack_living(ops.look_up, key, raw, 0.0)
+        if entry is None:
             raw = None
+        else:  # until then at least: the entry itself says when it ends
+            life = 0 if entry.usable_until == NEVER else entry.usable_until - entry.created
     total, stored = counted(key, raw, delta)
     return total if await ops.set(key, stored, life) is not False else None
+
+
+async def unpack_living(
+    look_up: Callable[[str, Sequence[str]], Coro[VersionedValue]], key: str, raw: Value, now: float
+) -> tuple[Entry | None, dict[str, str]]:
+    """What :func:`.unpack` gives, with ``None`` for an entry that is over or was invalidated.
+
+    :param look_up: that of the backend; a plain value, which has no tags, needs no look.
+    """
+    entry, versions = unpack(raw)
+    tags = [tag for tag in versions if tag != BY_HAND]
+    seen = dict(zip(tags, (await look_up(key, tags)).tag_versions, strict=True)) if tags else {}
+    return entry if is_living(entry, versions, seen, now) else None, versions
 
 
 async def dec(ops: Operations, key: str, delta: int = 1) -> int | None:
@@ -188,19 +199,19 @@ async def set_and_supersede(
     Returns the keys that were stored.
     """
     await ops.set_many({key_version_name(key): new_token() for key in mapping}, KEY_VERSION_LIFE)
-    seconds = math.ceil(timeout) if isinstance(timeout, float) else timeout
+    seconds = whole_seconds(timeout)
     if len(mapping) > 1:
-        return _keys(mapping, await ops.set_many(mapping, seconds))
+        return named_by(await ops.set_many(mapping, seconds), mapping)
     for key, value in mapping.items():
-        return _keys(mapping, await ops.set(key, value, seconds))
+        return named_by(await ops.set(key, value, seconds), mapping)
     return []
 
 
-def _keys(mapping: Mapping[str, Value], stored: object) -> list[str]:
-    """Which keys a driver stored: drivers answer with a list, a boolean or nothing at all."""
-    if stored is False:
+def named_by(answer: object, keys: Iterable[str]) -> list[str]:
+    """For which keys a driver did it: it answers with these, a boolean, or nothing at all."""
+    if answer is False:
         return []
-    return [str(key) for key in stored] if isinstance(stored, list) else list(mapping)
+    return [str(key) for key in answer] if isinstance(answer, (list, tuple)) else list(keys)
 
 
 async def invalidate(ops: Operations, keys: Sequence[str], tags: Sequence[str] = ()) -> list[str]:
@@ -213,7 +224,7 @@ async def invalidate(ops: Operations, keys: Sequence[str], tags: Sequence[str] =
         await ops.set_many({key_version_name(key): new_token() for key in keys}, KEY_VERSION_LIFE)
     known = [tag for tag in tags if await ops.delete(tag)]
     if len(keys) > 1:
-        return [*(str(key) for key in await ops.delete_many(*keys) or ()), *known]
+        return [*named_by(await ops.delete_many(*keys), keys), *known]
     return [*[key for key in keys if await ops.delete(key)], *known]
 
 

@@ -49,11 +49,6 @@ class RemoteLease(Lease, Generic[T]):
         self.held = False
         self.due = 0.0
 
-    @property
-    def milliseconds(self) -> int:
-        """Its life as Redis counts."""
-        return int(self.life * 1000)
-
     def unshared(self, holder: str | None) -> bool:
         """Whether ``holder`` released it with ``shared=False``."""
         return holder is not None and holder in (self.rejected or "").split()

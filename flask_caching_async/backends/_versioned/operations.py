@@ -35,24 +35,19 @@ def pair(step: Step[P, R]) -> Pair[P, R]:
     return halves(step, _run, _arun)
 
 
-def _over(face: object) -> Operations:
-    """The operations behind a face, whose methods are found by their names."""
-    return cast(Operations, face)
-
-
 def _run(backend: VersionedOperations, step: Step[..., R], args: Args, kwargs: Kwargs) -> R:
     if backend.async_native:
-        over = _over(Awaited(backend))
+        over = cast(Operations, Awaited(backend))
         return on_process_loop(functools.partial(step, over, *args, **kwargs))
-    return run_now(step(_over(Instant(backend)), *args, **kwargs))
+    return run_now(step(cast(Operations, Instant(backend)), *args, **kwargs))
 
 
 async def _arun(backend: VersionedOperations, step: Step[..., R], args: Args, kwargs: Kwargs) -> R:
     if backend.async_native or (backend.two_coloured and backend.native_here()):
-        return await step(_over(Awaited(backend)), *args, **kwargs)
+        return await step(cast(Operations, Awaited(backend)), *args, **kwargs)
     # As a whole, and by its name: a subclass may have a sync method of its own.
-    method: Callable[..., R] = getattr(backend, step.__name__)
-    return await backend._away(method, *args, **kwargs)
+    call: Callable[[], R] = functools.partial(getattr(backend, step.__name__), *args, **kwargs)
+    return await offload(call) if backend.blocking else call()
 
 
 class VersionedOperations:
@@ -91,9 +86,3 @@ class VersionedOperations:
         :param life: seconds after which the lease of a dead holder ends.
         """
         return None
-
-    async def _away(self, method: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a sync method without blocking the loop."""
-        if not self.blocking:
-            return method(*args, **kwargs)
-        return await offload(functools.partial(method, *args, **kwargs))
