@@ -63,6 +63,7 @@ def found(call: Call, lookup: Lookup, now: float) -> Answer | None:
     if call.forced and not _is_newer(entry, call):
         return None
     value = entry.value()
+    call.served = entry
     return None if value is None and not call.policy.cache_none else Answer(value)
 
 
@@ -273,6 +274,8 @@ class Leader:
                 stored = await ports.steps.save(
                     call.key, value, times, self.expected, self.lookup, self.lease
                 )
+                if stored:
+                    call.served = times
                 if stored is not None:
                     self.lease = None  # it was given back with the value
             if not stored:
@@ -308,6 +311,7 @@ class Leader:
         if now >= entry.fresh_until + policy.stale_if_error:
             return NOTHING
         self.ports.stats.rescued += 1
+        self.call.served = entry
         return entry.value()
 
 

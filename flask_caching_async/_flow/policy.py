@@ -62,6 +62,8 @@ class CallHooks:
 
     answers: tuple[type[BaseException], ...] = ()
     response_filter: Callback | None = None
+    #: Makes of a value what is stored for it, and handed out.
+    storable: Callback | None = None
     timeout: float | None = None
 
     def fate(self, value: Value, call: Call) -> Fate:
@@ -90,7 +92,7 @@ class Call:
 
     __slots__ = (
         "key", "tags", "policy", "hooks", "function", "args", "kwargs",
-        "forced", "called", "context", "first", "unstored",
+        "forced", "called", "context", "first", "unstored", "served",
     )  # fmt: skip
 
     def __init__(
@@ -125,3 +127,5 @@ class Call:
         self.first = first
         #: Why its value was not stored, if that is known: for who asks for it.
         self.unstored: str | None = None
+        #: The times of the value that it is answered with, as far as they are known.
+        self.served: AnyEntry | Times | None = None

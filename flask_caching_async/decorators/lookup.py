@@ -6,42 +6,24 @@ Sync pieces stand next to their async ones; what is the same in both is written 
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
 
-from .._entries.entry import Lookup, Verdict
+from werkzeug.exceptions import GatewayTimeout
+
+from .._entries.entry import Verdict
 from .._flow.callbacks import CallCallback, acall_callback, call_callback_now
 from .._flow.engine import Engine
 from .._flow.policy import Call
 from .._flow.run import aread_through, read_through
 from .._runtime.colour import run_now
 from ..exceptions import CacheError, InvalidKeyError, NotStoredError
-from ..typing import Args, Kwargs, Value
+from ..typing import Args, Callback, Kwargs, Value
 from .debug_checks import watched
+from .found import Bypass, Found, Hit, Pending
 from .plan import Plan, State
 
-__all__ = ["Bypass", "Hit", "Pending", "acall_through_cache", "call_through_cache", "look"]
+__all__ = ["acall_through_cache", "call_through_cache", "look"]
 
 log = logging.getLogger("flask_caching_async")
-
-
-class Hit(NamedTuple):
-    """The answer was stored."""
-
-    value: Value
-
-
-class Pending(NamedTuple):
-    """The answer has to be waited for or computed."""
-
-    #: The engine of the tenant whose turn it was when the key was made.
-    engine: Engine
-    call: Call
-    lookup: Lookup
-    landed_before: int
-
-
-class Bypass(NamedTuple):
-    """The call is none of the cache's business."""
 
 
 async def find_key(
@@ -109,7 +91,7 @@ async def look(
     call_callback: CallCallback,
     aio: bool = False,
     refresh: bool = False,
-) -> Hit | Pending | Bypass:
+) -> Found:
     """Call the callbacks, find the key, look into the store: everything up to the verdict.
 
     Written once: sync code gives it a ``call_callback`` that returns at once, as its steps do.
@@ -124,8 +106,9 @@ async def look(
     key, tags, forced, engine = found
     called, landed_before = state.timekeeper.clock(), engine.flights.landed
     lookup = await (engine.aio if aio else engine.sync).load(key, tags)
+    demand, value = None if refresh else plan.demand(state), None
+    forced = forced or (demand is not None and demand.refuses(lookup.entry, called))
     verdict = Verdict.GONE if forced else state.policy.judge(lookup.entry, called)
-    value = None
     if verdict is Verdict.FRESH or (options.is_stale and verdict is Verdict.STALE):
         assert lookup.entry is not None
         value = lookup.entry.value()
@@ -140,14 +123,19 @@ async def look(
     _tell(plan, state, verdict is Verdict.FRESH or verdict is Verdict.STALE, key, args, kwargs)
     if verdict is Verdict.FRESH:
         state.counters.hits += 1
-        return Hit(value)
-    function = plan.computing(state)
-    if state.binding.framework.debug:
-        function = watched(plan, state, function, key)
-    call = Call(
-        key, tags, state.policy, plan, function, args, kwargs, forced, called, state, lookup
-    )
+        return Hit(value, lookup.entry, tags)
+    if demand is not None and demand.only_stored and verdict is not Verdict.STALE:
+        return Hit(GatewayTimeout(), None, ())
+    function = _computing(plan, state, key)
+    call = Call(key, tags, state.policy, plan, function, args, kwargs, forced, called)
+    call.context, call.first = state, lookup
     return Pending(engine, call, lookup, landed_before)
+
+
+def _computing(plan: Plan, state: State, key: str) -> Callback:
+    """What is called to compute a value; in debug mode it is watched."""
+    function = plan.computing(state)
+    return watched(plan, state, function, key) if state.binding.framework.debug else function
 
 
 def _tell(plan: Plan, state: State, served: bool, key: str, args: Args, kwargs: Kwargs) -> None:
@@ -181,11 +169,11 @@ def call_through_cache(
     """
     found = run_now(look(plan, state, args, kwargs, call_callback_now, False, refresh))
     if isinstance(found, Pending):
-        value = plan.unwrap(read_through(*found))
+        value = plan.hand_out(state, found, read_through(*found))
     elif isinstance(found, Bypass):
-        value = plan.function(*args, **kwargs)
+        value = plan.hand_out(state, found, plan.function(*args, **kwargs))
     else:
-        value = plan.unwrap(found.value)
+        value = plan.hand_out(state, found, found.value)
     if strict:
         _check_stored(plan, state, found, value)
     return value
@@ -202,17 +190,17 @@ async def acall_through_cache(
     """A call that its wrapper could not answer by itself."""
     found = await look(plan, state, args, kwargs, acall_callback, True, refresh)
     if isinstance(found, Pending):
-        value = plan.unwrap(await aread_through(*found))
+        value = plan.hand_out(state, found, await aread_through(*found))
     elif isinstance(found, Bypass):
-        value = await plan.bypass(*args, **kwargs)
+        value = plan.hand_out(state, found, await plan.bypass(*args, **kwargs))
     else:
-        value = plan.unwrap(found.value)
+        value = plan.hand_out(state, found, found.value)
     if strict:
         _check_stored(plan, state, found, value)
     return value
 
 
-def _check_stored(plan: Plan, state: State, found: Hit | Pending | Bypass, value: Value) -> None:
+def _check_stored(plan: Plan, state: State, found: Found, value: Value) -> None:
     """Say so if a value was not stored that had to be.
 
     :raises NotStoredError: with the value.
