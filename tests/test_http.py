@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, Response
 from werkzeug.exceptions import NotFound
 
 from flask_caching_async import Cache
 from flask_caching_async.decorators.wrappers import plan_of
 from flask_caching_async.exceptions import ConfigurationError
 from flask_caching_async.pages.http import header_name, tag_line, vary_line
+from flask_caching_async.serializers import JSONSerializer
 from support.browsers import Browser, browser_of
 from support.faces import COLOURS, QUART
 from support.quart_sites import QuartSite
+from support.sites import Site
 from support.waiting import PATIENCE, until
 
 YESTERDAY = "Tue, 14 Nov 2023 10:00:00 GMT"
@@ -459,6 +462,39 @@ def test_compression_that_names_its_own_etag_is_believed(browser: Browser) -> No
 
 
 @THREE
+def test_a_304_that_another_function_gives_has_the_same_headers(browser: Browser) -> None:
+    """Or else the browser would forget for how long it may keep the page."""
+    browser.view(http=True, client_timeout=60, vary_on="X-A")(lambda: "page")
+
+    def conditional(answer: Any) -> Any:
+        answer.set_data(b"")
+        answer.set_etag(answer.get_etag()[0] + ":br")
+        answer.status_code = 304
+        return answer
+
+    browser.after_request(conditional)
+    for answer in (browser.get(), browser.get()):
+        assert (answer.status, answer.etag[-4:]) == (304, ':br"')
+        assert answer.headers["Cache-Control"] == "max-age=60" and answer.headers["Vary"] == "X-A"
+
+
+@THREE
+def test_another_body_with_an_etag_of_its_own_is_no_page_of_the_cache(browser: Browser) -> None:
+    """Its ETag is kept, but nobody else may keep it, and it is answered in full."""
+    browser.view(http=True, client_timeout=60)(lambda: "page")
+
+    def personal(answer: Any) -> Any:
+        answer.set_data("page for Ann")
+        answer.headers["ETag"] = '"ann"'
+        return answer
+
+    browser.after_request(personal)
+    for answer in (browser.get(), browser.get(), browser.get(If_None_Match='"ann"')):
+        assert (answer.status, answer.etag) == (200, '"ann"')
+        assert answer.headers["Cache-Control"] == "private, no-cache"
+
+
+@THREE
 def test_a_function_that_leaves_the_body_alone_changes_nothing(browser: Browser) -> None:
     """Also if it reads it, or sends an equal one."""
     browser.view(http=True)(lambda: "page")
@@ -838,3 +874,33 @@ def test_a_tag_line_names_each_tag_once() -> None:
     """Two tags may be one in the header."""
     assert tag_line("Cache-Tag", "", ["a", "b", "a"]) == "a,b"
     assert tag_line("Surrogate-Key", "x", ["a"]) == "x a"
+
+
+# --- wherever pages are stored --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["response", "text"])
+def test_pages_have_their_etag_on_each_backend(
+    app: Flask, any_cache: Cache, colour: str, form: str
+) -> None:
+    """It goes with the page, whatever form that has there."""
+    site = Site(app, any_cache, colour)
+    site.view(timeout=60, http=True)(lambda: "page" if form == "text" else Response("page"))
+    first = site.get()
+    second = site.get(headers={"If-None-Match": first.headers["ETag"]})
+    assert (second.status_code, second.data, site.calls) == (304, b"", 1)
+    assert any_cache.get("view//works").headers["ETag"] == first.headers["ETag"]
+
+
+@THREE
+def test_pages_have_their_etag_with_another_serializer(colour: str, tmp_path: Path) -> None:
+    """JSON knows no responses; the envelope does."""
+    browser = browser_of(
+        colour,
+        CACHE_TYPE="FileSystemCache", CACHE_DIR=str(tmp_path), CACHE_SERIALIZER=JSONSerializer,
+    )  # fmt: skip
+    browser.view(timeout=60, http=True)(lambda: "page")
+    etag = browser.get().etag
+    browser.clock.advance(5)
+    answer = browser.get(If_None_Match=etag)
+    assert (answer.status, answer.headers["Age"], browser.site.calls) == (304, "5", 1)

@@ -74,8 +74,8 @@ class ViewPlan(NamedPages):
             framework.at_the_end(functools.partial(finish, framework))
         return rules
 
-    def key_headers(self, state: State) -> tuple[str, ...]:
-        """The headers of requests that are in the keys of its pages: what ``Vary`` names."""
+    def key_headers(self, state: State, found: Found) -> tuple[str, ...]:
+        """The headers of requests that are in the key of a page: what its ``Vary`` names."""
         named = [vary for vary in self.vary_on if isinstance(vary, str)]
         names = ["Cookie" if name.startswith("cookie:") else name for name in named]
         return tuple(dict.fromkeys(names))
@@ -90,7 +90,7 @@ class ViewPlan(NamedPages):
     def hand_out(self, state: State, found: Found, value: Value) -> Value:
         """Hand an answer to the caller, and note where it comes from."""
         if state.page_rules is not None:
-            value = noted(self, state, found, value, self.key_headers(state))
+            value = noted(self, state, found, value, self.key_headers(state, found))
         return value if isinstance(found, Bypass) else self.unwrap(value)
 
     def storable(self, value: Value, call: Call) -> Value:

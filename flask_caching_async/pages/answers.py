@@ -21,7 +21,7 @@ from .._entries.entry import tag_of
 from .._frameworks.base import Framework
 from .._frameworks.bodies import body_of, emptied, held_body
 from ..typing import Value
-from .conditional import etag_of, is_known, was_made_here
+from .conditional import etag_of, is_known, is_made_of, was_made_here
 from .http import PRIVATE, Forwarded, PageRules, cache_control, cache_status, tag_line, vary_line
 
 __all__ = ["Note", "Source", "as_page", "finish", "leave_note"]
@@ -131,15 +131,17 @@ def finish(framework: Framework, response: Value) -> Value:
 def _is_that_page(note: Note, response: Value, etag: str | None) -> bool:
     """Whether a response is still the page that the cache gave, or another form of it.
 
-    An ETag that was made here goes with its body. Who changes both (compression does) answers for
-    it.
+    An ETag that was made here goes with its body. Who changes both, and makes the new one of the
+    old, as compression does, answers for it.
     """
-    if note.etag is None or response.status_code != note.status:
+    if note.etag is None or response.status_code not in (note.status, 304):
         mine = False
+    elif response.status_code == 304:  # another function has answered the condition
+        return etag == note.etag or is_made_of(etag, note.etag)
     elif note.body is not None and held_body(response) == note.body:
         return True
     else:
-        mine = etag is not None and etag != note.etag
+        mine = is_made_of(etag, note.etag)
     if etag is not None and etag == note.etag and was_made_here(etag):
         del response.headers["ETag"]
     return mine

@@ -10,7 +10,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.http import parse_date, parse_etags, unquote_etag
 from werkzeug.sansio.request import Request
 
-__all__ = ["etag_of", "is_known", "was_made_here"]
+__all__ = ["etag_of", "is_known", "is_made_of", "was_made_here"]
 
 #: What an ETag begins with that was made here, so that it is told from a view's own.
 OURS = '"~'
@@ -30,6 +30,12 @@ def etag_of(body: bytes, headers: Headers) -> str:
 def was_made_here(etag: str | None) -> bool:
     """Whether an ETag is one of :func:`etag_of`."""
     return etag is not None and etag.startswith(OURS)
+
+
+def is_made_of(etag: str | None, old: str) -> bool:
+    """Whether an ETag is that of another form of what ``old`` names: ``"v1:br"``, ``"v1-gzip"``."""
+    made, of = unquote_etag(etag)[0] or "", unquote_etag(old)[0] or ""
+    return made.startswith((f"{of}:", f"{of}-", f"{of};"))
 
 
 def is_known(request: Request, etag: str | None, last_modified: str | None) -> bool:
@@ -54,8 +60,8 @@ def _names(headers: Headers, etag: str | None) -> bool:
     tags = parse_etags(", ".join(headers.getlist("If-None-Match")))
     if tags.star_tag:
         return True
-    value = unquote_etag(etag)[0] if etag else None
-    return value is not None and tags.contains_weak(value)
+    value = unquote_etag(etag)[0]
+    return bool(value) and tags.contains_weak(str(value))
 
 
 def _instant(text: str) -> datetime | None:
