@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
+from urllib.parse import unquote
 
+import flask
 import pytest
-from flask import Flask, Response
+import quart
+from flask import Blueprint, Flask, Response, request
+from hypothesis import given
+from hypothesis import strategies as st
 from werkzeug.exceptions import NotFound
 
 from flask_caching_async import Cache
@@ -18,7 +24,7 @@ from flask_caching_async.exceptions import ConfigurationError
 from flask_caching_async.pages.http import header_name, tag_line, vary_line
 from flask_caching_async.serializers import JSONSerializer
 from support.browsers import Browser, browser_of
-from support.faces import COLOURS, QUART
+from support.faces import COLOURS, QUART, Face
 from support.quart_sites import QuartSite
 from support.sites import Site
 from support.waiting import PATIENCE, until
@@ -295,6 +301,11 @@ CONTROL: dict[str, tuple[dict[str, Any], str]] = {
         {"client_timeout": 60, "vary_on": lambda: "anybody"},
         "private, max-age=60",
     ),
+    "nor-a-browser-for-long": ({"make_cache_key": lambda: "k"}, "private, no-cache"),
+    "a-shared-timeout-is-the-users-word": (
+        {"shared_timeout": 60, "vary_on": lambda: "anybody"},
+        "max-age=0, must-revalidate, s-maxage=60",
+    ),
     "some-are-not-served": (
         {"client_timeout": 60, "unless": lambda: False},
         "private, max-age=60",
@@ -376,19 +387,13 @@ def test_a_cookie_of_the_visitor_makes_a_stored_page_private(browser: Browser) -
     browser.app.secret_key = "secret"
     browser.view(http=True, shared_timeout=60)(lambda: "page")
 
+    framework: Any = quart if isinstance(browser.site, QuartSite) else flask
+
     @browser.app.before_request
     def login() -> None:
-        from flask import request as of_flask
-        from flask import session as flask_session
-        from quart import request as of_quart
-        from quart import session as quart_session
+        if "X-Login" in framework.request.headers:
+            framework.session["user"] = "one"
 
-        both = ((of_quart, quart_session),) if is_quart else ((of_flask, flask_session),)
-        for request, session in both:
-            if "X-Login" in request.headers:
-                session["user"] = "one"
-
-    is_quart = isinstance(browser.site, QuartSite)
     browser.get()
     assert "s-maxage" in browser.get().headers["Cache-Control"]
     answer = browser.get(X_Login="1")
@@ -517,6 +522,47 @@ def test_another_response_in_its_place_is_left_alone(browser: Browser) -> None:
     for answer in (browser.get(), browser.get(If_None_Match="*")):
         assert (answer.status, answer.body, answer.etag) == (503, b"closed", "")
         assert answer.headers["Cache-Control"] == "private, no-cache"
+
+
+@THREE
+def test_a_decorator_above_the_cache_may_make_another_page(colour: str) -> None:
+    """Of that one, nobody may keep anything."""
+    browser = browser_of(colour)
+    page = browser.site.face.cached(http=True, client_timeout=60)(lambda: "page")
+
+    @functools.wraps(page)
+    async def anew() -> Any:
+        inner = page()
+        inner = await inner if browser.site.is_async else inner
+        return response(browser, b"for Ann", headers=inner.headers)
+
+    @functools.wraps(page)
+    def now() -> Any:
+        return response(browser, b"for Ann", headers=page().headers)
+
+    browser.app.add_url_rule("/works", "works", anew if browser.site.is_async else now)
+    for answer in (browser.get(), browser.get(), browser.get(If_None_Match="*")):
+        assert (answer.status, answer.body, answer.etag) == (200, b"for Ann", "")
+        assert answer.headers["Cache-Control"] == "private, no-cache"
+
+
+@THREE
+def test_a_decorator_above_the_cache_that_hands_the_page_on_changes_nothing(colour: str) -> None:
+    """As ``@login_required`` does."""
+    browser = browser_of(colour)
+    page = browser.site.face.cached(http=True)(lambda: "page")
+
+    @functools.wraps(page)
+    async def arequired() -> Any:
+        return await page()
+
+    @functools.wraps(page)
+    def required() -> Any:
+        return page()
+
+    browser.app.add_url_rule("/works", "works", arequired if browser.site.is_async else required)
+    answer = browser.get()
+    assert answer.etag and browser.get(If_None_Match=answer.etag).status == 304
 
 
 @THREE
@@ -870,6 +916,17 @@ def test_a_page_that_is_not_stored_has_no_tags(colour: str) -> None:
     assert "Cache-Tag" not in browser.get().headers
 
 
+@given(st.lists(st.text()))
+def test_a_tag_line_can_carry_any_name(names: list[str]) -> None:
+    """What was joined is found again, and nothing in it ends a line or a string."""
+    told = list(dict.fromkeys(names))
+    for header, between in (("Cache-Tag", ","), ("Surrogate-Key", " "), ("Cache-Groups", ", ")):
+        line = tag_line(header, "", names)
+        assert line.isascii() and (line.isprintable() or not line)
+        parts = [part.strip('"') for part in line.split(between)] if told else []
+        assert [unquote(part, errors="surrogatepass") for part in parts] == told
+
+
 def test_a_tag_line_names_each_tag_once() -> None:
     """Two tags may be one in the header."""
     assert tag_line("Cache-Tag", "", ["a", "b", "a"]) == "a,b"
@@ -904,3 +961,54 @@ def test_pages_have_their_etag_with_another_serializer(colour: str, tmp_path: Pa
     browser.clock.advance(5)
     answer = browser.get(If_None_Match=etag)
     assert (answer.status, answer.headers["Age"], browser.site.calls) == (304, "5", 1)
+
+
+def test_a_def_view_of_quart_has_pages() -> None:
+    """Quart calls it in a thread, where its response is made and its note is left."""
+    browser = browser_of(QUART, CACHE_STATUS_HEADER="c")
+    assert isinstance(browser.site, QuartSite)
+    browser.site.face = Face(browser.cache, "sync")
+    browser.view(timeout=60, http=True, vary_on="X-A")(lambda: {"a": 1})
+    first = browser.get()
+    answer = browser.get(If_None_Match=first.etag)
+    assert (answer.status, answer.headers["Vary"], browser.site.calls) == (304, "X-A", 1)
+    assert answer.headers["Cache-Status"] == "c; hit; ttl=60"
+
+
+def test_a_view_of_a_blueprint_has_pages() -> None:
+    """The functions that the blueprint calls after a request come before the cache's word, too."""
+    browser = browser_of("sync")
+    shop = Blueprint("shop", __name__)
+    shop.add_url_rule("/works", "works", browser.cache.cached(60, http=True)(lambda: "page"))
+
+    @shop.after_request
+    def change(answer: Any) -> Any:
+        if "X-Change" in request.headers:
+            answer.set_data("another page")
+        return answer
+
+    browser.app.register_blueprint(shop)
+    etag = browser.get().etag
+    assert browser.get(If_None_Match=etag).status == 304
+    assert browser.get(If_None_Match=etag, X_Change="1").body == b"another page"
+
+
+def test_an_app_is_told_once_however_many_caches_and_views_it_has() -> None:
+    """Each response is looked at once."""
+    browser = browser_of("sync")
+    other = Cache(browser.app, config={"CACHE_TYPE": "SimpleCache"})
+    browser.view("/one", endpoint="one", http=True)(lambda: "one")
+    browser.app.add_url_rule("/two", "two", other.cached(60, http=True)(lambda: "two"))
+    etags = [browser.get(path).etag for path in ("/one", "/two")]
+    first = browser.app.process_response
+    for path, etag in zip(("/one", "/two"), etags, strict=True):
+        assert browser.get(path, If_None_Match=etag).status == 304
+    assert browser.app.process_response is first
+
+
+def test_an_answer_that_is_none_is_as_before() -> None:
+    """It is no page, stored or not."""
+    browser = browser_of("sync")
+    view = browser.cache.cached(60, http=True, cache_none=True)(lambda: None)
+    browser.app.add_url_rule("/works", "works", lambda: str(view()))
+    assert [browser.get().body for _ in range(2)] == [b"None"] * 2

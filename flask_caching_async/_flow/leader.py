@@ -63,8 +63,10 @@ def found(call: Call, lookup: Lookup, now: float) -> Answer | None:
     if call.forced and not _is_newer(entry, call):
         return None
     value = entry.value()
+    if value is None and not call.policy.cache_none:
+        return None
     call.served = entry
-    return None if value is None and not call.policy.cache_none else Answer(value)
+    return Answer(value)
 
 
 def _is_newer(entry: Entry, call: Call) -> bool:

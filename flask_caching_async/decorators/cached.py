@@ -16,7 +16,7 @@ from ..pages.directives import Demand, demand_of
 from ..pages.http import HttpOptions, PageRules
 from ..signals import cache_view_hit, cache_view_miss, tell
 from ..typing import Args, Callback, Kwargs, QueryArgs, Value, Vary
-from .found import Bypass, Found
+from .found import Bypass, LookedUp
 from .methods import Decorated
 from .noted import noted, stored_page
 from .options import Options
@@ -74,7 +74,7 @@ class ViewPlan(NamedPages):
             framework.at_the_end(functools.partial(finish, framework))
         return rules
 
-    def key_headers(self, state: State, found: Found) -> tuple[str, ...]:
+    def key_headers(self, state: State, found: LookedUp) -> tuple[str, ...]:
         """The headers of requests that are in the key of a page: what its ``Vary`` names."""
         named = [vary for vary in self.vary_on if isinstance(vary, str)]
         names = ["Cookie" if name.startswith("cookie:") else name for name in named]
@@ -87,7 +87,7 @@ class ViewPlan(NamedPages):
         request = state.binding.framework.request()
         return None if request is None else demand_of(request)
 
-    def hand_out(self, state: State, found: Found, value: Value) -> Value:
+    def hand_out(self, state: State, found: LookedUp, value: Value) -> Value:
         """Hand an answer to the caller, and note where it comes from."""
         if state.page_rules is not None:
             value = noted(self, state, found, value, self.key_headers(state, found))

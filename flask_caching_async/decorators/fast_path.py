@@ -73,7 +73,7 @@ def page_hit(plan: Plan) -> Callable[[State, Args, Kwargs], Value]:
     def answer(state: State, args: Args, kwargs: Kwargs) -> Value:
         key, peek = quick_key(state, args, kwargs), state.page_peek
         entry = None if key is None or peek is None else peek(key)
-        if entry is None or state.timekeeper.clock() >= entry.fresh_until:
+        if key is None or entry is None or state.timekeeper.clock() >= entry.fresh_until:
             return MISSING
         if not (shares or entry.owner in (tag, BY_HAND)) or not entry.answers(user_tags):
             return MISSING
@@ -84,7 +84,7 @@ def page_hit(plan: Plan) -> Callable[[State, Args, Kwargs], Value]:
         if value is None and not cache_none:
             return MISSING
         state.counters.hits += 1
-        return plan.hand_out(state, Hit(value, entry, user_tags), value)
+        return plan.hand_out(state, Hit(value, entry, key, user_tags), value)
 
     return answer
 

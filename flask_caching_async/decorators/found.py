@@ -9,7 +9,7 @@ from .._flow.engine import Engine
 from .._flow.policy import Call
 from ..typing import Value
 
-__all__ = ["Bypass", "Found", "Hit", "Pending"]
+__all__ = ["Bypass", "LookedUp", "Hit", "Pending"]
 
 
 class Hit(NamedTuple):
@@ -18,7 +18,8 @@ class Hit(NamedTuple):
     value: Value
     #: What it was found in; ``None`` for an answer that says that nothing is stored.
     entry: AnyEntry | None
-    #: The tags of the call.
+    #: The key and the tags of the call.
+    key: str
     tags: tuple[str, ...]
 
 
@@ -37,4 +38,4 @@ class Bypass(NamedTuple):
 
 
 #: What a first look has found.
-Found: TypeAlias = Hit | Pending | Bypass
+LookedUp: TypeAlias = Hit | Pending | Bypass

@@ -18,7 +18,7 @@ from .._runtime.colour import run_now
 from ..exceptions import CacheError, InvalidKeyError, NotStoredError
 from ..typing import Args, Callback, Kwargs, Value
 from .debug_checks import watched
-from .found import Bypass, Found, Hit, Pending
+from .found import Bypass, Hit, LookedUp, Pending
 from .plan import Plan, State
 
 __all__ = ["acall_through_cache", "call_through_cache", "look"]
@@ -91,7 +91,7 @@ async def look(
     call_callback: CallCallback,
     aio: bool = False,
     refresh: bool = False,
-) -> Found:
+) -> LookedUp:
     """Call the callbacks, find the key, look into the store: everything up to the verdict.
 
     Written once: sync code gives it a ``call_callback`` that returns at once, as its steps do.
@@ -123,9 +123,9 @@ async def look(
     _tell(plan, state, verdict is Verdict.FRESH or verdict is Verdict.STALE, key, args, kwargs)
     if verdict is Verdict.FRESH:
         state.counters.hits += 1
-        return Hit(value, lookup.entry, tags)
+        return Hit(value, lookup.entry, key, tags)
     if demand is not None and demand.only_stored and verdict is not Verdict.STALE:
-        return Hit(GatewayTimeout(), None, ())
+        return Hit(GatewayTimeout(), None, key, ())
     function = _computing(plan, state, key)
     call = Call(key, tags, state.policy, plan, function, args, kwargs, forced, called)
     call.context, call.first = state, lookup
@@ -200,7 +200,7 @@ async def acall_through_cache(
     return value
 
 
-def _check_stored(plan: Plan, state: State, found: Found, value: Value) -> None:
+def _check_stored(plan: Plan, state: State, found: LookedUp, value: Value) -> None:
     """Say so if a value was not stored that had to be.
 
     :raises NotStoredError: with the value.

@@ -15,7 +15,7 @@ from .._frameworks.routes import is_method, leads_to
 from ..pages.answers import Note, Source, as_page, leave_note
 from ..pages.http import Forwarded
 from ..typing import Value
-from .found import Bypass, Found, Hit
+from .found import Bypass, Hit, LookedUp
 from .plan import Plan, State
 
 __all__ = ["noted", "stored_page"]
@@ -47,7 +47,7 @@ def stored_page(plan: Plan, state: State, value: Value) -> Value:
 
 
 def noted(
-    plan: Plan, state: State, found: Found, value: Value, key_headers: tuple[str, ...]
+    plan: Plan, state: State, found: LookedUp, value: Value, key_headers: tuple[str, ...]
 ) -> Value:
     """An answer as it is handed out, with a note left for its response."""
     rules = state.page_rules
@@ -61,7 +61,7 @@ def noted(
     return value
 
 
-def _source(plan: Plan, state: State, found: Found, request: Request) -> Source:
+def _source(plan: Plan, state: State, found: LookedUp, request: Request) -> Source:
     """Where an answer comes from."""
     if isinstance(found, Bypass):
         return Source(False, "bypass" if request.method in READING else "method")

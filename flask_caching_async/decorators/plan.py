@@ -25,7 +25,7 @@ from ..pages.directives import Demand
 from ..pages.http import PageRules
 from ..pages.purging import Listeners
 from ..typing import Args, Callback, Kwargs, Value
-from .found import Bypass, Found
+from .found import Bypass, LookedUp
 from .methods import Decorated
 from .options import Options
 
@@ -195,7 +195,7 @@ class Plan(CallHooks, abc.ABC):
         """What the current request demands of the cache, if that counts."""
         return None
 
-    def hand_out(self, state: State, found: Found, value: Value) -> Value:
+    def hand_out(self, state: State, found: LookedUp, value: Value) -> Value:
         """Hand an answer to the caller, and note where it comes from."""
         return value if isinstance(found, Bypass) else self.unwrap(value)
 

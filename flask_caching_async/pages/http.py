@@ -201,10 +201,8 @@ def cache_control(rules: PageRules, age: int) -> str:
     """
     client, shared = rules.client, rules.shared
     if shared is None:
-        if not client:
-            return f"no-cache{rules.windows}"
         own = "private, " if rules.personal else ""
-        return f"{own}max-age={client + age}{rules.windows}"
+        return f"{own}{f'max-age={client + age}' if client else 'no-cache'}{rules.windows}"
     # Not no-cache, which would bind shared caches, too.
     first = f"max-age={client + age}" if client else "max-age=0, must-revalidate"
     return f"{first}, s-maxage={shared + age if shared else 0}{rules.windows}"
@@ -243,7 +241,7 @@ def cache_status(
 
 def header_name(name: str) -> str:
     """The name of a tag or a view as the tag header has it, to be purged by."""
-    return quote(name, safe=PLAIN)
+    return quote(name, safe=PLAIN, errors="surrogatepass")
 
 
 def tag_line(header: str, present: str, names: list[str]) -> str:

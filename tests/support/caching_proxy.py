@@ -101,6 +101,6 @@ class CachingProxy(Server):
 
     def answers(self) -> bool:
         """Whether it listens."""
-        with suppress(OSError), socket.create_connection((HOST, self.port), PATIENCE):
+        with suppress(OSError, ValueError), socket.create_connection((HOST, self.port), PATIENCE):
             return int((self.folder / "pid").read_text()) == self.pid
         return False
