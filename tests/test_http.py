@@ -335,6 +335,28 @@ def test_the_times_of_cache_control_begin_when_it_is_sent(browser: Browser) -> N
 
 
 @THREE
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"client_timeout": 60}, "no-cache, stale-while-revalidate=30"),
+        (
+            {"client_timeout": 60, "shared_timeout": 600},
+            "max-age=0, must-revalidate, s-maxage=0, stale-while-revalidate=30",
+        ),
+    ],
+)
+def test_a_stale_page_is_not_to_be_kept(
+    browser: Browser, options: dict[str, Any], line: str
+) -> None:
+    """A new one is on its way: whoever asks again gets it."""
+    browser.view(timeout=60, http=True, stale_while_revalidate=30, **options)(lambda: "page")
+    browser.get()
+    browser.clock.advance(70)
+    assert browser.get().headers["Cache-Control"] == line
+    assert browser.cache.drain(PATIENCE)
+
+
+@THREE
 @pytest.mark.parametrize("own", [("Cache-Control", "max-age=5"), ("Expires", TOMORROW)])
 def test_what_the_view_says_about_caching_stays(browser: Browser, own: tuple[str, str]) -> None:
     """It knows its page best."""

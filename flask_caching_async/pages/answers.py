@@ -161,4 +161,6 @@ def _describe(note: Note, headers: Headers, told: dict[str, str], mine: bool) ->
     if "cache-control" not in told and "expires" not in told:
         # A cookie is one visitor's, whoever has set it.
         shareable = mine and "set-cookie" not in told
-        headers.add("Cache-Control", cache_control(note.rules, age) if shareable else PRIVATE)
+        stale = note.source.left is not None and note.source.left < 0
+        said = cache_control(note.rules, age, stale) if shareable else PRIVATE
+        headers.add("Cache-Control", said)

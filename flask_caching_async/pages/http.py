@@ -192,14 +192,17 @@ class PageRules:
 # --- the headers ----------------------------------------------------------------------------------
 
 
-def cache_control(rules: PageRules, age: int) -> str:
+def cache_control(rules: PageRules, age: int, stale: bool = False) -> str:
     """What browsers and shared caches may do with a stored page.
 
     Its ``Age`` counts against what is said here, so it is added: the times are those from now on.
 
     :param age: of the page, in seconds.
+    :param stale: whether it is an old one, for which a new one is on its way: nobody is to keep it.
     """
     client, shared = rules.client, rules.shared
+    if stale:
+        client, shared = 0, None if shared is None else 0
     if shared is None:
         own = "private, " if rules.personal else ""
         return f"{own}{f'max-age={client + age}' if client else 'no-cache'}{rules.windows}"
