@@ -35,3 +35,4 @@ lowest downstream extras coverage wheel docs bench:
 
 servers:
 	@tools/servers.sh $(SERVERS)
+	@tools/servers.sh nginx || echo "the tests behind a proxy are skipped" >&2

@@ -29,11 +29,11 @@ def cache_of(module: str, app: Flask) -> Any:
     return importlib.import_module(module).Cache(app, config={"CACHE_TYPE": "SimpleCache"})
 
 
-def request_to(app: Flask) -> Callable[[], None]:
+def request_to(app: Flask, environ: dict[str, str] = ENVIRON) -> Callable[[], None]:
     """One whole request, through the app's WSGI interface."""
 
     def request() -> None:
-        b"".join(app.wsgi_app(dict(ENVIRON), lambda status, headers: None))
+        b"".join(app.wsgi_app(dict(environ), lambda status, headers: None))
 
     return request
 
@@ -53,6 +53,22 @@ def view(is_async: bool, module: str | None) -> Callable[[], None]:
         function = cache_of(module, app).cached()(function)
     app.add_url_rule("/", "hello", function)
     return request_to(app)
+
+
+def page(size: int, known: bool) -> Callable[[], None]:
+    """A request to a page with an ETag, perhaps by a browser that has it already."""
+    app = Flask("benchmark")
+    text = "x" * size
+
+    @app.get("/")
+    @cache_of("flask_caching_async", app).cached(http=True)
+    def show() -> str:
+        return text
+
+    headers: dict[str, str] = {}
+    b"".join(app.wsgi_app(dict(ENVIRON), lambda status, pairs: headers.update(pairs)))
+    environ = {**ENVIRON, "HTTP_IF_NONE_MATCH": headers["ETag"]} if known else ENVIRON
+    return request_to(app, environ)
 
 
 def memoized(module: str, is_async: bool) -> Any:
@@ -128,6 +144,8 @@ def main(rounds: int = 40) -> None:
         "sync view, hit": (view(False, ours), 300),
         "async view, hit": (view(True, ours), 300),
         "bare async view": (view(True, None), 30),
+        "sync view, http=True, hit": (page(5, False), 300),
+        "sync view, http=True, 304 of 1 MB": (page(1 << 20, True), 300),
     }
     if theirs:
         views["Flask-Caching, sync view, hit"] = (view(False, theirs), 300)

@@ -21,6 +21,7 @@ from .exceptions import (
     SerializationError,
 )
 from .keys import function_namespace, make_template_fragment_key
+from .pages.purging import Invalidated
 from .signals import cache_memoize_hit, cache_memoize_miss, cache_view_hit, cache_view_miss
 from .stats import Stats
 
@@ -36,6 +37,7 @@ __all__ = [
     "ColourError",
     "ConfigurationError",
     "InvalidKeyError",
+    "Invalidated",
     "NotInitializedError",
     "NotStoredError",
     "SerializationError",

@@ -23,6 +23,8 @@ from .exceptions import ConfigurationError, not_initialized
 from .identity import function_name
 from .lifecycle import Serving
 from .operations import Operations
+from .pages.http import Http, HttpOptions
+from .pages.purging import Listeners
 from .typing import (
     AnyCached,
     AnyMemoized,
@@ -31,6 +33,7 @@ from .typing import (
     Config,
     MemoizedFunction,
     QueryArgs,
+    Timeout,
     TimeoutArgument,
     Value,
     Vary,
@@ -73,6 +76,7 @@ class Cache(Operations, Renewals, Adjustable):
         self._warned: set[str] = set()
         self._first_of_name: dict[str, str] = {}
         self._views_by_name: dict[str, list[str]] = {}
+        self._listeners = Listeners()
         self._renewals: list[Renewal] = []
         self._has_pages = True
         if app is not None:
@@ -167,6 +171,9 @@ class Cache(Operations, Renewals, Adjustable):
         *,
         vary_on: Vary = (),
         personal: bool = False,
+        http: Http | None = None,
+        client_timeout: Timeout = 0,
+        shared_timeout: Timeout | None = None,
         **options: Unpack[DecoratorOptions],
     ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]:
         """Cache a view under its path, or any function under a key of your own.
@@ -194,6 +201,11 @@ class Cache(Operations, Renewals, Adjustable):
         :param vary_on: what else is part of the key: header names, ``"cookie:NAME"``, callables.
         :param personal: whether all visitors may have a page that was made from the session, a
             header ``Authorization`` or the like of one of them.
+        :param http: whether its pages have an ``ETag``, are answered 304, and say what browsers may
+            do with them; ``"strict"`` also obeys what requests demand. ``None`` is ``CACHE_HTTP``.
+        :param client_timeout: seconds or a ``timedelta`` for which browsers may show a page without
+            asking again; with 0 they ask each time, so that an invalidation reaches them.
+        :param shared_timeout: the same for shared caches (a CDN), where that is another time.
         """
         check_parentheses(timeout, "cached")
         checked = Options.read(
@@ -202,14 +214,12 @@ class Cache(Operations, Renewals, Adjustable):
             source_check=source_check, **options,
         )  # fmt: skip
 
+        told = HttpOptions.read(http, client_timeout, shared_timeout)
+
         def make_plan(function: Callback) -> ViewPlan:
-            more = (make_cache_key, response_hit_indication, vary_on, personal)
+            more = (make_cache_key, response_hit_indication, vary_on, personal, told)
             plan = ViewPlan(self, function, checked, key_prefix, query_string, *more)
-            if not (self._has_pages or plan.own_key):
-                raise ConfigurationError(
-                    f"{plan.name} has no path, since this cache has no app: give cached a key, as "
-                    f"cached(key_prefix={function_name(function)!r}), or use memoize()"
-                )
+            self._check_has_path(plan)
             self._views.add(plan)
             watch_order(self._last, self._views)
             return plan
@@ -218,6 +228,13 @@ class Cache(Operations, Renewals, Adjustable):
             return cast("CachedFunction[P, R]", decorate(function, make_plan))
 
         return decorator
+
+    def _check_has_path(self, plan: ViewPlan) -> None:
+        if not (self._has_pages or plan.own_key):
+            raise ConfigurationError(
+                f"{plan.name} has no path, since this cache has no app: give cached a key, as "
+                f"cached(key_prefix={function_name(plan.function)!r}), or use memoize()"
+            )
 
     @shows_options
     def memoize(

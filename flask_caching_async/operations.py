@@ -5,9 +5,7 @@ Each pair is one step of the store. The sync half runs it at once, the async hal
 
 from __future__ import annotations
 
-import asyncio
-import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, Self
 
 from ._entries.entry import BY_HAND, MISSING, Verdict
@@ -16,13 +14,10 @@ from ._flow.callbacks import resolved
 from ._flow.engine import Engine
 from ._flow.policy import Call, CallHooks, Policy
 from ._flow.run import aread_through, read_through
-from ._flow.store_protocol import StoreSteps
 from ._runtime.colour import run_now
 from ._runtime.threads import offload
-from .binding import Binding
-from .decorators.deletion import Invalidation, of_keys
 from .decorators.plan import user_tags
-from .exceptions import CacheWarning
+from .deletions import Deletions
 from .stats import Stats
 from .typing import Timeout, Value
 
@@ -47,47 +42,11 @@ class Occasions(Protocol):
     async def end(self) -> None: ...
 
 
-class Operations:
+class Operations(Deletions):
     """The operations of a :class:`.Cache`."""
-
-    #: The binding, where there is only one app; looked at by every call.
-    _only: Binding | None = None
-    _warned_of_blocking = False
-
-    def _binding(self) -> Binding:
-        raise NotImplementedError
 
     def _serving(self) -> Occasions:
         raise NotImplementedError
-
-    def _sync(self, name: str, depth: int = 3) -> StoreSteps:
-        """The steps for sync code.
-
-        :param name: the method that the user called.
-        :param depth: how far up the stack that was.
-        """
-        binding = self._only or self._binding()
-        if asyncio._get_running_loop() is not None and not self._warned_of_blocking:
-            if binding.framework.debug:
-                self._warned_of_blocking = True
-                warnings.warn(
-                    f"cache.{name}() was called on a thread whose event loop runs, and blocks it; "
-                    f"await cache.a{name}() instead",
-                    CacheWarning,
-                    stacklevel=depth,
-                )
-        return binding.engine.sync
-
-    def _aio(self) -> StoreSteps:
-        """The steps for async code."""
-        return (self._only or self._binding()).engine.aio
-
-    def _forget_flights(self, keys: Collection[str], tags: Collection[str] = ()) -> None:
-        """After a deletion or a set, however it ended: no new caller joins what it overtakes."""
-        try:
-            (self._only or self._binding()).engine.flights.forget(keys, tags)
-        except TypeError:  # of a key that no dict would have, and that was refused
-            pass
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -231,70 +190,6 @@ class Operations:
     async def adec(self, key: str, delta: int = 1) -> int | None:
         """Awaitable :meth:`dec`."""
         return await self._aio().inc(key, -delta)
-
-    # --- deleting ---------------------------------------------------------------------------------
-
-    def delete(self, key: str) -> bool:
-        """Delete a key, and all variants of the page whose base it is; whether the key existed."""
-        return bool(self._invalidate("delete", of_keys([key])))
-
-    async def adelete(self, key: str) -> bool:
-        """Awaitable :meth:`delete`."""
-        return bool(await self._ainvalidate(of_keys([key])))
-
-    def delete_many(self, *keys: str) -> list[str]:
-        """Delete several keys; those that are gone now (what never existed counts)."""
-        return list(keys) if self._invalidate("delete_many", of_keys(keys)) is not None else []
-
-    async def adelete_many(self, *keys: str) -> list[str]:
-        """Awaitable :meth:`delete_many`."""
-        return list(keys) if await self._ainvalidate(of_keys(keys)) is not None else []
-
-    def unlink(self, *keys: str) -> list[str]:
-        """Delete several keys; on Redis their memory is freed in the background."""
-        return list(keys) if self._invalidate("unlink", of_keys(keys)) is not None else []
-
-    async def aunlink(self, *keys: str) -> list[str]:
-        """Awaitable :meth:`unlink`."""
-        return await self.adelete_many(*keys)
-
-    def delete_tags(self, *tags: str) -> bool:
-        """Drop every entry that carries one of ``tags``, at the cost of one; whether it was."""
-        return self._invalidate("delete_tags", Invalidation([], list(user_tags(tags)))) is not None
-
-    async def adelete_tags(self, *tags: str) -> bool:
-        """Awaitable :meth:`delete_tags`."""
-        return await self._ainvalidate(Invalidation([], list(user_tags(tags)))) is not None
-
-    def clear(self) -> bool:
-        """Drop everything that this cache stored; whether it was done."""
-        steps = self._sync("clear")
-        try:
-            return bool(run_now(steps.clear()))
-        finally:
-            self._binding().engine.flights.forget_all()
-
-    async def aclear(self) -> bool:
-        """Awaitable :meth:`clear`."""
-        steps = self._aio()
-        try:
-            return bool(await steps.clear())
-        finally:
-            self._binding().engine.flights.forget_all()
-
-    def _invalidate(self, name: str, invalidation: Invalidation) -> list[str] | None:
-        steps = self._sync(name, 4)
-        try:
-            return run_now(steps.invalidate(*invalidation))
-        finally:
-            self._forget_flights(*invalidation)
-
-    async def _ainvalidate(self, invalidation: Invalidation) -> list[str] | None:
-        steps = self._aio()
-        try:
-            return await steps.invalidate(*invalidation)
-        finally:
-            self._forget_flights(*invalidation)
 
     # --- both at once -----------------------------------------------------------------------------
 

@@ -21,10 +21,11 @@ LAYERS = (
     ("_flow",),
     ("serializers", "backends"),
     ("_store",),
-    ("config", "identity", "keys", "parts", "signals", "_frameworks", "pages", "utils"),
+    ("config", "identity", "keys", "pages", "parts", "signals", "_frameworks", "utils"),
     ("binding",),
     ("decorators", "jinja2ext"),
-    ("lifecycle", "operations"),
+    ("lifecycle", "deletions"),
+    ("operations",),
     ("cache",),
     ("__init__", "testing", "contrib"),
 )

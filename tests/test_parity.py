@@ -36,6 +36,7 @@ ALONE = {
     "native_here": "looks at the running loop",
     "is_answer": "looks at an error",
     "is_timeout": "looks at an error",
+    "on_invalidate": "remembers a callback; does no I/O",
 }
 
 

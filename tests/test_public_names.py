@@ -140,7 +140,8 @@ def test_flask_cachings_arguments_keep_their_order() -> None:
         assert positional[1:] == names.split(), name
     ours = {"lock", "lock_timeout", "stale_while_revalidate", "stale_if_error", "jitter", "tags"}
     ours |= {"soft_timeout"}
-    for name, more in (("cached", {"vary_on", "personal"}), ("memoize", set())):
+    of_pages = {"vary_on", "personal", "http", "client_timeout", "shared_timeout"}
+    for name, more in (("cached", of_pages), ("memoize", set())):
         parameters = inspect.signature(getattr(Cache, name)).parameters.values()
         assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} == ours | more
 

@@ -6,6 +6,7 @@
 # It starts nothing: the tests start the servers that they need, on ports of their own.
 set -euo pipefail
 
+PATH=$PATH:/usr/sbin  # where nginx is, which is not on everybody's path
 missing=()
 for program in "$@"; do
     command -v "$program" >/dev/null || missing+=("$program")

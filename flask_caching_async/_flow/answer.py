@@ -30,7 +30,10 @@ def found(call: Call, lookup: Lookup, now: float) -> Answer | None:
     if call.forced and not _is_newer(entry, call):
         return None
     value = entry.value()
-    return None if value is None and not call.policy.cache_none else Answer(value)
+    if value is None and not call.policy.cache_none:
+        return None
+    call.served = entry
+    return Answer(value)
 
 
 def _is_newer(entry: Entry, call: Call) -> bool:

@@ -260,8 +260,11 @@ class Leader:
             stored = await self._store_elsewhere(value, times, place)
             if not stored:
                 return stored
+            call.served = times
             value, times = place.marker, times._replace(fresh_until=LONG_AGO)
         stored = await steps.save(call.key, value, times, self.expected, self.lookup, self.lease)
+        if stored and place is None:
+            call.served = times
         if stored is not None:
             self.lease = None  # it was given back with the value
         return stored
@@ -309,6 +312,7 @@ class Leader:
         if now >= entry.fresh_until + policy.stale_if_error:
             return NOTHING
         self.ports.stats.rescued += 1
+        self.call.served = entry
         return entry.value()
 
 

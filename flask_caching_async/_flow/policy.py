@@ -65,6 +65,8 @@ class CallHooks:
 
     answers: tuple[type[BaseException], ...] = ()
     response_filter: Callback | None = None
+    #: Makes of a value what is stored for it, and handed out.
+    storable: Callback | None = None
     timeout: float | None = None
 
     def fate(self, value: Value, call: Call) -> Fate:
@@ -116,7 +118,7 @@ class Call:
     __slots__ = (
         "key", "tags", "policy", "hooks", "function", "args", "kwargs",
         "forced", "called", "context", "first", "unstored", "within",
-        "made_from",
+        "made_from", "served",
     )  # fmt: skip
 
     def __init__(
@@ -155,3 +157,5 @@ class Call:
         self.within: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
         #: What its decorator notes of the computation.
         self.made_from: Any = None
+        #: The times of the value that it is answered with, as far as they are known.
+        self.served: AnyEntry | Times | None = None

@@ -7,6 +7,7 @@ frame of its own and hands the outcome to :meth:`.Leader.finish` or :meth:`.Lead
 
 from __future__ import annotations
 
+import copy
 import logging
 
 from .._entries.entry import Lookup, Verdict
@@ -30,10 +31,7 @@ async def begin(
     """
     flights, policy = ports.flights, call.policy
     if not call.forced and policy.judge(lookup.entry, ports.clock()) is Verdict.STALE:
-        assert lookup.entry is not None
-        ports.stats.stale += 1
-        _revalidate(call, lookup, ports)
-        return Answer(lookup.entry.value())
+        return _stale(call, lookup, ports)
     if policy.soft_timeout is not None and (answer := await _softly(call, lookup, ports)):
         return answer
     ports.stats.misses += 1
@@ -66,6 +64,15 @@ async def begin(
         elif outcome is not Outcome.ABANDONED:
             break
     return await Leader(None, call, lookup, ports).prepare(fresh_look=False)
+
+
+def _stale(call: Call, lookup: Lookup, ports: Ports) -> Answer:
+    """The old value, while the background computes a new one."""
+    assert lookup.entry is not None
+    ports.stats.stale += 1
+    _revalidate(call, lookup, ports)
+    call.served = lookup.entry
+    return Answer(lookup.entry.value())
 
 
 async def _follow(flight: Flight, call: Call, ports: Ports) -> Answer | Failed | Outcome:
@@ -110,6 +117,7 @@ async def _softly(call: Call, lookup: Lookup, ports: Ports) -> Answer | None:
             if (answer := found(call, look, ports.clock())) is not None:
                 return answer
     ports.stats.rescued += 1
+    call.served = entry
     return Answer(entry.value())
 
 
@@ -120,7 +128,8 @@ def _revalidate(call: Call, lookup: Lookup, ports: Ports) -> None:
     flight = ports.flights.try_lead(call.key, call.tags, call.policy.lock_timeout)
     if flight is None:
         return
-    leader = Leader(flight, call, lookup, ports)
+    # What becomes of that is another story than what this call is answered with.
+    leader = Leader(flight, copy.copy(call), lookup, ports)
     try:
         ports.spawn(leader)
     except Exception:

@@ -78,6 +78,8 @@ def compute(leader: Leader) -> Value:
         if fate is Fate.STORE and callable(timeout := hooks.lifetime(value)):
             timeout = call_callback(timeout, hooks.for_callbacks(value))
         timeout = seconds(timeout)
+        if fate is Fate.STORE and hooks.storable is not None:
+            value = hooks.storable(value, call)
     except BaseException as error:
         fallback = leader.fail(error)
         if fallback is NOTHING:
@@ -109,6 +111,8 @@ async def acompute(leader: Leader) -> Value:
         if fate is Fate.STORE and callable(timeout := hooks.lifetime(value)):
             timeout = await acall_callback(timeout, hooks.for_callbacks(value))
         timeout = seconds(timeout)
+        if fate is Fate.STORE and hooks.storable is not None:
+            value = hooks.storable(value, call)
     except BaseException as error:
         fallback = leader.fail(error)
         if fallback is NOTHING:

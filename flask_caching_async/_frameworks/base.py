@@ -126,6 +126,17 @@ class Framework(Protocol):
         """Let ``change`` have the response of the current request."""
         ...
 
+    def make_response(self, value: Value) -> Value:
+        """The response that the app makes of what a view returned.
+
+        :raises TypeError: if it makes none of it.
+        """
+        ...
+
+    def at_the_end(self, change: Change) -> None:
+        """Let ``change`` have each response, after all that the app does with it; once an app."""
+        ...
+
     def spawn(self, leader: Leader, is_async: bool) -> None:
         """Compute in the background, in contexts like the caller's, which end with that."""
         ...

@@ -31,7 +31,7 @@ from .._runtime.loops import running_loop_kind
 from .._runtime.threads import offload
 from ..pages.reads import muted
 from ..typing import Args, Callback, Kwargs, Timeout, Value
-from .base import Occasion, PageRequest, Routed
+from .base import Change, Occasion, PageRequest, Routed
 from .pallets import PalletsFramework, fill_g, handed_over, preprocess, query_of, refused, routed
 from .routes import below
 from .spawning import context_without, refreshed, spawn_in_pool, spawn_on_loop, work_of
@@ -96,6 +96,17 @@ class FlaskFramework(PalletsFramework[Flask]):
         variables: Value = flask.globals
         own = context_without(variables._cv_app, getattr(variables, "_cv_request", None))
         own.run(spawn_in_pool, leader, work)
+
+    def make_response(self, value: Value) -> Value:
+        """The response that the app makes of what a view returned."""
+        return self.app.make_response(value)
+
+    def _ending(self, original: Callback, change: Change) -> Callback:
+        @functools.wraps(original)
+        def process_response(*args: Value, **kwargs: Value) -> Value:
+            return change(original(*args, **kwargs))
+
+        return process_response
 
     @contextlib.contextmanager
     def request_for(self, page: PageRequest) -> Iterator[Routed]:

@@ -37,6 +37,8 @@ __all__ = ["PalletsFramework"]
 
 #: How many paths are remembered with the usual ones.
 REMEMBERED = 1024
+#: Stands on a ``process_response`` that has one more step.
+ENDED = "_flask_caching_async_ended"
 #: ``Flask`` or ``Quart``; both are of one class, in which no request is served yet.
 AnyApp = TypeVar("AnyApp", bound=App)
 
@@ -230,6 +232,22 @@ class PalletsFramework(Generic[AnyApp]):
         """Let ``change`` have the response of the current request."""
         if self.framework.has_request_context():
             self.framework.after_this_request(change)
+
+    def at_the_end(self, change: Change) -> None:
+        """Let ``change`` have each response, after all that the app does with it.
+
+        Not by ``after_request``: the session is saved after those functions, and any of them may
+        have been there before.
+        """
+        app: Any = self.app
+        if not hasattr(app.process_response, ENDED):
+            process_response = self._ending(app.process_response, change)
+            setattr(process_response, ENDED, True)
+            app.process_response = process_response
+
+    def _ending(self, original: Callback, change: Change) -> Callback:
+        """An app's ``process_response`` with one more step at its end."""
+        raise NotImplementedError
 
     def views(self) -> Iterable[Callback]:
         """The functions that are registered as views now."""

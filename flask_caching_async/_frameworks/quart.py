@@ -26,6 +26,7 @@ from werkzeug.urls import iri_to_uri
 from .._entries.times import seconds
 from .._flow.leader import Leader
 from .._flow.run import arefresh, arefresh_within, refresh
+from .._runtime.colour import run_now
 from .._runtime.loops import result_of, running_loop_kind, start_task, wait_for
 from .._runtime.threads import offload
 from ..exceptions import ColourError
@@ -129,6 +130,17 @@ class QuartFramework(PalletsFramework[Quart]):
         if spawn_in_pool(leader, run) and self.loop is not None:
             with contextlib.suppress(RuntimeError):  # that loop has just been closed
                 self.loop.call_soon_threadsafe(wait, context=contextvars.Context())
+
+    def make_response(self, value: Value) -> Value:
+        """The response that the app makes of what a view returned; it never waits for that."""
+        return run_now(self.app.make_response(value))
+
+    def _ending(self, original: Callback, change: Change) -> Callback:
+        @functools.wraps(original)
+        async def process_response(*args: Value, **kwargs: Value) -> Value:
+            return change(await original(*args, **kwargs))
+
+        return process_response
 
     def before(self, check: Callable[[], None]) -> Callback:
         """A function for each request; as a coroutine, for which Quart needs no thread."""

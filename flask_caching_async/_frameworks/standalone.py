@@ -87,6 +87,13 @@ class Standalone:
     def after_this_request(self, change: Change) -> None:
         """There are none."""
 
+    def make_response(self, value: Value) -> Value:
+        """There are none."""
+        raise TypeError("a program without an app has no responses")
+
+    def at_the_end(self, change: Change) -> None:
+        """There are none."""
+
     def spawn(self, leader: Leader, is_async: bool) -> None:
         """Compute as a task of the running loop, or in a thread of the pool."""
         if is_async and asyncio._get_running_loop() is not None:

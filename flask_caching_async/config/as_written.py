@@ -48,6 +48,14 @@ def _choice(name: str, text: str) -> str | None:
     return None if said in ("", "none") else said
 
 
+def _flag_or_name(name: str, text: str) -> bool | str | None:
+    """A truth, or a text that is none."""
+    said = text.strip().lower()
+    if said in ("", "none"):
+        return None
+    return said in TRUE if said in TRUE + FALSE else text.strip()
+
+
 #: What a setting is, so what text in it means.
 KINDS: dict[str, Callable[[str, str], Value]] = {
     **dict.fromkeys(
@@ -74,6 +82,7 @@ KINDS: dict[str, Callable[[str, str], Value]] = {
         _number,
     ),
     **dict.fromkeys(("CACHE_BREAKER_THRESHOLD", "CACHE_THRESHOLD", "CACHE_VARIANTS"), _whole),
+    **dict.fromkeys(("CACHE_HTTP", "CACHE_STATUS_HEADER", "CACHE_TAG_HEADER"), _flag_or_name),
     "CACHE_MEMCACHED_SERVERS": _several,
     "CACHE_ON_ERROR": _choice,
 }

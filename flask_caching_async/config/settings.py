@@ -11,6 +11,7 @@ from .._entries.times import seconds
 from .._store.failures import Limits
 from ..backends._connections.secrets import shown
 from ..exceptions import ConfigurationError, warn
+from ..pages.http import HttpSettings
 from ..typing import Callback, Config, Value
 from .as_written import read_as_written
 
@@ -43,6 +44,9 @@ DEFAULTS: Config = {
     "CACHE_BREAKER_THRESHOLD": 5,
     "CACHE_BREAKER_RESET": 5,
     "CACHE_RENEWALS": True,
+    "CACHE_HTTP": False,
+    "CACHE_STATUS_HEADER": None,
+    "CACHE_TAG_HEADER": None,
 }
 
 
@@ -62,6 +66,7 @@ class Settings:
     on_error: str | None
     limits: Limits
     renewals: bool
+    http: HttpSettings
 
     @classmethod
     def read(cls, config: Config) -> Settings:
@@ -104,6 +109,7 @@ class Settings:
             on_error=config["CACHE_ON_ERROR"],
             limits=_limits(config),
             renewals=bool(config["CACHE_RENEWALS"]),
+            http=HttpSettings.read(config),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 
 from werkzeug.exceptions import HTTPException
@@ -9,14 +10,21 @@ from werkzeug.exceptions import HTTPException
 from .._flow.callbacks import acall_callback
 from .._flow.policy import Call, Fate
 from .._frameworks.responses import facts, fate_of, for_callbacks, is_public, why_not
+from ..binding import Binding
 from ..exceptions import CacheWarning, place_of
-from ..pages.rules import judge, vary_of
+from ..pages.answers import finish
+from ..pages.directives import Demand, demand_of
+from ..pages.http import HttpOptions, PageRules
+from ..pages.reads import muted
+from ..pages.rules import headers_in, judge, vary_of
 from ..signals import cache_view_hit, cache_view_miss, tell
 from ..typing import Args, Callback, Kwargs, QueryArgs, Value, Vary
+from .found import Bypass, LookedUp, Pending
 from .methods import Decorated
+from .noted import noted, stored_page
 from .options import Options
 from .page_names import NamedPages
-from .plan import OwningCache
+from .plan import OwningCache, State
 
 __all__ = ["ViewPlan"]
 
@@ -37,7 +45,9 @@ class ViewPlan(NamedPages):
         response_hit_indication: bool | None,
         vary_on: Vary,
         personal: bool,
+        http: HttpOptions,
     ) -> None:
+        self.http = http
         self.indicate = bool(response_hit_indication)
         self.fast = not self.indicate
         super().__init__(
@@ -45,6 +55,58 @@ class ViewPlan(NamedPages):
         )
         #: Whether what belongs to one visitor makes no difference.
         self.personal = personal
+
+    # --- HTTP -------------------------------------------------------------------------------------
+
+    def rules_of_pages(self, binding: Binding) -> PageRules | None:
+        """What is said of its answers in HTTP on one app; ``None`` for nothing."""
+        options, framework = self.options, binding.framework
+        personal = bool(
+            options.unless
+            or self.own_make_cache_key
+            or callable(self.key_prefix)
+            or any(callable(vary) for vary in self.vary_on)
+        )
+        rules = PageRules.join(
+            self.http,
+            binding.settings.http,
+            options.stale_while_revalidate,
+            options.stale_if_error,
+            personal,
+        )
+        if rules is not None:
+            framework.at_the_end(functools.partial(finish, framework))
+        return rules
+
+    def key_headers(self, state: State, found: LookedUp) -> tuple[str, ...]:
+        """The headers of requests that are in the key of a page: what its ``Vary`` names."""
+        named = [vary for vary in self.vary_on if isinstance(vary, str)]
+        names = ["Cookie" if name.startswith("cookie:") else name for name in named]
+        if isinstance(found, Bypass) or (request := state.binding.framework.request()) is None:
+            return tuple(dict.fromkeys(names))
+        key = found.call.key if isinstance(found, Pending) else found.key
+        inputs = state.learned.inputs_of(key, request)
+        return tuple(dict.fromkeys([*names, *headers_in(sorted(inputs))]))
+
+    def demand(self, state: State) -> Demand | None:
+        """What the current request demands of the cache, if that counts."""
+        if state.page_rules is None or not state.page_rules.strict:
+            return None
+        request = state.binding.framework.request()
+        if request is None:
+            return None
+        with muted():
+            return demand_of(request)
+
+    def hand_out(self, state: State, found: LookedUp, value: Value) -> Value:
+        """Hand an answer to the caller, and note where it comes from."""
+        if state.page_rules is not None:
+            value = noted(self, state, found, value, self.key_headers(state, found))
+        return value if isinstance(found, Bypass) else self.unwrap(value)
+
+    def storable(self, value: Value, call: Call) -> Value:
+        """What is stored of an answer, and handed out."""
+        return stored_page(self, call.context, value)
 
     def signal(self, hit: bool, key: str, args: Args, kwargs: Kwargs) -> None:
         """Tell the listeners of a hit or a miss."""

@@ -28,6 +28,8 @@ class Invalidation(NamedTuple):
 
     keys: list[str]
     tags: list[str]
+    #: The paths of the pages that have these keys, where somebody wants to know.
+    paths: tuple[str, ...] = ()
 
 
 def of_keys(keys: Iterable[str]) -> Invalidation:
@@ -179,4 +181,9 @@ async def _pages(
         key = await call_callback(plan.own_make_cache_key, *args, **view_args)
         return of_keys([made_key(key)])
     prefix = await call_callback(plan.key_prefix) if callable(plan.key_prefix) else plan.key_prefix
-    return of_keys(plan.keys_of_pages(prefix, path, query_args, plan.by_name(args, view_args)))
+    view_args = plan.by_name(args, view_args)
+    deleted = of_keys(plan.keys_of_pages(prefix, path, query_args, view_args))
+    if not plan.cache._listeners or plan.own_key:
+        return deleted
+    places = plan.places(path, view_args) if path is not None or view_args else []
+    return deleted._replace(paths=tuple(dict.fromkeys([place.path for place in places])))

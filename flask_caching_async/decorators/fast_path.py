@@ -11,9 +11,10 @@ from .._flow.callbacks import resolved
 from .._flow.run import aread_through
 from .._runtime.colour import run_now
 from ..typing import Args, Callback, Kwargs, Value
-from .lookup import Bypass, Pending, acall_through_cache, look
+from .found import Bypass, Hit, Pending
+from .lookup import acall_through_cache, look
 from .methods import Decorated
-from .plan import Plan
+from .plan import Plan, State
 
 __all__ = ["LooplessHit", "fast_hit", "resume"]
 
@@ -23,7 +24,7 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
     cache, cache_none = plan.cache, plan.options.cache_none
     text_of, key_of, quick_key = plan.text, plan.key_of, plan.quick_key
     unwrap, tag = plan.unwrap if plan.answers else None, plan.author
-    user_tags, shares = plan.fixed_user_tags(), plan.shares
+    user_tags, shares, answer_page = plan.fixed_user_tags(), plan.shares, page_hit(plan)
 
     def answer(args: Args, kwargs: Kwargs) -> Value:
         state = plan.last
@@ -31,7 +32,7 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
             state = plan.state()
         peek = state.peek
         if peek is None:
-            return MISSING
+            return MISSING if state.page_peek is None else answer_page(state, args, kwargs)
         if text_of is None:
             key = quick_key(state, args, kwargs)
         else:
@@ -60,6 +61,30 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
             return MISSING
         state.counters.hits += 1
         return value if unwrap is None else unwrap(value)
+
+    return answer
+
+
+def page_hit(plan: Plan) -> Callable[[State, Args, Kwargs], Value]:
+    """:func:`fast_hit` where an answer is a page, of which more is said in HTTP than its value."""
+    quick_key, tag, cache_none = plan.quick_key, plan.author, plan.options.cache_none
+    user_tags, shares = plan.fixed_user_tags(), plan.shares
+
+    def answer(state: State, args: Args, kwargs: Kwargs) -> Value:
+        key, peek = quick_key(state, args, kwargs), state.page_peek
+        entry = None if key is None or peek is None else peek(key)
+        if key is None or entry is None or state.timekeeper.clock() >= entry.fresh_until:
+            return MISSING
+        if not (shares or entry.owner in (tag, BY_HAND)) or not entry.answers(user_tags):
+            return MISSING
+        try:
+            value = entry.value()
+        except Exception:  # as in fast_hit
+            return MISSING
+        if value is None and not cache_none:
+            return MISSING
+        state.counters.hits += 1
+        return plan.hand_out(state, Hit(value, entry, key, user_tags), value)
 
     return answer
 
@@ -107,8 +132,9 @@ class LooplessHit:
             if isinstance(found, Pending):
                 return original(resume)(plan, found)
             if isinstance(found, Bypass):
-                return original(plan.bypass)(*args, **kwargs)
-            return plan.unwrap(found.value)
+                value = original(plan.bypass)(*args, **kwargs)
+                return plan.hand_out(state, found, value)
+            return plan.hand_out(state, found, found.value)
 
         return answer
 
@@ -119,9 +145,8 @@ async def _awaited(answer: Awaitable[Value]) -> Value:
 
 async def resume(plan: Plan, found: Pending) -> Value:
     """Go on, on a loop, with a call that was looked up without one."""
-    value = await aread_through(*found)
+    value, call = await aread_through(*found), found.call
     if type(value) is Elsewhere:
-        call = found.call
         call.context.learn(call.key, value.names)
         return await acall_through_cache(plan, call.context, call.args, call.kwargs)
-    return plan.unwrap(value)
+    return plan.hand_out(call.context, found, value)

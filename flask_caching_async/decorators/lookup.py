@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple
 
+from werkzeug.exceptions import GatewayTimeout
+
 from .._entries.entry import Elsewhere, Lookup, Verdict
 from .._flow.callbacks import CallCallback, acall_callback, call_callback_now
 from .._flow.engine import Engine
@@ -19,35 +21,16 @@ from ..exceptions import CacheError, InvalidKeyError, NotStoredError
 from ..pages.rules import Keyed
 from ..typing import Args, Kwargs, Value
 from .debug_checks import check_key
+from .found import Bypass, Hit, LookedUp, Pending
 from .plan import Plan, State
 
-__all__ = ["Bypass", "Hit", "Pending", "acall_through_cache", "call_through_cache", "look"]
+__all__ = ["acall_through_cache", "call_through_cache", "look"]
 
 log = logging.getLogger("flask_caching_async")
 
 
 #: How often one variant of a page may lead on to others.
 LEVELS = 8
-
-
-class Hit(NamedTuple):
-    """The answer was stored."""
-
-    value: Value
-
-
-class Pending(NamedTuple):
-    """The answer has to be waited for or computed."""
-
-    #: The engine of the tenant whose turn it was when the key was made.
-    engine: Engine
-    call: Call
-    lookup: Lookup
-    landed_before: int
-
-
-class Bypass(NamedTuple):
-    """The call is none of the cache's business."""
 
 
 class Found(NamedTuple):
@@ -138,7 +121,7 @@ async def look(
     call_callback: CallCallback,
     aio: bool = False,
     refresh: bool = False,
-) -> Hit | Pending | Bypass:
+) -> LookedUp:
     """Call the callbacks, find the key, look into the store: everything up to the verdict.
 
     Written once: sync code gives it a ``call_callback`` that returns at once, as its steps do.
@@ -153,8 +136,9 @@ async def look(
     forced, engine = found.forced, found.engine
     called, landed_before = state.timekeeper.clock(), engine.flights.landed
     key, tags, lookup = await _load(plan, state, found, engine.aio if aio else engine.sync)
+    demand, value = None if refresh else plan.demand(state), None
+    forced = forced or (demand is not None and demand.refuses(lookup.entry, called))
     verdict = Verdict.GONE if forced else state.policy.judge(lookup.entry, called)
-    value = None
     if verdict is Verdict.FRESH or (options.is_stale and verdict is Verdict.STALE):
         assert lookup.entry is not None
         value = lookup.entry.value()
@@ -169,14 +153,20 @@ async def look(
     _tell(plan, state, verdict is Verdict.FRESH or verdict is Verdict.STALE, key, args, kwargs)
     if verdict is Verdict.FRESH:
         state.counters.hits += 1
-        return Hit(value)
-    if state.binding.framework.debug:
-        check_key(plan, state, key)
-    call = Call(
-        key, tags, state.policy, plan, plan.function, args, kwargs, forced, called, state, lookup
-    )
-    call.function = plan.computing(state, call, found.keyed)
+        return Hit(value, lookup.entry, key, tags)
+    if demand is not None and demand.only_stored and verdict is not Verdict.STALE:
+        return Hit(GatewayTimeout(), None, key, ())
+    call = Call(key, tags, state.policy, plan, plan.function, args, kwargs, forced, called)
+    call.context, call.first = state, lookup
+    _prepare(plan, state, call, found.keyed)
     return Pending(engine, call, lookup, landed_before)
+
+
+def _prepare(plan: Plan, state: State, call: Call, keyed: Keyed | None) -> None:
+    """What a call needs to be computed; in debug mode its key is looked at."""
+    if state.binding.framework.debug:
+        check_key(plan, state, call.key)
+    call.function = plan.computing(state, call, keyed)
 
 
 async def _load(
@@ -236,11 +226,11 @@ def call_through_cache(
         if type(value) is Elsewhere:  # its leader has found that it is not for everybody
             state.learn(found.call.key, value.names)
             return call_through_cache(plan, state, args, kwargs, refresh, strict)
-        value = plan.unwrap(value)
+        value = plan.hand_out(state, found, value)
     elif isinstance(found, Bypass):
-        value = plan.function(*args, **kwargs)
+        value = plan.hand_out(state, found, plan.function(*args, **kwargs))
     else:
-        value = plan.unwrap(found.value)
+        value = plan.hand_out(state, found, found.value)
     if strict:
         _check_stored(plan, state, found, value)
     return value
@@ -261,17 +251,17 @@ async def acall_through_cache(
         if type(value) is Elsewhere:
             state.learn(found.call.key, value.names)
             return await acall_through_cache(plan, state, args, kwargs, refresh, strict)
-        value = plan.unwrap(value)
+        value = plan.hand_out(state, found, value)
     elif isinstance(found, Bypass):
-        value = await plan.bypass(*args, **kwargs)
+        value = plan.hand_out(state, found, await plan.bypass(*args, **kwargs))
     else:
-        value = plan.unwrap(found.value)
+        value = plan.hand_out(state, found, found.value)
     if strict:
         _check_stored(plan, state, found, value)
     return value
 
 
-def _check_stored(plan: Plan, state: State, found: Hit | Pending | Bypass, value: Value) -> None:
+def _check_stored(plan: Plan, state: State, found: LookedUp, value: Value) -> None:
     """Say so if a value was not stored that had to be.
 
     :raises NotStoredError: with the value.

@@ -21,9 +21,13 @@ from ..config import Settings
 from ..exceptions import AddressKeyWarning, ColourError, place_of
 from ..identity import NoText, function_name, has_address, lacks_text
 from ..keys import made_key, signature_of, source_of
+from ..pages.directives import Demand
+from ..pages.http import PageRules
 from ..pages.inputs import Learned
+from ..pages.purging import Listeners
 from ..pages.rules import Keyed
 from ..typing import Args, Callback, Kwargs, Value
+from .found import Bypass, LookedUp
 from .methods import Decorated
 from .options import Options
 
@@ -44,6 +48,8 @@ class OwningCache(Protocol):
     _first_of_name: dict[str, str]
     #: What tells views of one name apart, by that.
     _views_by_name: dict[str, list[str]]
+    #: Who is told of invalidations.
+    _listeners: Listeners
 
     def _binding(self) -> Binding: ...
     def delete_memoized(self, f: Value, *args: Value, **kwargs: Value) -> bool: ...
@@ -58,7 +64,17 @@ class State:
     :param peek: looks up an entry, where a hit needs nothing but a look into memory.
     """
 
-    __slots__ = ("binding", "policy", "memo", "peek", "timekeeper", "counters", "learned")
+    __slots__ = (
+        "binding",
+        "policy",
+        "memo",
+        "peek",
+        "timekeeper",
+        "counters",
+        "learned",
+        "page_rules",
+        "page_peek",
+    )
 
     def __init__(self, plan: Plan, binding: Binding) -> None:
         options, settings = plan.options, binding.settings
@@ -78,7 +94,16 @@ class State:
         self.learned = Learned(settings.variants)
         #: The keys of calls by their texts.
         self.memo: dict[str, str] = {}
-        self.peek = binding.peek if plan.fast and not settings.signals else None
+        #: What is said of its pages in HTTP, if anything is.
+        self.page_rules = rules = plan.rules_of_pages(binding)
+        peek = binding.peek if plan.fast and not settings.signals else None
+        self.peek = peek if rules is None else None
+        #: ``peek``, where an answer is a page, and nothing more has to be asked.
+        self.page_peek = None
+        if rules is not None and not (
+            rules.strict or (rules.tag_header and callable(options.tags))
+        ):
+            self.page_peek = peek
         self.timekeeper = binding.timekeeper
         self.counters = binding.counters
 
@@ -170,6 +195,18 @@ class Plan(CallHooks, abc.ABC):
         """What must be called before the key is known, in order."""
         tags = self.options.tags
         return [lambda: tags(*args, **kwargs)] if callable(tags) else []
+
+    def rules_of_pages(self, binding: Binding) -> PageRules | None:
+        """What is said of its answers in HTTP on one app; ``None`` for nothing."""
+        return None
+
+    def demand(self, state: State) -> Demand | None:
+        """What the current request demands of the cache, if that counts."""
+        return None
+
+    def hand_out(self, state: State, found: LookedUp, value: Value) -> Value:
+        """Hand an answer to the caller, and note where it comes from."""
+        return value if isinstance(found, Bypass) else self.unwrap(value)
 
     def computing(self, state: State, call: Call, keyed: Keyed | None) -> Callback:
         """What is called to compute a value."""

@@ -117,6 +117,13 @@ class Learned:
             key = key[:-SHORTEST]
         return found
 
+    def inputs_of(self, key: str, request: Request) -> set[str]:
+        """The inputs that are in a key, and those of its variant for a request."""
+        found = self.names_in(key)
+        for above in self.key_of(key, request)[1]:
+            found.update(self.names.get(above, ()))
+        return found
+
     def admit(self, parent: str, key: str, now: float, until: float) -> str | None:
         """Whether a variant may be stored: the key of one that goes for it, ``""`` for none.
 

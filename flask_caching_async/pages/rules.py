@@ -9,7 +9,7 @@ from werkzeug.sansio.request import Request
 
 from .reads import Reads
 
-__all__ = ["PERSONAL", "Findings", "Keyed", "MadeFrom", "judge", "vary_of"]
+__all__ = ["PERSONAL", "Findings", "Keyed", "MadeFrom", "headers_in", "judge", "vary_of"]
 
 #: What belongs to one visitor, in words, and what to write where it is meant for everybody who has
 #: the same.
@@ -122,6 +122,20 @@ def judge(reads: Reads, keyed: Keyed, persons: bool, public: bool, cookie: str) 
             through = f"{by}, which was set in a request of which {what} had been read"
             personal.append((name if not by else f"{name} by {by}", through if by else what, write))
     return Findings(tuple(personal), frozenset(selecting))
+
+
+def headers_in(inputs: Iterable[str]) -> list[str]:
+    """What ``Vary`` says of inputs; an address is in no header, and so in nobody else's key."""
+    found = []
+    for name in inputs:
+        kind, _, rest = name.partition(":")
+        if kind == "header":
+            found.append(rest.title())
+        elif kind == "cookie":
+            found.append("Cookie")
+        elif name == "address":
+            found.append("*")
+    return ["*"] if "*" in found else found
 
 
 def vary_of(headers: Iterable[tuple[str, str]]) -> set[str]:

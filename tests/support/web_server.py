@@ -39,7 +39,8 @@ class WebServer:
     ) -> None:
         self.folder, self.port, self.stderr = folder, free_port(), folder / "stderr"
         named = [part.format(port=self.port) for part in arguments]
-        environment = {**os.environ, "PYTHONPATH": TESTS, "SERVED": json.dumps(config), **more}
+        paths = os.pathsep.join(filter(None, (TESTS, os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, "PYTHONPATH": paths, "SERVED": json.dumps(config), **more}
         with open(self.stderr, "wb") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, *python, "-m", *named],

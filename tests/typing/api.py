@@ -12,7 +12,13 @@ from typing import Any
 from flask import Flask, Response, make_response
 from flask.views import MethodView, View
 
-from flask_caching_async import Cache, CachedResponse, Stats, make_template_fragment_key
+from flask_caching_async import (
+    Cache,
+    CachedResponse,
+    Invalidated,
+    Stats,
+    make_template_fragment_key,
+)
 from flask_caching_async.backends import BaseCache, FileSystemCache, SimpleCache
 from flask_caching_async.testing import FakeClock
 
@@ -44,6 +50,27 @@ async def acached(a: int, *, b: str = "x") -> str:
     return ""
 
 
+@cache.cached(60, http=True, client_timeout=timedelta(minutes=1), shared_timeout=600)
+def page() -> str:
+    return ""
+
+
+@cache.cached(http="strict")
+async def apage() -> str:
+    return ""
+
+
+@cache.on_invalidate
+def purge(event: Invalidated) -> None:
+    names: tuple[str, ...] = event.names + event.paths
+    print(names, event.everything)
+
+
+@cache.on_invalidate
+async def apurge(event: Invalidated) -> None: ...
+
+
+purge_itself: Callable[[Invalidated], None] = purge
 memoized_result: bytes = memoized(1, b="y")
 memoized_function: Callable[[int, str], bytes] = memoized
 memoized_uncached: Callable[[int, str], bytes] = memoized.uncached

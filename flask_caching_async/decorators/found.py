@@ -1,0 +1,41 @@
+"""What a first look has found: an answer, a call that has to be made, or nothing to do with us."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+from .._entries.entry import AnyEntry, Lookup
+from .._flow.engine import Engine
+from .._flow.policy import Call
+from ..typing import Value
+
+__all__ = ["Bypass", "LookedUp", "Hit", "Pending"]
+
+
+class Hit(NamedTuple):
+    """The answer was stored."""
+
+    value: Value
+    #: What it was found in; ``None`` for an answer that says that nothing is stored.
+    entry: AnyEntry | None
+    #: The key and the tags of the call.
+    key: str
+    tags: tuple[str, ...]
+
+
+class Pending(NamedTuple):
+    """The answer has to be waited for or computed."""
+
+    #: The engine of the tenant whose turn it was when the key was made.
+    engine: Engine
+    call: Call
+    lookup: Lookup
+    landed_before: int
+
+
+class Bypass(NamedTuple):
+    """The call is none of the cache's business."""
+
+
+#: What a first look has found.
+LookedUp: TypeAlias = Hit | Pending | Bypass
