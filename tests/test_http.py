@@ -262,6 +262,27 @@ def test_vary_names_the_headers_that_are_in_the_key(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize(
+    ("read", "line"),
+    [
+        (lambda r: r.headers.get("X-A"), "X-A"),
+        (lambda r: f"{r.accept_languages}{r.cookies.get('theme')}", "Cookie, Accept-Language"),
+        (lambda r: r.args.get("page"), None),
+        (lambda r: r.remote_addr, "*"),
+    ],
+    ids=["header", "several", "query", "address"],
+)
+@THREE
+def test_vary_names_the_headers_that_the_view_has_read(
+    browser: Browser, read: Any, line: str | None
+) -> None:
+    """From the first answer on; what is in no header is in nobody else's key."""
+    asked: Any = quart.request if isinstance(browser.site, QuartSite) else flask.request
+    browser.view(http=True)(lambda: f"{read(asked)}")
+    for answer in (browser.get(), browser.get(), browser.get(If_None_Match="*")):
+        assert answer.headers.get("Vary") == line
+
+
+@pytest.mark.parametrize(
     ("present", "names", "line"),
     [
         ("", ("A", "B"), "A, B"),
