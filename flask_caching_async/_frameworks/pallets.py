@@ -17,7 +17,7 @@ from werkzeug.sansio.request import Request
 from .._entries.isolation import IMMUTABLE
 from ..exceptions import NotInitializedError, not_initialized
 from ..pages.given import given_on, watch_given
-from ..pages.reads import BASE, Base, MadeFrom, Reads, Recording, base_for, note_of, reading
+from ..pages.reads import BASE, Base, MadeFrom, Reads, Recording, base_for, muted, note_of, reading
 from ..pages.request import READ_ENVIRON, watched_class
 from ..pages.surroundings import given_in, watch_g, watch_session, watched_g_class
 from ..pages.templates import watch_templates
@@ -300,7 +300,8 @@ def handed_over(g: Value) -> Kwargs:
 
     An object there may be a connection or a session, which ends with the caller's context.
     """
-    found = {name: g.get(name) for name in g}
+    with muted():
+        found = {name: g.get(name) for name in g}
     return {name: value for name, value in found.items() if type(value) in IMMUTABLE}
 
 

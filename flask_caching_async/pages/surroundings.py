@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -69,11 +70,13 @@ def _session_class(kind: type) -> type:
 
 #: What ``g`` itself has.
 OF_THE_CLASS = frozenset({"get", "pop", "setdefault", BASE})
+#: Modules whose way to one name in ``g`` is its ``__dict__``.
+ITS_OWN = frozenset({"flask.ctx", "quart.ctx", __name__})
 
 
 def given_in(g: Value) -> set[str]:
     """What is in ``g`` now, as ``g.NAME``."""
-    return {f"g.{name}" for name in vars(g) if name != BASE}
+    return {f"g.{name}" for name in _attributes(g) if name != BASE}
 
 
 def watched_g_class(kind: type) -> type:
@@ -89,8 +92,12 @@ def watch_g(g: Value, base: Base) -> None:
 @functools.lru_cache(64)
 def _g_class(kind: Any) -> type:
     def get(self: Value, name: str) -> Value:
-        if name[:2] != "__" and name not in OF_THE_CLASS and reading.get() is not None:
-            note_given(_base(self), f"g.{name}")
+        if reading.get() is not None:
+            if name == "__dict__":
+                if sys._getframe(1).f_globals.get("__name__") not in ITS_OWN:
+                    _note_all(self)
+            elif name[:2] != "__" and name not in OF_THE_CLASS:
+                note_given(_base(self), f"g.{name}")
         return kind.__getattribute__(self, name)
 
     def put(self: Value, name: str, value: Value) -> None:
@@ -108,10 +115,7 @@ def _g_class(kind: Any) -> type:
         return method
 
     def names(self: Value) -> Value:
-        found = [name for name in vars(self) if name != BASE]
-        for name in found:
-            note_given(_base(self), f"g.{name}")
-        return iter(found)
+        return iter(_note_all(self))
 
     members: dict[str, Value] = {"__getattribute__": get, "__setattr__": put, "__iter__": names}
     single = ("get", "pop", "setdefault", "__contains__")
@@ -119,6 +123,17 @@ def _g_class(kind: Any) -> type:
     return subclass(kind, members)
 
 
+def _attributes(g: Value) -> dict[str, Value]:
+    attributes: dict[str, Value] = object.__getattribute__(g, "__dict__")
+    return attributes
+
+
 def _base(g: Value) -> Base | None:
-    attributes: dict[str, Any] = object.__getattribute__(g, "__dict__")
-    return attributes.get(BASE)
+    return _attributes(g).get(BASE)
+
+
+def _note_all(g: Value) -> list[str]:
+    base, names = _base(g), [name for name in _attributes(g) if name != BASE]
+    for name in names:
+        note_given(base, f"g.{name}")
+    return names
