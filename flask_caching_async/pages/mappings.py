@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 
 from ..typing import Value
-from .reads import BASE, Base, base_of, note, subclass
+from .reads import BASE, Base, base_of, muted, note, subclass
 
 __all__ = ["watched_args", "watched_cookies", "watched_headers"]
 
@@ -50,12 +50,17 @@ def _mapping_class(kind: type, one: Callable[[Value, Base], str], everything: st
 
     def by_name(name: str) -> Callable[..., Value]:
         inherited = getattr(kind, name)
+        # Headers go through all that there are; with a ``type`` another function is called, too.
+        quietly = name in ("getlist", "get_all")
 
         @functools.wraps(inherited)
         def method(self: Value, key: Value, *args: Value, **kwargs: Value) -> Value:
             base = base_of(self)
             if base is not None:
                 note(base, everything if isinstance(key, int) else one(key, base))
+            if quietly and not (args or kwargs):
+                with muted():
+                    return inherited(self, key)
             return inherited(self, key, *args, **kwargs)
 
         return method

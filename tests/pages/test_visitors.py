@@ -8,32 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
 
 from flask_caching_async.exceptions import AddressKeyWarning, NotStoredError
 from flask_caching_async.testing import FakeClock
-from support.backends import ServerBackend
-from support.visitors import HOSTS, Pages, Visitor, told
+from support.visitors import HOSTS, Pages, Visitor, pages, redis_pages, told
 from support.waiting import auntil, together, until
 
-
-@pytest.fixture(params=HOSTS)
-def pages(request: pytest.FixtureRequest) -> Iterator[Pages]:
-    """A site of each kind, in memory."""
-    pages = Pages(request.param)
-    yield pages
-    pages.close()
-
-
-@pytest.fixture(params=HOSTS)
-def redis_pages(request: pytest.FixtureRequest) -> Iterator[Pages]:
-    """A site of each kind, on Redis."""
-    pages = Pages(request.param, ServerBackend("RedisCache", request.getfixturevalue).config)
-    yield pages
-    pages.close()
+__all__ = ["pages", "redis_pages"]
 
 
 # --- causes ---------------------------------------------------------------------------------------

@@ -12,21 +12,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import flask
+import pytest
 import quart
 from flask import Flask
 
 from flask_caching_async import Cache
 from flask_caching_async.exceptions import CacheWarning
+from support.backends import ServerBackend
 from support.quart_sites import quart_app
 from support.waiting import PATIENCE
 
 #: Flask with ``def`` views, Flask with ``async def`` views, Quart with ``async def`` views.
 HOSTS = ("sync", "async", "quart")
-
-
-def settled(answer: Any) -> Any:
-    """What a function of Quart gives, awaited, where a plain one would have given it at once."""
-    return asyncio.run(_awaited(answer)) if inspect.isawaitable(answer) else answer
 
 
 async def _awaited(answer: Any) -> Any:
@@ -48,7 +45,8 @@ class Pages:
         self.app.secret_key = "secret"
         if not self.is_quart:
             self.app.testing = True
-        self.cache = Cache(self.app, config={"CACHE_TYPE": "SimpleCache", **(config or {})})
+        self.config = {"CACHE_TYPE": "SimpleCache", **(config or {})}
+        self.cache = Cache(self.app, config=self.config)
         self.calls = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._served: Any = None
@@ -179,3 +177,19 @@ def told() -> Iterator[list[str]]:
         warnings.simplefilter("always", CacheWarning)
         yield found
     found += [str(warning.message) for warning in caught]
+
+
+@pytest.fixture(params=HOSTS)
+def pages(request: pytest.FixtureRequest) -> Iterator[Pages]:
+    """A site of each kind, in memory."""
+    pages = Pages(request.param)
+    yield pages
+    pages.close()
+
+
+@pytest.fixture(params=HOSTS)
+def redis_pages(request: pytest.FixtureRequest) -> Iterator[Pages]:
+    """A site of each kind, on Redis."""
+    pages = Pages(request.param, ServerBackend("RedisCache", request.getfixturevalue).config)
+    yield pages
+    pages.close()
