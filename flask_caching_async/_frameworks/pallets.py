@@ -8,7 +8,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
 from urllib.parse import urlencode
 
 from flask.sansio.app import App
@@ -17,9 +17,20 @@ from werkzeug.sansio.request import Request
 from .._entries.isolation import IMMUTABLE
 from ..exceptions import NotInitializedError, not_initialized
 from ..pages.given import given_on, watch_given
-from ..pages.reads import BASE, Base, MadeFrom, Reads, Recording, base_for, muted, note_of, reading
+from ..pages.reads import (
+    BASE,
+    Base,
+    MadeFrom,
+    Reads,
+    Recording,
+    base_for,
+    muted,
+    note_of,
+    read_until_now,
+    reading,
+)
 from ..pages.request import READ_ENVIRON, watched_class
-from ..pages.surroundings import given_in, watch_g, watch_session, watched_g_class
+from ..pages.surroundings import given_in, watch_flashes, watch_g, watch_session, watched_g_class
 from ..pages.templates import watch_templates
 from ..typing import Callback, Kwargs, QueryArgs, Value
 from .base import Change, Place, Routed
@@ -135,9 +146,7 @@ class PalletsFramework(Generic[AnyApp]):
         if hasattr(app.update_template_context, BASE):
             return
         if not self._tells_of_sessions:
-            # Not as a preprocessor of URL values, which Quart calls for websockets, too.
-            functions: list[Callback] = app.before_request_funcs.setdefault(None, [])
-            functions.insert(0, self.before(self._watch_session))
+            app.preprocess_request = self._after_watching_session(app.preprocess_request)
         render: Callback = app.update_template_context
 
         @functools.wraps(render)
@@ -156,6 +165,9 @@ class PalletsFramework(Generic[AnyApp]):
                 note_of(self.framework.request, "host", "scheme")
             return url
 
+        variables = app.jinja_env.globals if "jinja_env" in vars(app) else {}
+        if variables.get("url_for") == url_for:
+            variables["url_for"] = noting_url_for
         setattr(update_template_context, BASE, True)
         app.update_template_context, app.url_for = update_template_context, noting_url_for
 
@@ -173,11 +185,17 @@ class PalletsFramework(Generic[AnyApp]):
         """Call ``check`` before each request."""
         self.app.before_request_funcs.setdefault(None, []).append(self.before(check))
 
-    def _watch_session(self) -> None:
-        """Note the reading of the session from here on; a function for each request."""
-        request = getattr(self._current(), "request", None)
-        if request is not None and (session := self._session()) is not None:
-            watch_session(session, base_for(request))
+    def _after_watching_session(self, preprocess: Callback) -> Callback:
+        """Note the reading of the session from before all that an app does before a view."""
+
+        @functools.wraps(preprocess)
+        def preprocess_request(*args: Value, **kwargs: Value) -> Value:
+            request = getattr(self._current(), "request", None)
+            if request is not None and (session := self._session()) is not None:
+                watch_session(session, base_for(request))
+            return preprocess(*args, **kwargs)
+
+        return preprocess_request
 
     def _base(self, request: Any, context: Value) -> Base:
         """What has been read of a request until now."""
@@ -208,6 +226,7 @@ class PalletsFramework(Generic[AnyApp]):
         context, g = self._current(), self.framework.g._get_current_object()
         base = self._base(request, context)
         watch_g(g, base)
+        watch_flashes(context, base)
         given = given_on(request) | given_in(g)
         watch_given(request, True)
         changes: list[Callback] = getattr(context, "_after_request_functions", [])
@@ -225,6 +244,20 @@ class PalletsFramework(Generic[AnyApp]):
         variables = self.framework.globals
         requests = getattr(variables, "_cv_request", None)  # newer versions have one kind
         return requests and requests.get(None) or variables._cv_app.get(None)
+
+    def handed_over(self) -> HandedOver:
+        """What a refresh finds in its own ``g``: plain values only.
+
+        An object there may be a connection or a session, which ends with the caller's context.
+        """
+        g, names = self.framework.g, frozenset[str]()
+        with muted():
+            found = {name: g.get(name) for name in g}
+            if self.framework.has_request_context():
+                context = self._current()
+                names = read_until_now(self._base(context.request, context))
+        plain = {name: value for name, value in found.items() if type(value) in IMMUTABLE}
+        return HandedOver(plain, names)
 
     def after_this_request(self, change: Change) -> None:
         """Let ``change`` have the response of the current request."""
@@ -295,20 +328,24 @@ def refused(app: App, request: RoutedRequest, answer: Value) -> None:
         )
 
 
-def handed_over(g: Value) -> Kwargs:
-    """What a refresh finds in its own ``g`` of what is in the caller's: plain values only.
+class HandedOver(NamedTuple):
+    """What a refresh finds in its own ``g`` of what is in the caller's.
 
-    An object there may be a connection or a session, which ends with the caller's context.
+    :param names: what has been read of the caller's request until now, of which that may be made.
     """
-    with muted():
-        found = {name: g.get(name) for name in g}
-    return {name: value for name, value in found.items() if type(value) in IMMUTABLE}
 
+    plain: Kwargs = {}
+    names: frozenset[str] = frozenset()
 
-def fill_g(g: Value, plain: Kwargs) -> None:
-    """Put into the ``g`` of a refresh what was :func:`handed_over`."""
-    for name, value in plain.items():
-        setattr(g, name, value)
+    def fill(self, g: Value, request: Value = None) -> None:
+        """Put it into the ``g`` of a refresh.
+
+        :param request: that of the refresh.
+        """
+        for name, value in self.plain.items():
+            setattr(g, name, value)
+        if self.plain and request is not None:
+            base_for(request).names |= self.names
 
 
 def preprocess(app: Value, context: Value, name: str = "preprocess_request") -> Callable[[], Value]:

@@ -16,6 +16,7 @@ from ..typing import Args, Callback, Kwargs, QueryArgs, Value, Vary
 from .methods import Decorated
 from .options import Options
 from .page_names import NamedPages
+from .page_options import was_given_more
 from .plan import OwningCache
 
 __all__ = ["ViewPlan"]
@@ -81,6 +82,8 @@ class ViewPlan(NamedPages):
         fate = fate_of(value, not persons)
         if fate is not Fate.STORE or made is None or made.reads is None:
             return fate
+        if not self.own_key and was_given_more(call.kwargs, made.keyed.request):
+            made.reads.names.add("request.view_args")
         headers = facts(value)[1]
         if not (headers or made.reads.names or made.reads.changes):
             return fate

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 from werkzeug.sansio.request import Request
 
 from .._runtime.fork import forgets_parent
-from ..keys import SHORTEST, digest
+from ..keys import digest
 from ..typing import Value
 from .reads import muted
 
@@ -101,21 +101,13 @@ class Learned:
             self.names[key] = found
         return found
 
-    def key_of(self, key: str, request: Request) -> tuple[str, list[str]]:
-        """The key for a request, as far as it is known, and the keys above it."""
-        above: list[str] = []
+    def key_of(self, key: str, request: Request) -> tuple[str, dict[str, tuple[str, ...]]]:
+        """The key for a request, as far as it is known, and the keys above it with their inputs."""
+        above: dict[str, tuple[str, ...]] = {}
         while (names := self.names.get(key)) is not None:
-            above.append(key)
+            above[key] = names
             key = variant_key(key, names, request)
         return key, above
-
-    def names_in(self, key: str) -> set[str]:
-        """The inputs that are in a key."""
-        found: set[str] = set()
-        while len(key) > SHORTEST and (names := self.names.get(key[:-SHORTEST])) is not None:
-            found.update(names)
-            key = key[:-SHORTEST]
-        return found
 
     def admit(self, parent: str, key: str, now: float, until: float) -> str | None:
         """Whether a variant may be stored: the key of one that goes for it, ``""`` for none.

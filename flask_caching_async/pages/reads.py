@@ -26,9 +26,11 @@ __all__ = [
     "base_of",
     "is_counted",
     "is_muted",
+    "is_routed",
     "muted",
     "note",
     "note_of",
+    "read_until_now",
     "reading",
     "reads_of",
     "subclass",
@@ -184,6 +186,11 @@ def muted() -> Iterator[None]:
         reading.reset(token)
 
 
+def read_until_now(base: Base) -> frozenset[str]:
+    """What has been read of a request, by whomever."""
+    return frozenset(base.names).union(*[one.before | one.names for one in base.open])
+
+
 def base_of(owner: Value) -> Base | None:
     """The base of a request, a session or the like; ``None`` if it is not watched."""
     attributes: Mapping[str, Value] = getattr(owner, "__dict__", {})
@@ -202,7 +209,7 @@ def base_for(request: Value) -> Base:
 def note_of(request: Value, *names: str) -> None:
     """Note that something was read of a request, if it is not its framework that reads.
 
-    That has opened the session and found the view by the time that it knows the rule.
+    That has opened the session and found the view by the time that it has looked for a rule.
     """
     if is_counted(request):
         base = base_for(request)
@@ -213,7 +220,12 @@ def note_of(request: Value, *names: str) -> None:
 def is_counted(request: Value) -> bool:
     """Whether what is read of a request now is read by the app."""
     reads = reading.get()
-    return reads is not MUTED and (reads is not None or request.url_rule is not None)
+    return reads is not MUTED and (reads is not None or is_routed(request))
+
+
+def is_routed(request: Value) -> bool:
+    """Whether the app has looked for a rule, and has found one or none."""
+    return request.url_rule is not None or request.routing_exception is not None
 
 
 def subclass(kind: type, members: dict[str, Value]) -> type:

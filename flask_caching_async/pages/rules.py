@@ -31,14 +31,16 @@ class Keyed:
     :param request: the current one.
     :param inputs: what ``vary_on``, ``query_string`` and the callbacks that make the key have read.
     :param excused: what ``unless`` has read: whose page is not to be cached, it has refused.
+    :param known: the inputs that its page was known to be selected by, which are in the key, too.
     """
 
-    __slots__ = ("request", "inputs", "excused")
+    __slots__ = ("request", "inputs", "excused", "known")
 
     def __init__(self, request: Request, inputs: Collection[str] = ()) -> None:
         self.request = request
         self.inputs = set(inputs)
         self.excused: set[str] = set()
+        self.known: set[str] = set()
 
     def has(self, name: str, cookie: str) -> bool:
         """Whether an input is in the key.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..typing import Value
 from .given import note_given, overwritten
 from .reads import BASE, Base, base_of, note, reading, subclass
 
-__all__ = ["given_in", "watch_g", "watch_session", "watched_g_class"]
+__all__ = ["given_in", "watch_flashes", "watch_g", "watch_session", "watched_g_class"]
 
 
 def _swap(value: Value, base: Base, make: Callable[[type], type]) -> None:
@@ -28,14 +29,19 @@ def _swap(value: Value, base: Base, make: Callable[[type], type]) -> None:
 # --- the session ----------------------------------------------------------------------------------
 
 
+#: What a session itself has, which says nothing of its visitor.
+OF_A_SESSION = frozenset({"accessed", "modified", "new", "permanent", "on_update", BASE})
+
+
 def watch_session(session: Value, base: Base) -> None:
     """Note the reading and writing of a session."""
     if session is not None:
-        _swap(session, base, _session_class)
+        more = frozenset(getattr(session, "__dict__", {})) - OF_A_SESSION
+        _swap(session, base, lambda kind: _session_class(kind, more))
 
 
 @functools.lru_cache(64)
-def _session_class(kind: type) -> type:
+def _session_class(kind: type, more: frozenset[str]) -> type:
     def noting(name: str) -> Callable[..., Value]:
         inherited = getattr(kind, name)
 
@@ -47,22 +53,76 @@ def _session_class(kind: type) -> type:
         return method
 
     names = """
-    __getitem__ __setitem__ __delitem__ __contains__ __iter__ __len__ __eq__ __repr__ __str__ __or__
-    __reversed__ get keys items values pop popitem setdefault update clear copy regenerate
+    __getitem__ __setitem__ __delitem__ __contains__ __iter__ __len__ __eq__ __ne__ __repr__ __str__
+    __or__ __ror__ __ior__ __reversed__ get keys items values pop popitem setdefault update clear
+    copy regenerate
     """
     members: dict[str, Value] = {
         name: noting(name) for name in names.split() if getattr(kind, name, None) is not None
     }
+    members |= {name: _attribute(name) for name in (*more, "sid")}
 
-    def sid(self: Value) -> Value:
+    def reduce(self: Value, protocol: Value) -> Value:
         note(base_of(self), "session")
-        return vars(self).get("sid")
+        mine, base = type(self), self.__dict__.pop(BASE, None)
+        self.__class__ = kind  # what is pickled, or copied, is one of its own
+        try:
+            made = self.__reduce_ex__(protocol)
+            if isinstance(made, tuple) and made[0].__name__ == "__newobj__":  # wants that class
+                made = copyreg._reduce_ex(self, 1)  # type: ignore[attr-defined]
+            return (*made[:2], dict(vars(self)), *made[3:]) if vars(self) in made[2:3] else made
+        finally:
+            self.__class__ = mine
+            self.__dict__[BASE] = base
 
-    def put_sid(self: Value, value: Value) -> None:
-        self.__dict__["sid"] = value
+    return subclass(kind, {**members, "__reduce_ex__": reduce})
 
-    members["sid"] = property(sid, put_sid)
-    return subclass(kind, members)
+
+def _attribute(name: str) -> property:
+    """An attribute of a session, of its own kind, that says whose it is."""
+
+    def get(self: Value) -> Value:
+        note(base_of(self), "session")
+        try:
+            return vars(self)[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def put(self: Value, value: Value) -> None:
+        self.__dict__[name] = value
+
+    def drop(self: Value) -> None:
+        self.__dict__.pop(name, None)
+
+    return property(get, put, drop)
+
+
+class KeptFlashes(list[Value]):
+    """Flashes that were fetched from the session before a computation: theirs whose it is."""
+
+    def __init__(self, flashes: Iterable[Value], base: Base) -> None:
+        super().__init__(flashes)
+        self._base = base
+
+    def __iter__(self) -> Iterator[Value]:
+        note(self._base, "session")
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        note(self._base, "session")
+        return super().__len__()
+
+    def __getitem__(self, index: Any) -> Value:
+        note(self._base, "session")
+        return super().__getitem__(index)
+
+
+def watch_flashes(context: Value, base: Base) -> None:
+    """Note the reading of flashes that the context of a request keeps."""
+    for name in ("flashes", "_flashes"):
+        flashes = getattr(context, name, None)
+        if type(flashes) is list:
+            setattr(context, name, KeptFlashes(flashes, base))
 
 
 # --- g --------------------------------------------------------------------------------------------
