@@ -24,6 +24,7 @@ from ..pages.reads import (
     Reads,
     Recording,
     base_for,
+    base_of,
     muted,
     note_of,
     read_until_now,
@@ -263,6 +264,9 @@ class PalletsFramework(Generic[AnyApp]):
         """Let ``change`` have the response of the current request."""
         if self.framework.has_request_context():
             self.framework.after_this_request(change)
+            base = base_of(self._current().request)
+            for reads in () if base is None else base.open:
+                reads.of_cache += 1
 
     def views(self) -> Iterable[Callback]:
         """The functions that are registered as views now."""

@@ -59,7 +59,7 @@ class Reads:
     :param given: the names in ``g`` and on the request that were set before it began.
     """
 
-    __slots__ = ("base", "names", "before", "given", "own", "variables", "changes")
+    __slots__ = ("base", "names", "before", "given", "own", "variables", "changes", "of_cache")
 
     def __init__(self, base: Base, before: frozenset[str], given: set[str]) -> None:
         self.base = base
@@ -72,6 +72,8 @@ class Reads:
         self.variables: dict[str, list[tuple[Value, set[str]]]] = {}
         #: Whether it wants to change the response after the view.
         self.changes = False
+        #: How many changes of the response are the cache's own.
+        self.of_cache = 0
 
     def all_names(self) -> set[str]:
         """What was read, with what had been read for what was given."""
@@ -153,7 +155,7 @@ class Recording:
         base.open.remove(reads)
         with contextlib.suppress(ValueError):  # the collector ends coroutines in any context
             reading.reset(self._token)
-        reads.changes = len(self.changes) > self._before
+        reads.changes = len(self.changes) > self._before + reads.of_cache
         (base if outer is None else outer).names.update(reads.names)
         if not base.open:
             self.end()

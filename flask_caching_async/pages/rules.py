@@ -50,8 +50,8 @@ class Keyed:
         inputs = self.inputs
         if name in inputs:
             return True
-        if name.startswith("arg"):
-            return "args" in inputs or (name == "args" and any(i[:4] == "arg:" for i in inputs))
+        if name[:4] == "arg:":
+            return "args" in inputs
         if name in ("session", "cookies") or name.startswith("cookie:"):
             if "header:cookie" in inputs or "cookies" in inputs:
                 return True

@@ -472,3 +472,44 @@ def test_a_request_within_a_request_is_another_one() -> None:
     with told() as found:
         assert {pages.visitor().get(f"/works?page={n}") for n in "12"} == {"7"}
     assert pages.calls == 2 and found == []
+
+
+# --- what the cache itself does -------------------------------------------------------------------
+
+
+def test_a_helper_that_says_that_it_hit_changes_nothing_of_its_page(pages: Pages) -> None:
+    """Its header is no change that the view wants to make."""
+    helper = pages.cache.cached(key_prefix="k", response_hit_indication=True)(
+        pages.dye(lambda: "helper")
+    )
+    pages.view()(lambda: helper())
+    pages.view("/other", endpoint="other")(lambda: helper())
+    visitor = pages.visitor()
+    with told() as found:
+        assert [visitor.get(path) for path in ("/works", "/other") * 2] == ["helper"] * 4
+    assert pages.calls == 2 and found == []
+
+
+def test_what_the_cache_asks_of_a_request_is_not_what_its_view_reads(pages: Pages) -> None:
+    """Signals, callbacks that make no key, and deletions within a view."""
+    other = pages.view("/other", endpoint="other", query_string=True, vary_on="X-A")(
+        lambda: "other"
+    )
+
+    async def aview() -> str:
+        await pages.cache.adelete_cached(other, "/other?a=1")
+        return "page"
+
+    def view() -> str:
+        pages.cache.delete_cached(other, "/other?a=1")
+        return "page"
+
+    pages.view(
+        forced_update=lambda: bool(pages.web.request.args.get("force")),
+        response_filter=lambda response: bool(pages.web.request.path),
+        timeout=lambda response: 60 if pages.web.request.args else 60,
+        tags=lambda: ["tag"] if pages.web.request.args else ["tag"],
+    )(aview if pages.is_async else view)
+    with told() as found:
+        said = {pages.visitor("ann").get(f"/works?tag={n}") for n in (1, 2, 1)}
+    assert said == {"page"} and pages.calls == 1 and found == []

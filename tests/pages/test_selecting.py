@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import pickle
 import threading
 from collections.abc import Callable
 from copy import copy, deepcopy
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from support.backends import ServerBackend
+from flask_caching_async.serializers import JSONSerializer, MsgpackSerializer
+from support.backends import OURS, SHARED, ServerBackend, config_for, config_of_ours
 from support.visitors import Pages, Visitor, pages, redis_pages, told
-from support.waiting import at_once
+from support.waiting import PATIENCE, at_once, together, until
 
 __all__ = ["pages", "redis_pages"]
 
@@ -536,3 +539,117 @@ def test_many_ask_at_once_for_pages_that_vary() -> None:
     for found in at_once(8, ask):
         for said, expected in found:
             assert said == expected
+
+
+# --- backends and serializers ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [*OURS, "cachelib", "sync-only", "async-only"])
+@pytest.mark.parametrize("host", ["sync", "async", "quart"])
+def test_each_backend_keeps_what_marks_a_page_that_varies(
+    request: pytest.FixtureRequest, tmp_path: Path, host: str, kind: str
+) -> None:
+    """Another process reads it there."""
+    if host != "quart" and kind not in OURS:
+        config = config_for(kind, tmp_path)
+    elif kind in OURS:
+        config = config_of_ours(kind, tmp_path, request.getfixturevalue)
+    else:
+        pytest.skip("below the framework Quart goes the way of async")
+    if (host, kind) in {("async", "sync-only"), ("sync", "async-only")}:
+        pytest.skip("goes the way of the other")
+    sites = [Pages(host, config), Pages(host, config)]
+    shared = kind in SHARED
+    for site in sites:
+        site.view()(lambda site=site: str(site.web.request.args.get("page")))
+        said = [site.visitor().get(f"/works?page={page}") for page in "1212"]
+        assert said == ["1", "2"] * 2
+    assert [one.calls for one in sites] == [2, 0 if shared else 2]
+    assert sites[1].cache.delete("view//works")
+    assert sites[0].visitor().get("/works?page=1") == "1"
+    assert sites[0].calls == (3 if shared else 2)
+    for site in sites:
+        site.close()
+
+
+@pytest.mark.parametrize("serializer", [JSONSerializer, MsgpackSerializer])
+def test_each_serializer_writes_what_marks_a_page_that_varies(
+    request: pytest.FixtureRequest, serializer: Any
+) -> None:
+    """Though it is no value."""
+    config = ServerBackend("RedisCache", request.getfixturevalue).config
+    pages = Pages("sync", {**config, "CACHE_SERIALIZER": serializer()})
+    pages.view()(lambda: str(pages.web.request.args.get("page")))
+    assert [pages.visitor().get(f"/works?page={page}") for page in "1212"] == ["1", "2"] * 2
+    assert pages.calls == 2
+    pages.close()
+
+
+# --- deleting by what selects ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda pages, view: pages.cache.delete_cached(view, "/works?page=1"),
+        lambda pages, view: pages.cache.delete_cached(view, "/works", {"page": 1}),
+        lambda pages, view: pages.cache.delete_cached(view, query_args={"page": 1}),
+    ],
+    ids=["path", "path-and-arguments", "arguments"],
+)
+def test_a_page_is_deleted_by_its_query_string(pages: Pages, how: Any) -> None:
+    """Whichever way it is told."""
+    view = pages.view()(lambda: f"{pages.web.request.args.get('page')} {pages.calls}")
+    visitor = pages.visitor()
+    assert [visitor.get(f"/works?page={page}") for page in "12"] == ["1 1", "2 2"]
+    with pages.app.test_request_context("/") if not pages.is_quart else contextlib.nullcontext():
+        assert how(pages, view)
+    assert visitor.get("/works?page=1") == "1 3"
+
+
+# --- learning more while a page is computed -------------------------------------------------------
+
+
+def test_who_waits_for_a_variant_does_not_get_one_of_more_inputs() -> None:
+    """Others may have learned meanwhile, for the same key, what else selects."""
+    pages = Pages("sync")
+    begun, go = threading.Event(), threading.Event()
+
+    def body() -> str:
+        args = pages.web.request.args
+        said = args.get("a", "")
+        if args.get("slow"):
+            begun.set()
+            assert go.wait(PATIENCE)
+            said += args.get("b", "")
+        return said
+
+    pages.view()(body)
+    visitor = pages.visitor()
+    assert visitor.get("/works?a=0") == "0"
+    state = pages.cache._binding().states.values()
+    (learned,) = [one.learned for one in state]
+    learned.names["view//works"] = ("arg:a",)  # as another process has marked it
+
+    def ask(b: str) -> Callable[[], str]:
+        return lambda: pages.visitor().get(f"/works?a=1&slow=1&b={b}")
+
+    def teach() -> str:
+        assert begun.wait(PATIENCE)
+        until(lambda: pages.cache.stats().waits)
+        learned.learn("view//works", {"arg:b", "arg:slow"})
+        go.set()
+        return ""
+
+    assert sorted(together(ask("1"), ask("2"), teach)) == ["", "11", "12"]
+
+
+def test_a_key_callback_that_reads_one_name_has_not_all_of_them() -> None:
+    """The view around it reads the whole query string."""
+    pages = Pages("sync")
+    pages.view(vary_on=lambda: pages.web.request.args.get("page"))(
+        lambda: str(sorted(pages.web.request.args.items()))
+    )
+    visitor = pages.visitor()
+    said = [visitor.get(f"/works?page=1&more={more}") for more in "1212"]
+    assert said[0] == said[2] != said[1] == said[3] and pages.calls == 2
