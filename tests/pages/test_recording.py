@@ -76,6 +76,7 @@ def test_what_was_read_before_the_view_hides_no_read_of_the_view(kind: Any) -> N
     for name in dir(kind):
         if name[0] != "_" and not callable(getattr(kind, name)):
             late, early = noted_of(kind, name, False), noted_of(kind, name, True)
+            late -= {"scheme"} if name == "host" else set()  # of older versions
             assert late <= early or "body" in early, name
 
 
@@ -302,6 +303,39 @@ def test_a_session_is_read_as_a_whole(how: str) -> None:
     pages = Pages("sync")
     pages.view()(lambda: str(WHOLE[how](pages.web.session)))
     assert ask_both(pages) == [*NAMES]
+
+
+ENVIRONS: dict[str, Callable[[Any], Any]] = {
+    "item": lambda environ: environ["my.user"],
+    "get": lambda environ: environ.get("my.user"),
+    "dict": lambda environ: dict(environ)["my.user"],
+    "copy": lambda environ: environ.copy()["my.user"],
+    "shallow": lambda environ: copy.copy(environ)["my.user"],
+    "or": lambda environ: (environ | {})["my.user"],
+    "ror": lambda environ: ({} | environ)["my.user"],
+    "text": lambda environ: "ann" if "'my.user': 'ann'" in repr(environ) else "bob",
+    "pop": lambda environ: environ.pop("my.user"),
+    "setdefault": lambda environ: environ.setdefault("my.user", ""),
+    "keywords": lambda environ: {**environ}["my.user"],
+    "values": lambda environ: next(v for v in environ.values() if v in ("ann", "bob")),
+}
+
+
+@pytest.mark.parametrize("how", ENVIRONS)
+def test_an_environment_is_read(how: str) -> None:
+    """Of which a middleware has made something."""
+    pages = Pages("sync")
+    wsgi = pages.app.wsgi_app
+
+    def with_user(environ: Any, start: Any) -> Any:
+        return wsgi({**environ, "my.user": environ.get("HTTP_X_NAME", "")}, start)
+
+    pages.app.wsgi_app = with_user
+    pages.view()(lambda: str(ENVIRONS[how](pages.web.request.environ)))
+    visitors = {name: pages.visitor(headers={"X-Name": name}) for name in ("ann", "bob")}
+    with told() as found:
+        assert [visitors[name].get() for name in NAMES] == [*NAMES]
+    assert pages.calls == 4 and len(found) >= 1
 
 
 def test_a_session_is_written_in_place() -> None:
