@@ -32,7 +32,8 @@ from .._runtime.threads import offload
 from ..pages.reads import muted
 from ..typing import Args, Callback, Kwargs, Timeout, Value
 from .base import Occasion, PageRequest, Routed
-from .pallets import HandedOver, PalletsFramework, preprocess, query_of, refused, routed
+from .pallets import PalletsFramework
+from .refreshing import HandedOver, preprocess, query_of, refused, routed
 from .routes import below
 from .spawning import context_without, refreshed, spawn_in_pool, spawn_on_loop, work_of
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import inspect
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast
-from urllib.parse import urlencode
+from typing import Any, Generic, TypeVar, cast
 
 from flask.sansio.app import App
 from werkzeug.sansio.request import Request
@@ -33,8 +31,9 @@ from ..pages.reads import (
 from ..pages.request import READ_ENVIRON, watched_class
 from ..pages.surroundings import given_in, watch_flashes, watch_g, watch_session, watched_g_class
 from ..pages.templates import watch_templates
-from ..typing import Callback, Kwargs, QueryArgs, Value
-from .base import Change, Place, Routed
+from ..typing import Callback, Kwargs, Value
+from .base import Change, Place
+from .refreshing import HandedOver, RoutedRequest
 from .routes import (
     arguments_of,
     endpoint_for,
@@ -88,6 +87,15 @@ class PalletsFramework(Generic[AnyApp]):
         app = self.framework.current_app._get_current_object()
         if app is not self.app:
             raise not_initialized(app)
+        return request
+
+    def visit(self) -> Request | None:
+        """The current request of this app, or websocket."""
+        request = self.request()
+        in_websocket: Callable[[], bool] = getattr(self.framework, "has_websocket_context", bool)
+        if request is None and in_websocket():
+            context = self._current()
+            request = context.websocket if context.app is self.app else None
         return request
 
     def location(self, endpoint: str, values: Kwargs) -> str:
@@ -161,9 +169,9 @@ class PalletsFramework(Generic[AnyApp]):
         @functools.wraps(url_for)
         def noting_url_for(*args: Value, **kwargs: Value) -> Value:
             url = url_for(*args, **kwargs)
-            if "//" in url[:8] and reading.get() is not None:
-                # It says where the visitor came to.
-                note_of(self.framework.request, "host", "scheme")
+            external = "//" in url[:8] and reading.get() is not None
+            if external and (visit := self.visit()) is not None:
+                note_of(visit, "host", "scheme")  # it says where the visitor came to
             return url
 
         variables = app.jinja_env.globals if "jinja_env" in vars(app) else {}
@@ -221,7 +229,7 @@ class PalletsFramework(Generic[AnyApp]):
 
     def recorded(self, into: MadeFrom | None = None) -> AbstractContextManager[Reads | None]:
         """A context in which is noted what is read of the current request, if there is one."""
-        request = self.request()
+        request: Any = self.visit()
         if request is None:
             return contextlib.nullcontext()
         context, g = self._current(), self.framework.g._get_current_object()
@@ -243,8 +251,11 @@ class PalletsFramework(Generic[AnyApp]):
     def _current(self) -> Value:
         """The innermost context, of a request or of an app."""
         variables = self.framework.globals
-        requests = getattr(variables, "_cv_request", None)  # newer versions have one kind
-        return requests and requests.get(None) or variables._cv_app.get(None)
+        for name in ("_cv_request", "_cv_websocket"):  # newer versions have one kind
+            variable = getattr(variables, name, None)
+            if variable is not None and (context := variable.get(None)) is not None:
+                return context
+        return variables._cv_app.get(None)
 
     def handed_over(self) -> HandedOver:
         """What a refresh finds in its own ``g``: plain values only.
@@ -254,9 +265,8 @@ class PalletsFramework(Generic[AnyApp]):
         g, names = self.framework.g, frozenset[str]()
         with muted():
             found = {name: g.get(name) for name in g}
-            if self.framework.has_request_context():
-                context = self._current()
-                names = read_until_now(self._base(context.request, context))
+            if (visit := self.visit()) is not None:
+                names = read_until_now(self._base(visit, self._current()))
         plain = {name: value for name, value in found.items() if type(value) in IMMUTABLE}
         return HandedOver(plain, names)
 
@@ -294,80 +304,3 @@ class PalletsFramework(Generic[AnyApp]):
         else:
             create = app.create_jinja_environment
             app.create_jinja_environment = lambda: add_to(create())
-
-
-class RoutedRequest(Protocol):
-    """A request for which the app has looked for a view."""
-
-    path: str
-    view_args: Kwargs | None
-
-    @property
-    def routing_exception(self) -> Exception | None:
-        """Why there is none."""
-        ...
-
-    @property
-    def endpoint(self) -> str | None:
-        """The name of the view."""
-        ...
-
-
-def routed(app: App, request: RoutedRequest) -> Routed:
-    """The view that a request leads to, and its arguments.
-
-    :raises ValueError: if it leads to none.
-    """
-    if request.routing_exception is not None:
-        raise ValueError(f"no view answers {request.path!r}") from request.routing_exception
-    return app.view_functions[str(request.endpoint)], dict(request.view_args or {})
-
-
-def refused(app: App, request: RoutedRequest, answer: Value) -> None:
-    """A refresh cannot go on where a ``before_request`` function has answered already."""
-    if answer is not None:
-        raise RuntimeError(
-            f"a before_request function of {app!r} answered {request.path!r} with {answer!r}, so "
-            "that its view cannot be refreshed"
-        )
-
-
-class HandedOver(NamedTuple):
-    """What a refresh finds in its own ``g`` of what is in the caller's.
-
-    :param names: what has been read of the caller's request until now, of which that may be made.
-    """
-
-    plain: Kwargs = {}
-    names: frozenset[str] = frozenset()
-
-    def fill(self, g: Value, request: Value = None) -> None:
-        """Put it into the ``g`` of a refresh.
-
-        :param request: that of the refresh.
-        """
-        for name, value in self.plain.items():
-            setattr(g, name, value)
-        if self.plain and request is not None:
-            base_for(request).names |= self.names
-
-
-def preprocess(app: Value, context: Value, name: str = "preprocess_request") -> Callable[[], Value]:
-    """What calls the functions that an app has before each request."""
-    function: Callback = getattr(app, name)
-    return functools.partial(function, context) if takes_context(function) else function
-
-
-def query_of(query_args: QueryArgs | None) -> str | None:
-    """A query string, from text, a mapping or pairs."""
-    if query_args is None or isinstance(query_args, str):
-        return query_args
-    given: Value = query_args
-    pairs = given.items() if hasattr(given, "items") else given
-    return urlencode([(name, value) for name, value in pairs], doseq=True)
-
-
-def takes_context(preprocess: Callback) -> bool:
-    """Whether an app's ``preprocess_request`` wants to be given the context."""
-    parameters = inspect.signature(preprocess).parameters.values()
-    return any(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)

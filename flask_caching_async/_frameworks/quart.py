@@ -32,7 +32,8 @@ from ..exceptions import ColourError
 from ..pages.reads import muted
 from ..typing import Args, Callback, Coro, Kwargs, Timeout, Value
 from .base import Change, Occasion, PageRequest, Routed
-from .pallets import HandedOver, PalletsFramework, preprocess, query_of, refused, routed
+from .pallets import PalletsFramework
+from .refreshing import HandedOver, preprocess, query_of, refused, routed
 from .responses import Frozen, Parts, register, was_given_none
 from .routes import below
 from .spawning import context_without, ended, spawn_in_pool

@@ -30,7 +30,7 @@ class MadeOfRequest(Plan):
     def known_inputs(self, state: State) -> Keyed | None:
         """What the key of a call has of the request, but for what callbacks read."""
         framework = state.binding.framework
-        request = framework.request()
+        request = framework.visit()
         if request is None:
             return None
         keyed = Keyed(request, self.inputs)
@@ -55,7 +55,7 @@ class MadeOfRequest(Plan):
     ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
         """The key of the page for this request, as far as it is known what selects it."""
         learned = state.learned
-        if key not in learned.names or (request := state.binding.framework.request()) is None:
+        if key not in learned.names or (request := state.binding.framework.visit()) is None:
             return key, tags, ()
         key, above = learned.key_of(key, request)
         for names in above.values():
@@ -84,7 +84,7 @@ class MadeOfRequest(Plan):
             return None
         known = made.keyed.known  # when the key was made; by now others may have learned more
         names = {n for n in made.selecting - known if n[:4] != "arg:" or "args" not in known}
-        request = state.binding.framework.request()
+        request = state.binding.framework.visit()
         if not names or request is None:
             return None
         marker = Elsewhere(state.learned.learn(call.key, names))

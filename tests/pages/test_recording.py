@@ -547,3 +547,45 @@ def test_what_the_cache_asks_of_a_request_is_not_what_its_view_reads(pages: Page
     with told() as found:
         said = {pages.visitor("ann").get(f"/works?tag={n}") for n in (1, 2, 1)}
     assert said == {"page"} and pages.calls == 1 and found == []
+
+
+# --- websockets -----------------------------------------------------------------------------------
+
+
+READ_IN_WEBSOCKETS: dict[str, Callable[[], Any]] = {
+    "session": lambda: quart.session.get("user"),
+    "g": lambda: quart.g.user,
+    "argument": lambda: quart.websocket.args.get("name"),
+    "header": lambda: quart.websocket.headers.get("X-Name"),
+}
+
+
+@pytest.mark.parametrize("what", READ_IN_WEBSOCKETS)
+def test_who_comes_by_a_websocket_is_a_visitor(what: str) -> None:
+    """What a cached function has made of them is theirs, and what selects selects."""
+    pages = Pages("quart")
+
+    @pages.app.before_websocket
+    async def load() -> None:
+        quart.g.user = quart.session.get("user")
+
+    @pages.cache.cached(key_prefix="hello")
+    async def hello() -> str:
+        pages.calls += 1
+        return str(READ_IN_WEBSOCKETS[what]())
+
+    @pages.app.websocket("/talk")
+    async def talk() -> None:
+        await quart.websocket.send(await hello())
+
+    async def ask(visitor: Any, name: str) -> str:
+        headers = {"X-Name": name}
+        async with visitor.client.websocket(f"/talk?name={name}", headers=headers) as socket:
+            return str(await socket.receive())
+
+    visitors = {name: pages.visitor(name) for name in ("ann", "bob")}
+    with told() as found:
+        assert [pages.run(ask(visitors[name], name)) for name in NAMES] == [*NAMES]
+    personal = what in ("session", "g")
+    assert pages.calls == (4 if personal else 2) and bool(found) == personal
+    pages.close()
