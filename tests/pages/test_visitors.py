@@ -7,6 +7,7 @@ app; what is stored of it does not depend on the backend, so Redis has one of ea
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -198,6 +199,21 @@ def g_in_a_template(pages: Pages) -> Callable[..., Any]:
 def g_asked_with_get(pages: Pages) -> Callable[..., Any]:
     pages.before(lambda: sets_g_user(pages))
     return lambda: pages.web.g.get("user")
+
+
+@cause("read g.user")
+def g_copied(pages: Pages) -> Callable[..., Any]:
+    pages.before(lambda: sets_g_user(pages))
+    return lambda: copy.copy(pages.web.g._get_current_object()).user
+
+
+@cause("read request.user")
+def the_request_as_a_whole(pages: Pages) -> Callable[..., Any]:
+    def load() -> None:
+        pages.web.request.user = pages.web.session.get("user")
+
+    pages.before(load)
+    return lambda: vars(pages.web.request._get_current_object())["user"]
 
 
 @cause("read g.user", "True")
