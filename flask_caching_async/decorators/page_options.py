@@ -9,6 +9,7 @@ from werkzeug.sansio.request import Request
 from ..exceptions import ConfigurationError
 from ..identity import identify
 from ..keys import signature_of
+from ..pages.inputs import header_of
 from ..typing import Args, Callback, Kwargs, Value, Vary
 from .plan import OwningCache
 
@@ -95,4 +96,4 @@ def said_of(request: Request, vary: str) -> str | None:
     """What a request says of a header, or of ``cookie:NAME``."""
     if vary.startswith("cookie:"):
         return request.cookies.get(vary.removeprefix("cookie:"))
-    return request.headers.get(vary)
+    return header_of(request, vary)

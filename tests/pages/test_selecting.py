@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from werkzeug.datastructures import Headers
 
 from flask_caching_async.serializers import JSONSerializer, MsgpackSerializer
 from support.backends import OURS, SHARED, ServerBackend, config_for, config_of_ours
@@ -653,3 +654,19 @@ def test_a_key_callback_that_reads_one_name_has_not_all_of_them() -> None:
     visitor = pages.visitor()
     said = [visitor.get(f"/works?page=1&more={more}") for more in "1212"]
     assert said[0] == said[2] != said[1] == said[3] and pages.calls == 2
+
+
+@pytest.mark.parametrize("options", [{}, {"vary_on": "X-A"}], ids=["by-itself", "vary_on"])
+def test_a_header_that_comes_several_times_selects_by_all_of_them(options: Any) -> None:
+    """As ASGI gives them."""
+    pages = Pages("quart")
+    pages.view(**options)(lambda: ",".join(pages.web.request.headers.getlist("X-A")))
+
+    async def ask(*values: str) -> str:
+        headers = Headers([("X-A", value) for value in values])
+        response = await pages.visitor().client.get("/works", headers=headers)
+        return str(await response.get_data(as_text=True))
+
+    said = [pages.run(ask(*text)) for text in ("12", "13", "1", "", "12", "13", "1", "")]
+    assert said == ["1,2", "1,3", "1", ""] * 2 and pages.calls == 4
+    pages.close()
