@@ -130,7 +130,10 @@ class MemoryStore(Store, StoreSteps):
     async def has(self, key: str) -> bool:
         """Whether a living entry exists."""
         check_text((key,))
-        return self.backend.has(key) and self._value(key) is not MISSING
+        if not self.backend.has(key):
+            return False
+        entry = self.memory.peek(key)  # reading its value would cost what its serializer costs
+        return entry is None or not is_marker(entry)
 
     async def set_many(
         self, mapping: Mapping[str, Value], timeout: Timeout | None, tags: tuple[str, ...]
