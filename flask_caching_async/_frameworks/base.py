@@ -83,6 +83,10 @@ class Framework(Protocol):
         """The current request of this framework, or ``None``."""
         ...
 
+    def visit(self) -> Request | None:
+        """The current request of this framework, or websocket, or ``None``."""
+        ...
+
     def views(self) -> Iterable[Callback]:
         """The functions that are registered as views now."""
         ...

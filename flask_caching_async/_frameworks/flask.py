@@ -32,7 +32,8 @@ from .._runtime.threads import offload
 from ..pages.reads import muted
 from ..typing import Args, Callback, Kwargs, Timeout, Value
 from .base import Change, Occasion, PageRequest, Routed
-from .pallets import PalletsFramework, fill_g, handed_over, preprocess, query_of, refused, routed
+from .pallets import PalletsFramework
+from .refreshing import HandedOver, preprocess, query_of, refused, routed
 from .routes import below
 from .spawning import context_without, refreshed, spawn_in_pool, spawn_on_loop, work_of
 
@@ -91,7 +92,8 @@ class FlaskFramework(PalletsFramework[Flask]):
             # Made in the thread that runs it: asgiref would bind it to the loop that runs here.
             work = functools.partial(_arefresh_in, self.app, leader)
         if in_app:
-            contexts = _contexts_like_mine(flask.current_app._get_current_object())  # type: ignore[attr-defined]
+            app: Flask = flask.current_app._get_current_object()  # type: ignore[attr-defined]
+            contexts = _contexts_like_mine(app, self.handed_over())
             work = functools.partial(refresh_within, contexts, leader, work)
         variables: Value = flask.globals
         own = context_without(variables._cv_app, getattr(variables, "_cv_request", None))
@@ -183,22 +185,22 @@ def _arefresh_in(app: Flask, leader: Leader) -> None:
     app.async_to_sync(arefresh)(leader)
 
 
-def _contexts_like_mine(app: Flask) -> contextlib.AbstractContextManager[None]:
+def _contexts_like_mine(app: Flask, handed: HandedOver) -> contextlib.AbstractContextManager[None]:
     """Contexts like those of the caller, for a refresh: of the same request, without its body."""
     environ = None
     if flask.has_request_context():
         with muted():
             environ = {n: v for n, v in flask.request.environ.items() if n not in OF_THE_VISITOR}
         environ["wsgi.input"] = io.BytesIO()
-    return _contexts(app, environ, handed_over(flask.g))
+    return _contexts(app, environ, handed)
 
 
 @contextlib.contextmanager
-def _contexts(app: Flask, environ: Kwargs | None, plain: Kwargs) -> Iterator[None]:
+def _contexts(app: Flask, environ: Kwargs | None, handed: HandedOver) -> Iterator[None]:
     """Push contexts, and do before the refresh what the app does before a request."""
     context = app.app_context() if environ is None else app.request_context(environ)
     with context:
-        fill_g(flask.g, plain)
+        handed.fill(flask.g, None if environ is None else context.request)  # type: ignore[union-attr]
         if environ is not None:
             refused(app, flask.request, preprocess(app, context)())
         yield

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import inspect
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any, Generic, Protocol, TypeVar, cast
-from urllib.parse import urlencode
+from typing import Any, Generic, TypeVar, cast
 
 from flask.sansio.app import App
 from werkzeug.sansio.request import Request
@@ -17,12 +15,25 @@ from werkzeug.sansio.request import Request
 from .._entries.isolation import IMMUTABLE
 from ..exceptions import NotInitializedError, not_initialized
 from ..pages.given import given_on, watch_given
-from ..pages.reads import BASE, Base, MadeFrom, Reads, Recording, base_for, note_of, reading
+from ..pages.reads import (
+    BASE,
+    Base,
+    MadeFrom,
+    Reads,
+    Recording,
+    base_for,
+    base_of,
+    muted,
+    note_of,
+    read_until_now,
+    reading,
+)
 from ..pages.request import READ_ENVIRON, watched_class
-from ..pages.surroundings import given_in, watch_g, watch_session, watched_g_class
+from ..pages.surroundings import given_in, watch_flashes, watch_g, watch_session, watched_g_class
 from ..pages.templates import watch_templates
-from ..typing import Callback, Kwargs, QueryArgs, Value
-from .base import Change, Place, Routed
+from ..typing import Callback, Kwargs, Value
+from .base import Change, Place
+from .refreshing import HandedOver, RoutedRequest
 from .routes import (
     arguments_of,
     endpoint_for,
@@ -78,6 +89,15 @@ class PalletsFramework(Generic[AnyApp]):
         app = self.framework.current_app._get_current_object()
         if app is not self.app:
             raise not_initialized(app)
+        return request
+
+    def visit(self) -> Request | None:
+        """The current request of this app, or websocket."""
+        request = self.request()
+        in_websocket: Callable[[], bool] = getattr(self.framework, "has_websocket_context", bool)
+        if request is None and in_websocket():
+            context = self._current()
+            request = context.websocket if context.app is self.app else None
         return request
 
     def location(self, endpoint: str, values: Kwargs) -> str:
@@ -137,9 +157,7 @@ class PalletsFramework(Generic[AnyApp]):
         if hasattr(app.update_template_context, BASE):
             return
         if not self._tells_of_sessions:
-            # Not as a preprocessor of URL values, which Quart calls for websockets, too.
-            functions: list[Callback] = app.before_request_funcs.setdefault(None, [])
-            functions.insert(0, self.before(self._watch_session))
+            app.preprocess_request = self._after_watching_session(app.preprocess_request)
         render: Callback = app.update_template_context
 
         @functools.wraps(render)
@@ -153,11 +171,14 @@ class PalletsFramework(Generic[AnyApp]):
         @functools.wraps(url_for)
         def noting_url_for(*args: Value, **kwargs: Value) -> Value:
             url = url_for(*args, **kwargs)
-            if "//" in url[:8] and reading.get() is not None:
-                # It says where the visitor came to.
-                note_of(self.framework.request, "host", "scheme")
+            external = "//" in url[:8] and reading.get() is not None
+            if external and (visit := self.visit()) is not None:
+                note_of(visit, "host", "scheme")  # it says where the visitor came to
             return url
 
+        variables = app.jinja_env.globals if "jinja_env" in vars(app) else {}
+        if variables.get("url_for") == url_for:
+            variables["url_for"] = noting_url_for
         setattr(update_template_context, BASE, True)
         app.update_template_context, app.url_for = update_template_context, noting_url_for
 
@@ -175,11 +196,17 @@ class PalletsFramework(Generic[AnyApp]):
         """Call ``check`` before each request."""
         self.app.before_request_funcs.setdefault(None, []).append(self.before(check))
 
-    def _watch_session(self) -> None:
-        """Note the reading of the session from here on; a function for each request."""
-        request = getattr(self._current(), "request", None)
-        if request is not None and (session := self._session()) is not None:
-            watch_session(session, base_for(request))
+    def _after_watching_session(self, preprocess: Callback) -> Callback:
+        """Note the reading of the session from before all that an app does before a view."""
+
+        @functools.wraps(preprocess)
+        def preprocess_request(*args: Value, **kwargs: Value) -> Value:
+            request = getattr(self._current(), "request", None)
+            if request is not None and (session := self._session()) is not None:
+                watch_session(session, base_for(request))
+            return preprocess(*args, **kwargs)
+
+        return preprocess_request
 
     def _base(self, request: Any, context: Value) -> Base:
         """What has been read of a request until now."""
@@ -204,12 +231,13 @@ class PalletsFramework(Generic[AnyApp]):
 
     def recorded(self, into: MadeFrom | None = None) -> AbstractContextManager[Reads | None]:
         """A context in which is noted what is read of the current request, if there is one."""
-        request = self.request()
+        request: Any = self.visit()
         if request is None:
             return contextlib.nullcontext()
         context, g = self._current(), self.framework.g._get_current_object()
         base = self._base(request, context)
         watch_g(g, base)
+        watch_flashes(context, base)
         given = given_on(request) | given_in(g)
         watch_given(request, True)
         changes: list[Callback] = getattr(context, "_after_request_functions", [])
@@ -225,13 +253,32 @@ class PalletsFramework(Generic[AnyApp]):
     def _current(self) -> Value:
         """The innermost context, of a request or of an app."""
         variables = self.framework.globals
-        requests = getattr(variables, "_cv_request", None)  # newer versions have one kind
-        return requests and requests.get(None) or variables._cv_app.get(None)
+        for name in ("_cv_request", "_cv_websocket"):  # newer versions have one kind
+            variable = getattr(variables, name, None)
+            if variable is not None and (context := variable.get(None)) is not None:
+                return context
+        return variables._cv_app.get(None)
+
+    def handed_over(self) -> HandedOver:
+        """What a refresh finds in its own ``g``: plain values only.
+
+        An object there may be a connection or a session, which ends with the caller's context.
+        """
+        g, names = self.framework.g, frozenset[str]()
+        with muted():
+            found = {name: g.get(name) for name in g}
+            if (visit := self.visit()) is not None:
+                names = read_until_now(self._base(visit, self._current()))
+        plain = {name: value for name, value in found.items() if type(value) in IMMUTABLE}
+        return HandedOver(plain, names)
 
     def after_this_request(self, change: Change) -> None:
         """Let ``change`` have the response of the current request."""
         if self.framework.has_request_context():
             self.framework.after_this_request(change)
+            base = base_of(self._current().request)
+            for reads in () if base is None else base.open:
+                reads.of_cache += 1
 
     def at_the_end(self, change: Change) -> None:
         """Let ``change`` have each response, after all that the app does with it.
@@ -275,75 +322,3 @@ class PalletsFramework(Generic[AnyApp]):
         else:
             create = app.create_jinja_environment
             app.create_jinja_environment = lambda: add_to(create())
-
-
-class RoutedRequest(Protocol):
-    """A request for which the app has looked for a view."""
-
-    path: str
-    view_args: Kwargs | None
-
-    @property
-    def routing_exception(self) -> Exception | None:
-        """Why there is none."""
-        ...
-
-    @property
-    def endpoint(self) -> str | None:
-        """The name of the view."""
-        ...
-
-
-def routed(app: App, request: RoutedRequest) -> Routed:
-    """The view that a request leads to, and its arguments.
-
-    :raises ValueError: if it leads to none.
-    """
-    if request.routing_exception is not None:
-        raise ValueError(f"no view answers {request.path!r}") from request.routing_exception
-    return app.view_functions[str(request.endpoint)], dict(request.view_args or {})
-
-
-def refused(app: App, request: RoutedRequest, answer: Value) -> None:
-    """A refresh cannot go on where a ``before_request`` function has answered already."""
-    if answer is not None:
-        raise RuntimeError(
-            f"a before_request function of {app!r} answered {request.path!r} with {answer!r}, so "
-            "that its view cannot be refreshed"
-        )
-
-
-def handed_over(g: Value) -> Kwargs:
-    """What a refresh finds in its own ``g`` of what is in the caller's: plain values only.
-
-    An object there may be a connection or a session, which ends with the caller's context.
-    """
-    found = {name: g.get(name) for name in g}
-    return {name: value for name, value in found.items() if type(value) in IMMUTABLE}
-
-
-def fill_g(g: Value, plain: Kwargs) -> None:
-    """Put into the ``g`` of a refresh what was :func:`handed_over`."""
-    for name, value in plain.items():
-        setattr(g, name, value)
-
-
-def preprocess(app: Value, context: Value, name: str = "preprocess_request") -> Callable[[], Value]:
-    """What calls the functions that an app has before each request."""
-    function: Callback = getattr(app, name)
-    return functools.partial(function, context) if takes_context(function) else function
-
-
-def query_of(query_args: QueryArgs | None) -> str | None:
-    """A query string, from text, a mapping or pairs."""
-    if query_args is None or isinstance(query_args, str):
-        return query_args
-    given: Value = query_args
-    pairs = given.items() if hasattr(given, "items") else given
-    return urlencode([(name, value) for name, value in pairs], doseq=True)
-
-
-def takes_context(preprocess: Callback) -> bool:
-    """Whether an app's ``preprocess_request`` wants to be given the context."""
-    parameters = inspect.signature(preprocess).parameters.values()
-    return any(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)

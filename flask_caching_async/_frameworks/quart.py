@@ -33,7 +33,8 @@ from ..exceptions import ColourError
 from ..pages.reads import muted
 from ..typing import Args, Callback, Coro, Kwargs, Timeout, Value
 from .base import Change, Occasion, PageRequest, Routed
-from .pallets import PalletsFramework, fill_g, handed_over, preprocess, query_of, refused, routed
+from .pallets import PalletsFramework
+from .refreshing import HandedOver, preprocess, query_of, refused, routed
 from .responses import Frozen, Parts, register, was_given_none
 from .routes import below
 from .spawning import context_without, ended, spawn_in_pool
@@ -74,14 +75,14 @@ class QuartFramework(PalletsFramework[Quart]):
         In contexts of its own. The app waits for its background tasks when it stops, for
         ``BACKGROUND_TASK_SHUTDOWN_TIMEOUT`` seconds.
         """
-        app, like, plain = current_app() or self.app, None, {}
+        app, like, handed = current_app() or self.app, None, HandedOver()
         if quart.has_app_context():
-            plain = handed_over(quart.g)
+            handed = self.handed_over()
         if quart.has_websocket_context():
             like = cast(Any, quart.websocket)._get_current_object()
         elif quart.has_request_context():
             like = cast(Any, quart.request)._get_current_object()
-        contexts = _contexts(app, like, plain)
+        contexts = _contexts(app, like, handed)
         names = ("_cv_app", "_cv_request", "_cv_websocket")
         own = context_without(*[getattr(quart.globals, name, None) for name in names])
         if is_async and asyncio._get_running_loop() is not None:
@@ -221,7 +222,7 @@ class QuartFramework(PalletsFramework[Quart]):
 
 
 @contextlib.asynccontextmanager
-async def _contexts(app: Quart, like: Value, plain: Kwargs) -> AsyncIterator[None]:
+async def _contexts(app: Quart, like: Value, handed: HandedOver) -> AsyncIterator[None]:
     """Push contexts, and do before the refresh what the app does before a request.
 
     :param like: the request, or the websocket, that the refresh stands for, if any.
@@ -230,7 +231,7 @@ async def _contexts(app: Quart, like: Value, plain: Kwargs) -> AsyncIterator[Non
         if like is None or hasattr(quart.globals, "_cv_request"):
             await stack.enter_async_context(cast(Any, app.app_context()))
         if like is None:
-            fill_g(quart.g, plain)
+            handed.fill(quart.g)
             yield
             return
         is_websocket = isinstance(like, quart.Websocket)
@@ -239,7 +240,7 @@ async def _contexts(app: Quart, like: Value, plain: Kwargs) -> AsyncIterator[Non
         await context.push()
         # Not "async with": that may leave it open, for a debugger or a test client.
         stack.push_async_exit(lambda kind, error, traceback: context.pop(error))
-        fill_g(quart.g, plain)
+        handed.fill(quart.g, None if is_websocket else context.request)
         name = "preprocess_websocket" if is_websocket else "preprocess_request"
         refused(app, like, await preprocess(app, context, name)())
         yield

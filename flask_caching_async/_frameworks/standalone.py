@@ -48,6 +48,9 @@ class Standalone:
         """Whether the program says that it is being debugged."""
         return self.app.debug
 
+    def visit(self) -> None:
+        """Nobody comes."""
+
     def request(self) -> None:
         """There are none."""
 

@@ -24,6 +24,7 @@ from .methods import Decorated
 from .noted import noted, stored_page
 from .options import Options
 from .page_names import NamedPages
+from .page_options import was_given_more
 from .plan import OwningCache, State
 
 __all__ = ["ViewPlan"]
@@ -143,6 +144,8 @@ class ViewPlan(NamedPages):
         fate = fate_of(value, not persons)
         if fate is not Fate.STORE or made is None or made.reads is None:
             return fate
+        if not self.own_key and was_given_more(call.kwargs, made.keyed.request):
+            made.reads.names.add("request.view_args")
         headers = facts(value)[1]
         if not (headers or made.reads.names or made.reads.changes):
             return fate

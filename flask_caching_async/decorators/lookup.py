@@ -82,7 +82,7 @@ async def find_key(
             more, named = plan.arguments_for("forced_update", args, kwargs)
             forced = bool(await call_callback(options.forced_update, *more, **named))
         engine = state.binding.engine  # this asks a callable key prefix, too
-        key, tags, above = plan.vary(state, *made)
+        key, tags, above = plan.vary(state, *made, keyed)
         engine.store.check((key, *tags))
         return Found(key, tags, above, forced, engine, keyed)
     except Exception as error:
@@ -180,7 +180,7 @@ async def _load(
         if entry is None or type(entry.kept) is not Elsewhere:
             break
         state.learn(key, entry.kept.names)
-        key, tags, _ = plan.vary(state, key, tags)
+        key, tags, _ = plan.vary(state, key, tags, found.keyed)
         found.engine.store.check((key, *tags))
         lookup = await steps.load(key, tags)
     if lookup.entry is None and above and not lookup.failed and not found.forced:

@@ -30,7 +30,7 @@ class MadeOfRequest(Plan):
     def known_inputs(self, state: State) -> Keyed | None:
         """What the key of a call has of the request, but for what callbacks read."""
         framework = state.binding.framework
-        request = framework.request()
+        request = framework.visit()
         if request is None:
             return None
         keyed = Keyed(request, self.inputs)
@@ -51,16 +51,18 @@ class MadeOfRequest(Plan):
         return call
 
     def vary(
-        self, state: State, key: str, tags: tuple[str, ...]
+        self, state: State, key: str, tags: tuple[str, ...], keyed: Keyed | None = None
     ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
         """The key of the page for this request, as far as it is known what selects it."""
         learned = state.learned
-        if key not in learned.names or (request := state.binding.framework.request()) is None:
+        if key not in learned.names or (request := state.binding.framework.visit()) is None:
             return key, tags, ()
         key, above = learned.key_of(key, request)
-        if reading.get() is not None:  # what calls this is made from the same
-            for one in above:
-                for name in learned.names.get(one, ()):
+        for names in above.values():
+            if keyed is not None:
+                keyed.known.update(names)
+            if reading.get() is not None:  # what calls this is made from the same
+                for name in names:
                     note(base_of(request), name)
         return key, (*tags, *[tag_of("b", one) for one in above]), tuple(above)
 
@@ -80,9 +82,9 @@ class MadeOfRequest(Plan):
         made, state = call.made_from, call.context
         if made is None or not made.selecting:
             return None
-        known = state.learned.names_in(call.key)
+        known = made.keyed.known  # when the key was made; by now others may have learned more
         names = {n for n in made.selecting - known if n[:4] != "arg:" or "args" not in known}
-        request = state.binding.framework.request()
+        request = state.binding.framework.visit()
         if not names or request is None:
             return None
         marker = Elsewhere(state.learned.learn(call.key, names))

@@ -9,6 +9,7 @@ from werkzeug.sansio.request import Request
 from ..exceptions import ConfigurationError
 from ..identity import identify
 from ..keys import signature_of
+from ..pages.inputs import header_of
 from ..typing import Args, Callback, Kwargs, Value, Vary
 from .plan import OwningCache
 
@@ -20,6 +21,7 @@ __all__ = [
     "parameters_of",
     "said_of",
     "view_args_of",
+    "was_given_more",
 ]
 
 
@@ -65,6 +67,13 @@ def other_arguments(names: list[str], args: Args, kwargs: Kwargs, request: Reque
     return [*found, *args[len(names) :]]
 
 
+def was_given_more(kwargs: Kwargs, request: Request) -> bool:
+    """Whether other code has put something among the arguments that the URL gives a view."""
+    rule = getattr(request, "url_rule", None)
+    more = () if rule is None else kwargs.keys() - rule.arguments
+    return any(name in view_args_of(request) for name in more)
+
+
 def names_of(query_string: bool | Iterable[str]) -> frozenset[str] | None:
     """The names that ``query_string`` lists, if it does."""
     if isinstance(query_string, str):
@@ -87,4 +96,4 @@ def said_of(request: Request, vary: str) -> str | None:
     """What a request says of a header, or of ``cookie:NAME``."""
     if vary.startswith("cookie:"):
         return request.cookies.get(vary.removeprefix("cookie:"))
-    return request.headers.get(vary)
+    return header_of(request, vary)

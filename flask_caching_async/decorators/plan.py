@@ -221,7 +221,7 @@ class Plan(CallHooks, abc.ABC):
         return call_callback
 
     def vary(
-        self, state: State, key: str, tags: tuple[str, ...]
+        self, state: State, key: str, tags: tuple[str, ...], keyed: Keyed | None = None
     ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
         """The key, and the tags, of what is asked for among those that have this key.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from ..typing import Value
@@ -55,6 +56,17 @@ def input_of_scope(name: Any) -> str | None:
     return None if name in OF_ASGI else SCOPE.get(name, "environ")
 
 
+def _as_a_whole(name: str) -> Any:
+    inherited = getattr(dict, name)
+
+    @functools.wraps(inherited)
+    def method(self: Value, *args: Value) -> Value:
+        note(base_of(self), "environ")
+        return inherited(self, *args)
+
+    return method
+
+
 class WatchedEnviron(dict[str, Any]):
     """A copy of an environment that notes what is read of it, and hands on what is written.
 
@@ -85,25 +97,6 @@ class WatchedEnviron(dict[str, Any]):
         self._note(name)
         return super().__contains__(name)
 
-    def __iter__(self) -> Iterator[str]:
-        note(base_of(self), "environ")
-        return super().__iter__()
-
-    def keys(self) -> Any:
-        """All of it."""
-        note(base_of(self), "environ")
-        return super().keys()
-
-    def items(self) -> Any:
-        """All of it."""
-        note(base_of(self), "environ")
-        return super().items()
-
-    def values(self) -> Any:
-        """All of it."""
-        note(base_of(self), "environ")
-        return super().values()
-
     def copy(self) -> dict[str, Any]:
         """All of it."""
         note(base_of(self), "environ")
@@ -133,3 +126,10 @@ class WatchedEnviron(dict[str, Any]):
         """Write several."""
         super().update(*args, **kwargs)
         self._environ.update(*args, **kwargs)
+
+
+for _name in (
+    "__iter__", "__len__", "__reversed__", "__eq__", "__ne__", "__or__", "__ror__", "__repr__",
+    "keys", "items", "values",
+):  # fmt: skip
+    setattr(WatchedEnviron, _name, _as_a_whole(_name))

@@ -6,6 +6,7 @@ It may have been made of anything that had been read by then.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -43,6 +44,8 @@ def watch_given(request: Value, watch: bool) -> None:
         object.__setattr__(request, "__class__", made)
 
 
+#: Whose way to one attribute of a request is its ``__dict__``.
+AT_HOME = frozenset({"werkzeug", "flask", "quart", "functools", __name__.partition(".")[0]})
 #: The attribute of classes of requests that do.
 GIVING = f"{BASE}_giving"
 
@@ -50,7 +53,14 @@ GIVING = f"{BASE}_giving"
 @functools.lru_cache(64)
 def _giving_class(kind: Any) -> type:
     def get(self: Value, name: str) -> Value:
-        if name[:1] != "_" and name in self.__dict__ and name not in OWN:
+        if name == "__dict__":
+            home = str(sys._getframe(1).f_globals.get("__name__"))
+            found: dict[str, Value] = kind.__getattribute__(self, name)
+            if home.partition(".")[0] not in AT_HOME:
+                for one in found.keys() - OWN:
+                    note_given(found.get(BASE), f"request.{one}")
+            return found
+        if name[:1] != "_" and name not in OWN and name in kind.__getattribute__(self, "__dict__"):
             note_given(base_of(self), f"request.{name}")
         return kind.__getattribute__(self, name)
 

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from urllib.parse import parse_qsl
 
+from werkzeug.datastructures import EnvironHeaders
 from werkzeug.sansio.request import Request
 
 from .._runtime.fork import forgets_parent
@@ -21,7 +22,7 @@ from ..keys import SHORTEST, digest
 from ..typing import Value
 from .reads import muted
 
-__all__ = ["Learned", "values_of", "variant_key"]
+__all__ = ["Learned", "header_of", "values_of", "variant_key"]
 
 #: How many keys are remembered whose pages vary.
 REMEMBERED = 4096
@@ -49,7 +50,7 @@ def _value(request: Request, name: str) -> Value:
     if kind == "arg":
         return tuple([value for name, value in _pairs(request.query_string) if name == rest])
     if kind == "header":
-        return tuple(request.headers.getlist(rest)) if rest in LISTS else request.headers.get(rest)
+        return header_of(request, rest)
     if kind == "cookie":
         return tuple(request.cookies.getlist(rest))
     if name == "args":
@@ -65,8 +66,12 @@ def _pairs(query_string: bytes) -> list[tuple[str, str]]:
     return parse_qsl(query_string.decode(), keep_blank_values=True, errors="werkzeug.url_quote")
 
 
-#: Headers that a request may have several times.
-LISTS = frozenset({"x-forwarded-for", "forwarded", "via"})
+def header_of(request: Request, name: str) -> str | None:
+    """All that a request says in a header, which ASGI may give several times."""
+    headers = request.headers
+    if isinstance(headers, EnvironHeaders):
+        return headers.get(name)
+    return "\n".join(found) if (found := headers.getlist(name)) else None
 
 
 class Learned:
@@ -101,11 +106,11 @@ class Learned:
             self.names[key] = found
         return found
 
-    def key_of(self, key: str, request: Request) -> tuple[str, list[str]]:
-        """The key for a request, as far as it is known, and the keys above it."""
-        above: list[str] = []
+    def key_of(self, key: str, request: Request) -> tuple[str, dict[str, tuple[str, ...]]]:
+        """The key for a request, as far as it is known, and the keys above it with their inputs."""
+        above: dict[str, tuple[str, ...]] = {}
         while (names := self.names.get(key)) is not None:
-            above.append(key)
+            above[key] = names
             key = variant_key(key, names, request)
         return key, above
 
@@ -120,9 +125,7 @@ class Learned:
     def inputs_of(self, key: str, request: Request) -> set[str]:
         """The inputs that are in a key, and those of its variant for a request."""
         found = self.names_in(key)
-        for above in self.key_of(key, request)[1]:
-            found.update(self.names.get(above, ()))
-        return found
+        return found.union(*self.key_of(key, request)[1].values())
 
     def admit(self, parent: str, key: str, now: float, until: float) -> str | None:
         """Whether a variant may be stored: the key of one that goes for it, ``""`` for none.

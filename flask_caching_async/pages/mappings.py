@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 
 from ..typing import Value
-from .reads import BASE, Base, base_of, note, subclass
+from .reads import BASE, Base, base_of, muted, note, subclass
 
 __all__ = ["watched_args", "watched_cookies", "watched_headers"]
 
@@ -45,17 +45,31 @@ def watched_args(value: Value, base: Base) -> Value:
     return _swap(value, base, _args_class)
 
 
+#: Methods that are given a name, and those that are about all of it.
+SINGLE = ("__getitem__", "get", "getlist", "get_all", "getone", "__contains__", "has_key", "pop")
+WHOLE = (
+    "__iter__", "__len__", "keys", "values", "items", "lists", "listvalues", "to_dict",
+    "to_wsgi_list", "__str__", "__repr__", "__eq__", "__ne__", "copy", "deepcopy", "popitem",
+    "__reversed__", "__or__", "__ror__", "__copy__", "__deepcopy__", "__hash__",
+)  # fmt: skip
+
+
 def _mapping_class(kind: type, one: Callable[[Value, Base], str], everything: str) -> type:
     """A class of mappings that note which names are asked for."""
 
     def by_name(name: str) -> Callable[..., Value]:
         inherited = getattr(kind, name)
+        # Headers go through all that there are; with a ``type`` another function is called, too.
+        quietly = name in ("getlist", "get_all")
 
         @functools.wraps(inherited)
         def method(self: Value, key: Value, *args: Value, **kwargs: Value) -> Value:
             base = base_of(self)
             if base is not None:
                 note(base, everything if isinstance(key, int) else one(key, base))
+            if quietly and not (args or kwargs):
+                with muted():
+                    return inherited(self, key)
             return inherited(self, key, *args, **kwargs)
 
         return method
@@ -70,23 +84,8 @@ def _mapping_class(kind: type, one: Callable[[Value, Base], str], everything: st
 
         return method
 
-    single = (
-        "__getitem__",
-        "get",
-        "getlist",
-        "get_all",
-        "getone",
-        "__contains__",
-        "has_key",
-        "pop",
-    )
-    whole = (
-        "__iter__", "__len__", "keys", "values", "items", "lists", "listvalues", "to_dict",
-        "to_wsgi_list", "__str__", "__repr__", "__eq__", "copy", "deepcopy", "popitem",
-        "__reversed__", "__or__", "__ror__", "__copy__", "__deepcopy__", "__hash__",
-    )  # fmt: skip
-    members = {name: by_name(name) for name in single if hasattr(kind, name)}
-    members |= {name: as_a_whole(name) for name in whole if getattr(kind, name, None) is not None}
+    members = {name: by_name(name) for name in SINGLE if hasattr(kind, name)}
+    members |= {name: as_a_whole(name) for name in WHOLE if getattr(kind, name, None) is not None}
 
     def reduce(self: Value, protocol: Value) -> Value:
         note(base_of(self), everything)

@@ -26,9 +26,11 @@ __all__ = [
     "base_of",
     "is_counted",
     "is_muted",
+    "is_routed",
     "muted",
     "note",
     "note_of",
+    "read_until_now",
     "reading",
     "reads_of",
     "subclass",
@@ -57,7 +59,7 @@ class Reads:
     :param given: the names in ``g`` and on the request that were set before it began.
     """
 
-    __slots__ = ("base", "names", "before", "given", "own", "variables", "changes")
+    __slots__ = ("base", "names", "before", "given", "own", "variables", "changes", "of_cache")
 
     def __init__(self, base: Base, before: frozenset[str], given: set[str]) -> None:
         self.base = base
@@ -70,6 +72,8 @@ class Reads:
         self.variables: dict[str, list[tuple[Value, set[str]]]] = {}
         #: Whether it wants to change the response after the view.
         self.changes = False
+        #: How many changes of the response are the cache's own.
+        self.of_cache = 0
 
     def all_names(self) -> set[str]:
         """What was read, with what had been read for what was given."""
@@ -151,7 +155,7 @@ class Recording:
         base.open.remove(reads)
         with contextlib.suppress(ValueError):  # the collector ends coroutines in any context
             reading.reset(self._token)
-        reads.changes = len(self.changes) > self._before
+        reads.changes = len(self.changes) > self._before + reads.of_cache
         (base if outer is None else outer).names.update(reads.names)
         if not base.open:
             self.end()
@@ -184,6 +188,11 @@ def muted() -> Iterator[None]:
         reading.reset(token)
 
 
+def read_until_now(base: Base) -> frozenset[str]:
+    """What has been read of a request, by whomever."""
+    return frozenset(base.names).union(*[one.before | one.names for one in base.open])
+
+
 def base_of(owner: Value) -> Base | None:
     """The base of a request, a session or the like; ``None`` if it is not watched."""
     attributes: Mapping[str, Value] = getattr(owner, "__dict__", {})
@@ -202,7 +211,7 @@ def base_for(request: Value) -> Base:
 def note_of(request: Value, *names: str) -> None:
     """Note that something was read of a request, if it is not its framework that reads.
 
-    That has opened the session and found the view by the time that it knows the rule.
+    That has opened the session and found the view by the time that it has looked for a rule.
     """
     if is_counted(request):
         base = base_for(request)
@@ -213,7 +222,12 @@ def note_of(request: Value, *names: str) -> None:
 def is_counted(request: Value) -> bool:
     """Whether what is read of a request now is read by the app."""
     reads = reading.get()
-    return reads is not MUTED and (reads is not None or request.url_rule is not None)
+    return reads is not MUTED and (reads is not None or is_routed(request))
+
+
+def is_routed(request: Value) -> bool:
+    """Whether the app has looked for a rule, and has found one or none."""
+    return request.url_rule is not None or request.routing_exception is not None
 
 
 def subclass(kind: type, members: dict[str, Value]) -> type:

@@ -15,7 +15,18 @@ from typing import Any
 from ..typing import Value
 from .environ import WatchedEnviron, input_of_scope, input_of_variable
 from .mappings import watched_args, watched_cookies, watched_headers
-from .reads import BASE, Base, base_for, is_muted, muted, note_of, reading, subclass
+from .reads import (
+    BASE,
+    Base,
+    base_for,
+    is_counted,
+    is_muted,
+    is_routed,
+    muted,
+    note_of,
+    reading,
+    subclass,
+)
 
 __all__ = ["READ_ENVIRON", "watched_class"]
 
@@ -38,6 +49,10 @@ INPUTS: dict[str, tuple[str, ...]] = {
         ("body",),
     ),
     "user_agent": ("header:user-agent",),
+    **dict.fromkeys(
+        ("content_type", "mimetype", "mimetype_params", "is_json"), ("header:content-type",)
+    ),
+    "content_length": ("header:content-length", "header:transfer-encoding"),
     "accept_mimetypes": ("header:accept",),
     "accept_charsets": ("header:accept-charset",),
     "accept_encodings": ("header:accept-encoding",),
@@ -46,7 +61,7 @@ INPUTS: dict[str, tuple[str, ...]] = {
         name: (f"header:{name.replace('_', '-')}",)
         for name in (
             "cache_control", "if_match", "if_none_match", "if_modified_since",
-            "if_unmodified_since", "if_range", "range", "pragma", "content_length",
+            "if_unmodified_since", "if_range", "range", "pragma",
         )
     },
 }  # fmt: skip
@@ -127,7 +142,7 @@ def _standing_in(kind: type, name: str, watched: Callable[[Value, Base], Value])
     quietly = muted if home.partition(".")[0] in FRAMEWORKS else contextlib.nullcontext
 
     def get(request: Value) -> Value:
-        if (request.url_rule is None and reading.get() is None) or is_muted():
+        if not is_counted(request):
             return read(request)
         with quietly():  # as the framework makes cookies of a header
             value = read(request)
@@ -146,7 +161,7 @@ def _environ(name: str, input_of: Callable[[Any], str | None]) -> property:
         if name not in attributes:
             raise AttributeError(name)
         if reading.get() is None or is_muted():
-            attributes[READ_ENVIRON] = request.url_rule is not None
+            attributes[READ_ENVIRON] = is_routed(request)
             return attributes[name]
         watched = attributes.get(ENVIRON_OF)
         if watched is None:

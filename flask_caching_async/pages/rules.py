@@ -31,14 +31,16 @@ class Keyed:
     :param request: the current one.
     :param inputs: what ``vary_on``, ``query_string`` and the callbacks that make the key have read.
     :param excused: what ``unless`` has read: whose page is not to be cached, it has refused.
+    :param known: the inputs that its page was known to be selected by, which are in the key, too.
     """
 
-    __slots__ = ("request", "inputs", "excused")
+    __slots__ = ("request", "inputs", "excused", "known")
 
     def __init__(self, request: Request, inputs: Collection[str] = ()) -> None:
         self.request = request
         self.inputs = set(inputs)
         self.excused: set[str] = set()
+        self.known: set[str] = set()
 
     def has(self, name: str, cookie: str) -> bool:
         """Whether an input is in the key.
@@ -48,8 +50,8 @@ class Keyed:
         inputs = self.inputs
         if name in inputs:
             return True
-        if name.startswith("arg"):
-            return "args" in inputs or (name == "args" and any(i[:4] == "arg:" for i in inputs))
+        if name[:4] == "arg:":
+            return "args" in inputs
         if name in ("session", "cookies") or name.startswith("cookie:"):
             if "header:cookie" in inputs or "cookies" in inputs:
                 return True
