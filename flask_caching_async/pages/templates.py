@@ -50,9 +50,9 @@ def _watched(processor: Callback) -> Callback:
                 return _given(reads, processor(), names)
 
         made = process
-    made = functools.wraps(processor)(made)
-    setattr(made, BASE, True)
-    return made  # type: ignore[no-any-return]
+    watched: Callback = functools.wraps(processor)(made)
+    setattr(watched, BASE, True)
+    return watched
 
 
 def _given(reads: Reads, variables: Value, names: set[str]) -> Value:
@@ -63,11 +63,11 @@ def _given(reads: Reads, variables: Value, names: set[str]) -> Value:
 
 
 @functools.lru_cache(64)
-def _context_class(kind: type) -> Any:
+def _context_class(kind: Any) -> Any:
     """A class of template contexts that notes which variables are asked for."""
 
     def resolve_or_missing(self: Value, key: str) -> Value:
-        found = kind.resolve_or_missing(self, key)  # type: ignore[attr-defined]
+        found = kind.resolve_or_missing(self, key)
         reads = reading.get()
         if reads is not None and key in reads.variables:
             for value, names in reads.variables[key]:
