@@ -193,24 +193,16 @@ class AsyncClientTransport(ClientTransport):
         self._turns = asyncio.Semaphore(limit)
 
     async def _call(self, call: Callable[[], Reply]) -> Reply:
-        try:
-            async with Deadline(self._patience), self._turns:
-                self._users += 1
-                try:
-                    with self._secrets:
-                        return await _never_swallowing(self._ready(call))
-                finally:
-                    self._users -= 1
-        finally:
-            if self._closing and not self._users:  # no close may wait for this call (any more)
-                await self._close_client()
-
-    async def _close_client(self) -> None:
-        """Close the client in a task of its own: it would never close what a cancelled close left.
-
-        Nor is the time for it part of an operation's.
-        """
-        await asyncio.shield(asyncio.ensure_future(self.client.aclose()))
+        async with Deadline(self._patience), self._turns:
+            late = self._closing  # the caller had this transport before it was closed
+            self._users += 1
+            try:
+                with self._secrets:
+                    return await _never_swallowing(self._ready(call))
+            finally:
+                self._users -= 1
+                if late and not self._users:
+                    await self.client.aclose()
 
     async def _ready(self, call: Callable[[], Reply]) -> Reply:
         # The client does so by itself, but then its first commands, where several are made at the
@@ -232,7 +224,7 @@ class AsyncClientTransport(ClientTransport):
             async with Deadline(2 * self._patience):  # no call takes longer than half of it
                 while self._users:  # noqa: ASYNC110
                     await asyncio.sleep(0.001)  # noqa: ASYNC110
-                await self._close_client()
+                await self._client.aclose()
 
 
 async def _never_swallowing(call: Coro[R]) -> R:
