@@ -226,6 +226,33 @@ async def test_keys_with_braces(face: Face, clean_cluster: RedisCluster) -> None
     assert await face.clear() and names(clean_cluster) == []
 
 
+@pytest.mark.asyncio
+async def test_a_close_that_is_cancelled_leaves_it_to_the_last_call(
+    make: Make, clean_cluster: RedisCluster
+) -> None:
+    """No connection of the loop stays open."""
+
+    def connected() -> set[tuple[int, str]]:
+        return {
+            (number, line.split()[0])
+            for number, node in enumerate(clean_cluster.nodes)
+            for line in str(node.ask("CLIENT", "LIST")).splitlines()
+            if "cmd=client" not in line  # but who asks
+        }
+
+    backend: Any = make(CACHE_OPERATION_TIMEOUT=PATIENCE).cache
+    before = connected()
+    await backend.aopen()
+    transport = backend._transports.here()
+    call = asyncio.ensure_future(transport.run("BLPOP", "nothing", 0.3))
+    await auntil(lambda: connected() - before)
+    closing = asyncio.ensure_future(backend.aclose())
+    await asyncio.sleep(0)
+    assert closing.cancel()
+    await asyncio.wait([call, closing])
+    await auntil(lambda: not connected() - before)
+
+
 @given(
     prefix=st.sampled_from(["", "pre_", "{app}", "x{app}y", "a}b"]),
     key=st.text(alphabet="{}ab~", max_size=8),

@@ -191,6 +191,8 @@ class AsyncClientTransport(ClientTransport):
     ) -> None:
         super().__init__(make, limit, patience, secrets, cluster=True)
         self._turns = asyncio.Semaphore(limit)
+        #: Whether who closed it was cancelled before the calls under way had ended.
+        self._left_open = False
 
     async def _call(self, call: Callable[[], Reply]) -> Reply:
         async with Deadline(self._patience), self._turns:
@@ -201,7 +203,7 @@ class AsyncClientTransport(ClientTransport):
                     return await _never_swallowing(self._ready(call))
             finally:
                 self._users -= 1
-                if late and not self._users:
+                if (late or self._left_open) and not self._users:
                     await self.client.aclose()
 
     async def _ready(self, call: Callable[[], Reply]) -> Reply:
@@ -220,11 +222,17 @@ class AsyncClientTransport(ClientTransport):
     async def close(self) -> None:
         """Close the client, as soon as the calls that are under way have ended."""
         self._closing = True
-        if self._client is not None:
+        if self._client is None:
+            return
+        try:
             async with Deadline(2 * self._patience):  # no call takes longer than half of it
                 while self._users:  # noqa: ASYNC110
                     await asyncio.sleep(0.001)  # noqa: ASYNC110
-                await self._client.aclose()
+        finally:  # also if it is cancelled
+            self._left_open = bool(self._users)  # to the last call that is under way
+            if not self._left_open:
+                # In a task of its own: what a cancelled one leaves open, no later one closes.
+                await asyncio.shield(asyncio.ensure_future(self._client.aclose()))
 
 
 async def _never_swallowing(call: Coro[R]) -> R:
