@@ -10,6 +10,7 @@ from ..typing import Value
 from .times import LONG_AGO, NEVER
 
 __all__ = [
+    "BASE_TAG",
     "BY_HAND",
     "AnyEntry",
     "PeekedEntry",
@@ -56,6 +57,10 @@ def tag_of(kind: str, name: str) -> str:
     It begins with a tilde, as no key does on a backend.
     """
     return f"~{kind}:{name}"
+
+
+#: What the tags of base keys begin with: a page has one for each key that it is a variant of.
+BASE_TAG = tag_of("b", "")
 
 
 class Verdict(enum.Enum):

@@ -29,7 +29,7 @@ from .._flow.leader import Leader
 from .._flow.run import arefresh, refresh_within
 from .._runtime.loops import running_loop_kind
 from .._runtime.threads import offload
-from ..pages.reads import muted
+from ..pages.reads import Muted
 from ..typing import Args, Callback, Kwargs, Timeout, Value
 from .base import Change, Occasion, PageRequest, Routed
 from .pallets import PalletsFramework
@@ -189,7 +189,7 @@ def _contexts_like_mine(app: Flask, handed: HandedOver) -> contextlib.AbstractCo
     """Contexts like those of the caller, for a refresh: of the same request, without its body."""
     environ = None
     if flask.has_request_context():
-        with muted():
+        with Muted():
             environ = {n: v for n, v in flask.request.environ.items() if n not in OF_THE_VISITOR}
         environ["wsgi.input"] = io.BytesIO()
     return _contexts(app, environ, handed)

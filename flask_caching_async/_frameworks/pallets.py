@@ -14,21 +14,21 @@ from werkzeug.sansio.request import Request
 
 from .._entries.isolation import IMMUTABLE
 from ..exceptions import NotInitializedError, not_initialized
-from ..pages.given import given_on, watch_given
+from ..pages.given import given_on, watch_given, watch_no_more
 from ..pages.reads import (
     BASE,
     Base,
     MadeFrom,
+    Muted,
     Reads,
     Recording,
     base_for,
     base_of,
-    muted,
     note_of,
     read_until_now,
     reading,
 )
-from ..pages.request import READ_ENVIRON, watched_class
+from ..pages.request import READ_ENVIRON, unrouted_class, watch_request
 from ..pages.surroundings import given_in, watch_flashes, watch_g, watch_session, watched_g_class
 from ..pages.templates import watch_templates
 from ..typing import Callback, Kwargs, Value
@@ -94,8 +94,7 @@ class PalletsFramework(Generic[AnyApp]):
     def visit(self) -> Request | None:
         """The current request of this app, or websocket."""
         request = self.request()
-        in_websocket: Callable[[], bool] = getattr(self.framework, "has_websocket_context", bool)
-        if request is None and in_websocket():
+        if request is None and getattr(self.framework, "has_websocket_context", bool)():
             context = self._current()
             request = context.websocket if context.app is self.app else None
         return request
@@ -152,7 +151,7 @@ class PalletsFramework(Generic[AnyApp]):
     def watch_requests(self) -> None:
         """Let the requests of the app note what is read of them, from before its functions on."""
         app = cast(Any, self.app)
-        app.request_class = watched_class(app.request_class)
+        app.request_class = unrouted_class(app.request_class)
         app.app_ctx_globals_class = watched_g_class(app.app_ctx_globals_class)
         if hasattr(app.update_template_context, BASE):
             return
@@ -212,10 +211,8 @@ class PalletsFramework(Generic[AnyApp]):
         """What has been read of a request until now."""
         attributes = request.__dict__
         base = base_for(request)
-        if not hasattr(type(request), BASE):  # request_class was set later than the cache
-            object.__setattr__(request, "__class__", watched_class(type(request)))
-            base.names.add("environ")
-        if attributes.get(READ_ENVIRON):
+        # Where request_class was set later than the cache, nobody knows what has been read.
+        if not watch_request(request) or attributes.get(READ_ENVIRON):
             base.names.add("environ")
         session = getattr(context, "_session" if self._tells_of_sessions else "session", None)
         if self._tells_of_sessions and getattr(session, "accessed", False):
@@ -238,12 +235,11 @@ class PalletsFramework(Generic[AnyApp]):
         base = self._base(request, context)
         watch_g(g, base)
         watch_flashes(context, base)
-        given = given_on(request) | given_in(g)
-        watch_given(request, True)
+        given = given_on(request)
+        watch_given(request, given)
+        given |= given_in(g)
         changes: list[Callback] = getattr(context, "_after_request_functions", [])
-        # What comes after the view pays nothing.
-        end = functools.partial(watch_given, request, False)
-        return Recording(base, given, changes, end, into)
+        return Recording(base, given, changes, functools.partial(watch_no_more, request), into)
 
     def _session(self) -> Value:
         """The session of the current request; going through the proxy counts as an access."""
@@ -265,7 +261,7 @@ class PalletsFramework(Generic[AnyApp]):
         An object there may be a connection or a session, which ends with the caller's context.
         """
         g, names = self.framework.g, frozenset[str]()
-        with muted():
+        with Muted():
             found = {name: g.get(name) for name in g}
             if (visit := self.visit()) is not None:
                 names = read_until_now(self._base(visit, self._current()))

@@ -30,7 +30,7 @@ from .._runtime.colour import run_now
 from .._runtime.loops import result_of, running_loop_kind, start_task, wait_for
 from .._runtime.threads import offload
 from ..exceptions import ColourError
-from ..pages.reads import muted
+from ..pages.reads import Muted
 from ..typing import Args, Callback, Coro, Kwargs, Timeout, Value
 from .base import Change, Occasion, PageRequest, Routed
 from .pallets import PalletsFramework
@@ -248,7 +248,7 @@ async def _contexts(app: Quart, like: Value, handed: HandedOver) -> AsyncIterato
 
 def _copy(like: Value) -> Value:
     """The same request without its body; the same websocket, with no visitor at its end."""
-    with muted():
+    with Muted():
         return _copied(like)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from werkzeug.exceptions import HTTPException
 
+from .._entries.entry import BASE_TAG
 from .._flow.callbacks import acall_callback
 from .._flow.policy import Call, Fate
 from .._frameworks.responses import facts, fate_of, for_callbacks, is_public, why_not
@@ -15,7 +16,8 @@ from ..exceptions import CacheWarning, place_of
 from ..pages.answers import finish
 from ..pages.directives import Demand, demand_of
 from ..pages.http import HttpOptions, PageRules
-from ..pages.reads import muted
+from ..pages.inputs import LEVELS
+from ..pages.reads import Muted
 from ..pages.rules import headers_in, judge, vary_of
 from ..signals import cache_view_hit, cache_view_miss, tell
 from ..typing import Args, Callback, Kwargs, QueryArgs, Value, Vary
@@ -96,7 +98,7 @@ class ViewPlan(NamedPages):
         request = state.binding.framework.request()
         if request is None:
             return None
-        with muted():
+        with Muted():
             return demand_of(request)
 
     def hand_out(self, state: State, found: LookedUp, value: Value) -> Value:
@@ -107,7 +109,8 @@ class ViewPlan(NamedPages):
 
     def storable(self, value: Value, call: Call) -> Value:
         """What is stored of an answer, and handed out."""
-        return stored_page(self, call.context, value)
+        state: State = call.context
+        return value if state.page_rules is None else stored_page(self, state, value)
 
     def signal(self, hit: bool, key: str, args: Args, kwargs: Kwargs) -> None:
         """Tell the listeners of a hit or a miss."""
@@ -144,7 +147,7 @@ class ViewPlan(NamedPages):
         fate = fate_of(value, not persons)
         if fate is not Fate.STORE or made is None or made.reads is None:
             return fate
-        if not self.own_key and was_given_more(call.kwargs, made.keyed.request):
+        if call.kwargs and not self.own_key and was_given_more(call.kwargs, made.keyed.request):
             made.reads.names.add("request.view_args")
         headers = facts(value)[1]
         if not (headers or made.reads.names or made.reads.changes):
@@ -152,9 +155,11 @@ class ViewPlan(NamedPages):
         cookie = binding.framework.session_cookie
         found = judge(made.reads, made.keyed, persons, is_public(headers), cookie)
         vary = {name for name in vary_of(headers) if not made.keyed.has(name, "")}
-        made.selecting = found.selecting | vary
+        made.select(found.selecting | vary)
         if "*" in vary:
             made.why = "the answer says Vary: *"
+        if made.selecting and sum(tag.startswith(BASE_TAG) for tag in call.tags) >= LEVELS:
+            made.why = "it was made from something else each time"
         for name, what, write in found.personal:
             made.why = f"it was made from {what}"
             binding.warn_once(

@@ -18,6 +18,7 @@ from .._flow.run import aread_through, read_through
 from .._flow.store_protocol import FlowSteps
 from .._runtime.colour import run_now
 from ..exceptions import CacheError, InvalidKeyError, NotStoredError
+from ..pages.inputs import LEVELS
 from ..pages.rules import Keyed
 from ..typing import Args, Kwargs, Value
 from .debug_checks import check_key
@@ -27,10 +28,6 @@ from .plan import Plan, State
 __all__ = ["acall_through_cache", "call_through_cache", "look"]
 
 log = logging.getLogger("flask_caching_async")
-
-
-#: How often one variant of a page may lead on to others.
-LEVELS = 8
 
 
 class Found(NamedTuple):

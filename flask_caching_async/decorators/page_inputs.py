@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
-from .._entries.entry import Elsewhere, tag_of
+from .._entries.entry import BASE_TAG, Elsewhere, tag_of
 from .._entries.times import Times
 from .._flow.callbacks import CallCallback
 from .._flow.policy import Call, ElsewhereKey
@@ -82,18 +82,16 @@ class MadeOfRequest(Plan):
         made, state = call.made_from, call.context
         if made is None or not made.selecting:
             return None
-        known = made.keyed.known  # when the key was made; by now others may have learned more
-        names = {n for n in made.selecting - known if n[:4] != "arg:" or "args" not in known}
         request = state.binding.framework.visit()
-        if not names or request is None:
+        if request is None:
             return None
-        marker = Elsewhere(state.learned.learn(call.key, names))
+        marker = Elsewhere(state.learned.learn(call.key, made.selecting))
         key, above = state.learned.key_of(call.key, request)
         return ElsewhereKey(key, (*call.tags, *[tag_of("b", one) for one in above]), marker)
 
     def make_room(self, call: Call, key: str, times: Times) -> str | None:
         """The key of a variant that has to go; ``None`` if there are too many."""
-        base = next((tag for tag in call.tags if tag[:3] == "~b:"), None)
+        base = next((tag for tag in call.tags if tag.startswith(BASE_TAG)), None)
         if base is None:
             if key == call.key:
                 return ""

@@ -33,7 +33,7 @@ from ..keys import (
     made_key,
     query_key,
 )
-from ..pages.reads import MUTED, reading
+from ..pages.reads import by_the_cache
 from ..typing import Args, Callback, Kwargs, Value, Vary
 from .head import answers_head, looks_at_method
 from .options import Options
@@ -127,7 +127,8 @@ class PagePlan(MadeOfRequest):
             careful = self.query_string or self.vary_on or callable(self.options.tags)
             if careful or self.source(state.binding.settings):
                 return None
-            return self.vary(state, str(self.key_prefix), ())[0]
+            key = str(self.key_prefix)
+            return self.vary(state, key, ())[0] if key in state.learned.names else key
         request = framework.request()
         if request is None or request.method != "GET" or framework.many_hosts:
             return None
@@ -144,12 +145,11 @@ class PagePlan(MadeOfRequest):
             key += below_root(request.root_path)
         if self.query_string or self.vary_on:
             key = self._remembered(state, key, request)
-        return self.vary(state, key, ())[0]
+        return self.vary(state, key, ())[0] if key in state.learned.names else key
 
     def _remembered(self, state: State, base: str, request: Request) -> str:
         """The key of a variant, found by what makes it: most are asked for again and again."""
-        token = reading.set(MUTED) if reading.get() is None else None
-        try:
+        with by_the_cache():
             query = request.query_string if self.query_string else None
             given = repr((query, *[said_of(request, str(vary)) for vary in self.vary_on]))
             found = state.memo.get(given + base)
@@ -164,9 +164,6 @@ class PagePlan(MadeOfRequest):
                     found = f"{found}|{self._variant(request, [])}"
                 state.memo[given + base] = found
             return found
-        finally:
-            if token is not None:
-                reading.reset(token)
 
     def key_callbacks(self, state: State, args: Args, kwargs: Kwargs) -> list[Callable[[], Value]]:
         """The key or its prefix, what it varies on, and the tags."""
@@ -187,24 +184,12 @@ class PagePlan(MadeOfRequest):
         """The key and the tags of this request's page; ``None`` if it is not to be cached."""
         given, request = list(answers), state.binding.framework.request()
         tags = self.user_tags(given)
+        mine = not (self.own_key or self.replaced_key())
+        if request and mine and not self._is_page(state, request):
+            return None
         try:
-            if self.own_make_cache_key or self.replaced_key():
-                levels = [self.keyed("make_cache_key", given.pop(0))]
-            else:
-                prefix = self.key_prefix
-                if callable(prefix):
-                    prefix = self.keyed("key_prefix", given.pop(0))
-                if not self.own_key and request and not self._is_page(state, request):
-                    return None
-                levels = self.request_levels(state, prefix)
-                if (
-                    not self.own_key
-                    and request
-                    and (more := self._arguments(request, args, kwargs))
-                ):
-                    levels.append(f"{levels[-1]}|{more}")
-            if self.vary_on:
-                levels.append(f"{levels[-1]}|{self._variant(request, given)}")
+            with by_the_cache():
+                levels = self._levels(state, request, args, kwargs, given)
         except NoText:
             return None
         below = [tag_of("b", level) for level in dict.fromkeys(levels[:-1]) if level != levels[-1]]
@@ -214,6 +199,28 @@ class PagePlan(MadeOfRequest):
         if self.shares:
             own = (BY_HAND, self.tag)
         return levels[-1], (*own, *below, *tags)
+
+    def _levels(
+        self, state: State, request: Request | None, args: Args, kwargs: Kwargs, given: list[Value]
+    ) -> list[str]:
+        """All levels of the key of a call.
+
+        :param given: what the callbacks for it have returned, which is taken.
+        :raises NoText: if something in it has no text.
+        """
+        if self.own_make_cache_key or self.replaced_key():
+            levels = [self.keyed("make_cache_key", given.pop(0))]
+        else:
+            prefix = self.key_prefix
+            if callable(prefix):
+                prefix = self.keyed("key_prefix", given.pop(0))
+            levels = self.request_levels(state, prefix)
+            if (args or kwargs) and request and not self.own_key:
+                more = self._arguments(request, args, kwargs)
+                levels += [f"{levels[-1]}|{more}"] if more else []
+        if self.vary_on:
+            levels.append(f"{levels[-1]}|{self._variant(request, given)}")
+        return levels
 
     def _is_page(self, state: State, request: Request) -> bool:
         """Whether a request asks for the page that a GET gives."""

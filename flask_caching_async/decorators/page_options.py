@@ -61,8 +61,6 @@ def other_arguments(names: list[str], args: Args, kwargs: Kwargs, request: Reque
 
     :param names: those of the positional ones.
     """
-    if not (args or kwargs):
-        return []
     given = view_args_of(request)
     named = [*zip(names, args, strict=False), *sorted(kwargs.items())]
     found = [pair for pair in named if pair[0] not in given or given[pair[0]] != pair[1]]

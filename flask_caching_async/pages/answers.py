@@ -23,7 +23,7 @@ from .._frameworks.bodies import body_of, emptied, held_body
 from ..typing import Value
 from .conditional import etag_of, is_known, is_made_of, was_made_here
 from .http import PRIVATE, Forwarded, PageRules, cache_control, cache_status, tag_line, vary_line
-from .reads import muted
+from .reads import Muted
 
 __all__ = ["Note", "Source", "as_page", "finish", "leave_note"]
 
@@ -81,7 +81,7 @@ def as_page(framework: Framework, value: Value, anew: bool = False) -> Value:
     response = value
     if not isinstance(value, Response):
         # Where it is a TypeError, a decorator above the view makes a response of it.
-        with contextlib.suppress(TypeError), muted():
+        with contextlib.suppress(TypeError), Muted():
             response = framework.make_response(value)
     if isinstance(response, Response):
         headers = response.headers

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Collection
+from typing import Any
 
 from ..typing import Value
 from .reads import BASE, Base, base_for, base_of, reading, reads_of, subclass
 
-__all__ = ["given_on", "note_given", "overwritten", "watch_given"]
+__all__ = ["given_on", "note_given", "overwritten", "watch_given", "watch_no_more"]
 
 #: What a request has by itself, and what the framework puts there.
 OWN = frozenset(
@@ -36,22 +36,45 @@ def given_on(request: Value) -> set[str]:
     return {f"request.{name}" for name in request.__dict__.keys() - OWN}
 
 
-def watch_given(request: Value, watch: bool) -> None:
-    """Begin, or cease, to note the reading of what other code has put on a request."""
-    kind = type(request)
-    if watch is not hasattr(kind, GIVING):
-        made: Any = _giving_class(cast(Any, kind)) if watch else kind.__bases__[0]
+def watch_given(request: Value, given: Collection[str]) -> None:
+    """Begin to note the reading of what other code has put on a request, or has not.
+
+    :param given: what it has put there.
+    """
+    kind: Any = type(request)
+    watched: Any = getattr(kind, GIVING, kind)
+    if given or watched is kind:
+        made: Any = _giving_class(watched) if given else _lacking_class(watched)
         object.__setattr__(request, "__class__", made)
+
+
+def watch_no_more(request: Value) -> None:
+    """Cease to do so: what comes after the view pays nothing."""
+    kind = type(request)
+    object.__setattr__(request, "__class__", getattr(kind, GIVING, kind))
 
 
 #: Whose way to one attribute of a request is its ``__dict__``.
 AT_HOME = frozenset({"werkzeug", "flask", "quart", "functools", __name__.partition(".")[0]})
-#: The attribute of classes of requests that do.
+#: The attribute of classes of requests that do: the class to which they go back.
 GIVING = f"{BASE}_giving"
 
 
 @functools.lru_cache(64)
+def _lacking_class(kind: Any) -> type:
+    """For a request on which nothing was put: what it has, it has of itself."""
+
+    def put(self: Value, name: str, value: Value) -> None:
+        overwritten(base_of(self), f"request.{name}")
+        kind.__setattr__(self, name, value)
+
+    return subclass(kind, {"__getattr__": _absent(kind), "__setattr__": put, GIVING: kind})
+
+
+@functools.lru_cache(64)
 def _giving_class(kind: Any) -> type:
+    """For a request on which something was put."""
+
     def get(self: Value, name: str) -> Value:
         if name == "__dict__":
             home = str(sys._getframe(1).f_globals.get("__name__"))
@@ -64,17 +87,7 @@ def _giving_class(kind: Any) -> type:
             note_given(base_of(self), f"request.{name}")
         return kind.__getattribute__(self, name)
 
-    def put(self: Value, name: str, value: Value) -> None:
-        overwritten(base_of(self), f"request.{name}")
-        kind.__setattr__(self, name, value)
-
-    members = {
-        "__getattribute__": get,
-        "__getattr__": _absent(kind),
-        "__setattr__": put,
-        GIVING: True,
-    }
-    return subclass(kind, members)
+    return subclass(_lacking_class(kind), {"__getattribute__": get})
 
 
 def note_given(base: Base | None, name: str) -> None:

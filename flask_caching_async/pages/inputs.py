@@ -20,17 +20,23 @@ from werkzeug.sansio.request import Request
 from .._runtime.fork import forgets_parent
 from ..keys import SHORTEST, digest
 from ..typing import Value
-from .reads import muted
+from .reads import Muted
 
-__all__ = ["Learned", "header_of", "values_of", "variant_key"]
+__all__ = ["LEVELS", "Learned", "header_of", "values_of", "variant_key"]
 
-#: How many keys are remembered whose pages vary.
+#: How many keys are remembered whose pages vary, and of how many variants.
 REMEMBERED = 4096
+BOOKED = 16 * REMEMBERED
+#: How often one variant of a page may lead on to others. A page that goes on after that reads
+#: something else each time, and would never be found again.
+LEVELS = 8
+#: How many parameters of a query string are told apart; a page that reads more reads all of it.
+PARAMETERS = 16
 
 
 def variant_key(key: str, names: tuple[str, ...], request: Request) -> str:
     """The key of the page for this request, of those that vary by these inputs."""
-    with muted():
+    with Muted():
         return f"{key}|{_hashed(names, values_of(request, names))}"
 
 
@@ -80,7 +86,7 @@ class Learned:
     :param bound: how many variants of one page are stored.
     """
 
-    __slots__ = ("names", "bound", "_stored", "_asked", "_lock", "__weakref__")
+    __slots__ = ("names", "bound", "_stored", "_booked", "_asked", "_lock", "__weakref__")
 
     def __init__(self, bound: int) -> None:
         #: The inputs by the key whose pages vary by them.
@@ -88,6 +94,7 @@ class Learned:
         self.bound = bound
         #: The variants that were stored, by the key that they are variants of, the oldest first.
         self._stored: OrderedDict[str, OrderedDict[str, float]] = OrderedDict()
+        self._booked = 0
         #: Variants that were asked for once while there was no room.
         self._asked: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.RLock()  # reentrant, for handlers
@@ -99,7 +106,11 @@ class Learned:
 
     def learn(self, key: str, names: Collection[str]) -> tuple[str, ...]:
         """Remember that the pages under a key vary by these inputs, and by those known before."""
-        found = tuple(sorted({*names, *self.names.get(key, ())}))
+        several = {*names, *self.names.get(key, ())}
+        parameters = {name for name in several if name[:4] == "arg:"}
+        if "args" in several or len(parameters) > PARAMETERS:
+            several = {*(several - parameters), "args"}
+        found = tuple(sorted(several))
         if found != self.names.get(key):
             if len(self.names) >= REMEMBERED:
                 self.names.pop(next(iter(self.names), ""), None)
@@ -142,8 +153,8 @@ class Learned:
         out = ""
         stored = self._stored.setdefault(parent, OrderedDict())
         self._stored.move_to_end(parent)
-        while len(self._stored) > REMEMBERED:
-            self._stored.popitem(last=False)
+        while self._booked >= BOOKED and len(self._stored) > 1:
+            self._booked -= len(self._stored.popitem(last=False)[1])
         if key not in stored and len(stored) >= self.bound:
             oldest, ends = next(iter(stored.items()))
             if ends > now and key not in self._asked:
@@ -153,7 +164,9 @@ class Learned:
                 return None
             self._asked.pop(key, None)
             del stored[oldest]
+            self._booked -= 1
             out = oldest if ends > now else ""
+        self._booked += key not in stored
         stored.pop(key, None)
         stored[key] = until
         return out

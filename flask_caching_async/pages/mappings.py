@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 
 from ..typing import Value
-from .reads import BASE, Base, base_of, muted, note, subclass
+from .reads import BASE, Base, Muted, base_of, note, subclass
 
 __all__ = ["watched_args", "watched_cookies", "watched_headers"]
 
@@ -68,7 +68,7 @@ def _mapping_class(kind: type, one: Callable[[Value, Base], str], everything: st
             if base is not None:
                 note(base, everything if isinstance(key, int) else one(key, base))
             if quietly and not (args or kwargs):
-                with muted():
+                with Muted():
                     return inherited(self, key)
             return inherited(self, key, *args, **kwargs)
 

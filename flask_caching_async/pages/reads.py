@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sized
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -17,17 +18,18 @@ from ..typing import Value
 
 __all__ = [
     "BASE",
-    "MUTED",
+    "NOBODY",
     "Base",
     "Reads",
     "Recording",
     "aside",
     "base_for",
     "base_of",
+    "by_the_cache",
     "is_counted",
     "is_muted",
     "is_routed",
-    "muted",
+    "Muted",
     "note",
     "note_of",
     "read_until_now",
@@ -85,13 +87,13 @@ class Reads:
 reading: ContextVar[Reads | None] = ContextVar("flask_caching_async.reading", default=None)
 
 #: Stands for a computation whose reads do not count.
-MUTED = Reads(Base(), frozenset(), set())
+NOBODY = Reads(Base(), frozenset(), set())
 
 
 def note(base: Base | None, name: str) -> None:
     """Note that something was read of the request that has this base."""
     reads = reading.get()
-    if reads is MUTED or base is None:
+    if reads is NOBODY or base is None:
         return
     if reads is not None and reads.base is base:
         reads.names.add(name)
@@ -104,13 +106,13 @@ def note(base: Base | None, name: str) -> None:
 
 def is_muted() -> bool:
     """Whether it is the cache that reads."""
-    return reading.get() is MUTED
+    return reading.get() is NOBODY
 
 
 def reads_of(base: Base | None) -> list[Reads]:
     """The computations that what happens here belongs to, the innermost first."""
     reads = reading.get()
-    if base is None or reads is MUTED:
+    if base is None or reads is NOBODY:
         return []
     if reads is not None and reads.base is base:
         return [reads]
@@ -153,8 +155,10 @@ class Recording:
     def __exit__(self, *_: object) -> None:
         base, reads, outer = self.base, self._reads, self._outer
         base.open.remove(reads)
-        with contextlib.suppress(ValueError):  # the collector ends coroutines in any context
+        try:
             reading.reset(self._token)
+        except ValueError:  # the collector ends coroutines in any context
+            pass
         reads.changes = len(self.changes) > self._before + reads.of_cache
         (base if outer is None else outer).names.update(reads.names)
         if not base.open:
@@ -178,14 +182,24 @@ def aside(reads: Reads) -> Iterator[set[str]]:
         reading.reset(token)
 
 
-@contextlib.contextmanager
-def muted() -> Iterator[None]:
-    """Note nothing: it is the cache that reads."""
-    token = reading.set(MUTED)
-    try:
-        yield
-    finally:
-        reading.reset(token)
+class Muted:
+    """A context in which nothing is noted: it is the cache that reads."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = reading.set(NOBODY)
+
+    def __exit__(self, *_: object) -> None:
+        reading.reset(self._token)
+
+
+def by_the_cache() -> AbstractContextManager[None]:
+    """A context in which a key is made: that is noted if the call is a part of a computation.
+
+    What that is made from selects the page around it, too.
+    """
+    return Muted() if reading.get() is None else contextlib.nullcontext()
 
 
 def read_until_now(base: Base) -> frozenset[str]:
@@ -222,7 +236,7 @@ def note_of(request: Value, *names: str) -> None:
 def is_counted(request: Value) -> bool:
     """Whether what is read of a request now is read by the app."""
     reads = reading.get()
-    return reads is not MUTED and (reads is not None or is_routed(request))
+    return reads is not NOBODY and (reads is not None or is_routed(request))
 
 
 def is_routed(request: Value) -> bool:

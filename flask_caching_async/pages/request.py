@@ -3,6 +3,9 @@
 The class of a request is replaced by a subclass of it in which whatever differs between visitors is
 a property that notes it; its headers, cookies and query string note the names that are asked for.
 What costs nothing stays as it is: ``path``, ``method``, ``endpoint``, ``view_args``.
+
+That happens as soon as the framework has looked for a rule. What it reads until then, to open the
+session and to find the view, is not the app's, and costs nothing.
 """
 
 from __future__ import annotations
@@ -18,17 +21,17 @@ from .mappings import watched_args, watched_cookies, watched_headers
 from .reads import (
     BASE,
     Base,
+    Muted,
     base_for,
     is_counted,
     is_muted,
     is_routed,
-    muted,
     note_of,
     reading,
     subclass,
 )
 
-__all__ = ["READ_ENVIRON", "watched_class"]
+__all__ = ["READ_ENVIRON", "unrouted_class", "watch_request"]
 
 #: What an attribute of a request says, whatever has been read of it before.
 INPUTS: dict[str, tuple[str, ...]] = {
@@ -67,6 +70,8 @@ INPUTS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+#: The attribute of classes of requests that note what is read of them.
+WATCHED = f"{BASE}_watched"
 #: The attribute of a request for its :class:`.WatchedEnviron`.
 ENVIRON_OF = f"{BASE}_environ"
 #: The one that says that it was read before all computations.
@@ -75,9 +80,38 @@ READ_ENVIRON = f"{BASE}_read_environ"
 FRAMEWORKS = frozenset({"werkzeug", "flask", "quart"})
 
 
-def watched_class(kind: type) -> Any:
-    """A class of requests like ``kind`` that note what is read of them."""
-    return kind if hasattr(kind, BASE) else _watched_class(kind)
+def unrouted_class(kind: type) -> Any:
+    """A class of requests like ``kind`` that are watched from when their rule has been looked for.
+
+    :param kind: may be one already.
+    """
+    return kind if hasattr(kind, BASE) else _unrouted_class(kind)
+
+
+@functools.lru_cache(64)
+def _unrouted_class(kind: type) -> type:
+    def routes(name: str) -> property:
+        read = _reader(kind, name)
+
+        def put(request: Value, value: Value) -> None:
+            request.__dict__[name] = value
+            if value is not None:
+                object.__setattr__(request, "__class__", _watched_class(kind))
+
+        return property(read, put)
+
+    return subclass(kind, {name: routes(name) for name in ("url_rule", "routing_exception")})
+
+
+def watch_request(request: Value) -> bool:
+    """Watch a request from now on; whether it was to be watched from the beginning."""
+    kind = type(request)
+    if hasattr(kind, WATCHED):
+        return True
+    unrouted = hasattr(kind, BASE)
+    watched = _watched_class(kind.__bases__[0] if unrouted else kind)
+    object.__setattr__(request, "__class__", watched)
+    return unrouted
 
 
 @functools.lru_cache(64)
@@ -93,6 +127,7 @@ def _watched_class(kind: type) -> type:
     members["headers"] = _standing_in(kind, "headers", watched_headers)
     members["cookies"] = _standing_in(kind, "cookies", watched_cookies)
     members["args"] = _standing_in(kind, "args", watched_args)
+    members[WATCHED] = True
     members["environ"] = _environ("environ", input_of_variable)
     members["scope"] = _environ("scope", input_of_scope)
     return subclass(kind, members)
@@ -139,7 +174,7 @@ def _noting(kind: type, name: str, inputs: tuple[str, ...], inside: bool = False
 def _standing_in(kind: type, name: str, watched: Callable[[Value, Base], Value]) -> property:
     read = _reader(kind, name)
     home = next((base.__module__ for base in kind.__mro__ if name in vars(base)), "")
-    quietly = muted if home.partition(".")[0] in FRAMEWORKS else contextlib.nullcontext
+    quietly: Any = Muted if home.partition(".")[0] in FRAMEWORKS else contextlib.nullcontext
 
     def get(request: Value) -> Value:
         if not is_counted(request):
@@ -160,7 +195,9 @@ def _environ(name: str, input_of: Callable[[Any], str | None]) -> property:
         attributes = request.__dict__
         if name not in attributes:
             raise AttributeError(name)
-        if reading.get() is None or is_muted():
+        if is_muted():
+            return attributes[name]
+        if reading.get() is None:
             attributes[READ_ENVIRON] = is_routed(request)
             return attributes[name]
         watched = attributes.get(ENVIRON_OF)

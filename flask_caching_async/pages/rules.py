@@ -75,6 +75,14 @@ class MadeFrom:
         #: Why it may not be stored.
         self.why = ""
 
+    def select(self, inputs: Collection[str]) -> None:
+        """The page was made from these, of which some were known when its key was made."""
+        known = self.keyed.known  # by now other calls may have learned more
+        more = {name for name in inputs if name not in known}
+        if "args" in known:
+            more = {name for name in more if not name.startswith("arg:")}
+        self.selecting = frozenset(more)
+
 
 class Findings(NamedTuple):
     """What follows from what a view has read.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copyreg
 import functools
 import sys
@@ -19,11 +18,12 @@ __all__ = ["given_in", "watch_flashes", "watch_g", "watch_session", "watched_g_c
 def _swap(value: Value, base: Base, make: Callable[[type], type]) -> None:
     """Let an object note what is read of it, if it can be made to."""
     kind = type(value)
-    if not hasattr(kind, BASE):
-        with contextlib.suppress(TypeError):  # not with slots, nor without a __dict__
+    try:
+        if not hasattr(kind, BASE):
             object.__setattr__(value, "__class__", make(kind))
-    with contextlib.suppress(AttributeError, TypeError):
         value.__dict__[BASE] = base
+    except (AttributeError, TypeError):  # not with slots, nor without a __dict__
+        pass
 
 
 # --- the session ----------------------------------------------------------------------------------
@@ -35,9 +35,9 @@ OF_A_SESSION = frozenset({"accessed", "modified", "new", "permanent", "on_update
 
 def watch_session(session: Value, base: Base) -> None:
     """Note the reading and writing of a session."""
-    if session is not None:
-        more = frozenset(getattr(session, "__dict__", {})) - OF_A_SESSION
-        _swap(session, base, lambda kind: _session_class(kind, more))
+    if session is not None and getattr(session, BASE, None) is not base:
+        more = getattr(session, "__dict__", {}).keys() - OF_A_SESSION
+        _swap(session, base, functools.partial(_session_class, more=frozenset(more)))
 
 
 @functools.lru_cache(64)
@@ -136,7 +136,8 @@ ITS_OWN = frozenset({"flask.ctx", "quart.ctx", __name__})
 
 def given_in(g: Value) -> set[str]:
     """What is in ``g`` now, as ``g.NAME``."""
-    return {f"g.{name}" for name in _attributes(g) if name != BASE}
+    attributes = _attributes(g)
+    return {f"g.{name}" for name in attributes if name != BASE} if len(attributes) > 1 else set()
 
 
 def watched_g_class(kind: type) -> type:

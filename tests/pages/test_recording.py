@@ -549,6 +549,58 @@ def test_what_the_cache_asks_of_a_request_is_not_what_its_view_reads(pages: Page
     assert said == {"page"} and pages.calls == 1 and found == []
 
 
+def test_what_makes_the_key_of_one_part_is_no_input_of_another(pages: Pages) -> None:
+    """It is the cache that has asked for it, and not what ``g`` was made from."""
+    pages.before(lambda: setattr(pages.web.g, "site", ["site"]))
+    web, cache = pages.web, pages.cache
+
+    def footer() -> str:
+        pages.calls += 1
+        return str(web.g.site)
+
+    parts = [
+        cache.cached(key_prefix="news", query_string=True)(pages.dye(lambda: "news")),
+        cache.cached(key_prefix="footer", vary_on=["X-A"])(pages.dye(footer)),
+    ]
+
+    async def aview() -> str:
+        return "".join([await part() for part in parts])
+
+    view = aview if pages.is_async else lambda: "".join([part() for part in parts])
+    pages.app.add_url_rule("/works", "works", view)
+    visitor = pages.visitor()
+    assert {visitor.get(f"/works?n={n}") for n in "121"} == {"news['site']"}
+    assert pages.calls == 1
+
+
+def test_what_a_refresh_takes_of_the_environment_is_read_by_nobody(pages: Pages) -> None:
+    """A part that reads ``g`` after a stale one was renewed behind it is shared as before."""
+    clock = FakeClock()
+    clock.install(pages.cache)
+    pages.before(lambda: setattr(pages.web.g, "site", ["site"]))
+    web, cache = pages.web, pages.cache
+    old = cache.cached(1, key_prefix="old", stale_while_revalidate=600)(pages.dye(lambda: "old"))
+
+    def footer() -> str:
+        pages.calls += 1
+        return str(web.g.site)
+
+    new = cache.cached(key_prefix="new")(pages.dye(footer))
+
+    async def aview() -> str:
+        return await old() + await new()
+
+    pages.app.add_url_rule("/works", "works", aview if pages.is_async else lambda: old() + new())
+    visitor = pages.visitor()
+    with told() as found:
+        assert visitor.get() == "old['site']"
+        clock.advance(2)
+        cache.delete("new")
+        assert [visitor.get() for _ in range(2)] == ["old['site']"] * 2
+    assert found == [] and pages.calls == 2
+    assert cache.drain(10)
+
+
 # --- websockets -----------------------------------------------------------------------------------
 
 

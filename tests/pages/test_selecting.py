@@ -419,6 +419,33 @@ def test_made_up_queries_push_out_nothing_that_others_use(host: str) -> None:
     pages.close()
 
 
+@pytest.mark.parametrize("host", ["sync", "quart"])
+def test_a_view_that_reads_something_else_each_time_is_answered_and_not_stored_for_ever(
+    host: str,
+) -> None:
+    """Its keys do not grow with each request; those of a page that reads much have all of it."""
+    pages = Pages(host)
+    pages.view()(lambda: str(pages.web.request.headers.get(f"X-{pages.calls}")))
+    pages.view("/form", endpoint="form")(
+        lambda: str([pages.web.request.args.get(f"field{n}") for n in range(20)])
+    )
+    visitor = pages.visitor()
+    assert {visitor.get() for _ in range(40)} == {"None"}
+
+    def learned() -> dict[str, tuple[str, ...]]:
+        states = [plan.last for plan in pages.cache._views if plan.last is not None]
+        return {key: names for state in states for key, names in state.learned.names.items()}
+
+    assert max(map(len, learned())) < 400
+    calls = pages.calls
+    for _ in range(2):
+        said = [visitor.get(f"/form?field3={n}") for n in (1, 2)]
+        assert said == [str([None] * 3 + [str(n)] + [None] * 16) for n in (1, 2)]
+    assert pages.calls == calls + 2
+    assert learned()["view//form"] == ("args",)
+    pages.close()
+
+
 # --- parts of pages -------------------------------------------------------------------------------
 
 
