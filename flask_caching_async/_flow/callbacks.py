@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from werkzeug.local import LocalProxy
 
@@ -18,7 +17,6 @@ __all__ = [
     "ajoin_generated",
     "call_callback",
     "call_callback_now",
-    "called_within",
     "join_chunks",
     "join_generated",
     "resolved",
@@ -97,25 +95,6 @@ async def ajoin_generated(value: Value) -> Value:
     if inspect.isasyncgen(value):
         return join_chunks([chunk async for chunk in value])
     return join_chunks(list(value)) if inspect.isgenerator(value) else value
-
-
-def called_within(
-    context: Callable[[], AbstractContextManager[Any]], function: Callback, is_async: bool
-) -> Callback:
-    """A function that is called in a context, and that yields all it yields there, too."""
-    if is_async:
-
-        async def acalled(*args: Value, **kwargs: Value) -> Value:
-            with context():
-                return await ajoin_generated(function(*args, **kwargs))
-
-        return acalled
-
-    def called(*args: Value, **kwargs: Value) -> Value:
-        with context():
-            return join_generated(function(*args, **kwargs), function)
-
-    return called
 
 
 async def call_callback_now(callback: Callback, /, *args: Value, **kwargs: Value) -> Value:

@@ -11,16 +11,18 @@ for both is computed as a GET.
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from types import CodeType
+from typing import TypeVar
 
-from .._flow.callbacks import called_within
 from .._frameworks.base import Framework
 from .._frameworks.routes import leads_to
 from ..typing import Callback, Value
 
-__all__ = ["answers_head", "computed_as_get", "looks_at_method"]
+__all__ = ["answers_head", "as_get", "looks_at_method"]
+
+T = TypeVar("T")
 
 #: Where the dispatching of a class of views is the framework's own.
 FRAMEWORKS = ("flask.views", "quart.views")
@@ -61,19 +63,19 @@ def _names_method(code: CodeType) -> bool:
     )
 
 
-def computed_as_get(framework: Framework, function: Callback, is_async: bool) -> Callback:
-    """The function, called as if the request of a HEAD were one of a GET."""
-    return called_within(functools.partial(_as_get, framework), function, is_async)
-
-
 @contextlib.contextmanager
-def _as_get(framework: Framework) -> Iterator[None]:
+def as_get(framework: Framework, within: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
+    """A context in which the request of a HEAD is one of a GET.
+
+    :param within: what the context is around.
+    """
     request = framework.request()  # in the background, it is another one
-    if request is None or request.method != "HEAD":
-        yield
-        return
-    request.method = "GET"
+    was_head = request is not None and request.method == "HEAD"
+    if request is not None and was_head:
+        request.method = "GET"
     try:
-        yield
+        with within() as found:
+            yield found
     finally:
-        request.method = "HEAD"
+        if request is not None and was_head:
+            request.method = "HEAD"

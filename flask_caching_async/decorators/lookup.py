@@ -160,10 +160,10 @@ async def look(
 
 
 def _prepare(plan: Plan, state: State, call: Call, keyed: Keyed | None) -> None:
-    """What a call needs to be computed; in debug mode its key is looked at."""
+    """Do to a call what it needs to be computed; in debug mode its key is looked at."""
+    plan.prepare(state, call, keyed)
     if state.binding.framework.debug:
         check_key(plan, state, call.key)
-    call.function = plan.computing(state, call, keyed)
 
 
 async def _load(

@@ -13,7 +13,7 @@ from ..pages.inputs import Learned
 from ..pages.reads import base_of, note, reading
 from ..pages.rules import Keyed, MadeFrom
 from ..typing import Callback, Value
-from .head import computed_as_get
+from .head import as_get
 from .plan import Plan, State
 
 __all__ = ["MadeOfRequest", "inputs_of"]
@@ -66,16 +66,14 @@ class MadeOfRequest(Plan):
                     note(base_of(request), name)
         return key, (*tags, *[tag_of("b", one) for one in above]), tuple(above)
 
-    def computing(self, state: State, call: Call, keyed: Keyed | None) -> Callback:
-        """The function, which notes what it reads; a HEAD is answered as a GET, for both."""
-        framework, function = state.binding.framework, self.function
-        if keyed is None:
-            return function
-        if keyed.request.method == "HEAD" and not self.own_key:
-            function = computed_as_get(framework, function, self.is_async)
-        call.made_from = MadeFrom(keyed)
-        call.within = functools.partial(framework.recorded, call.made_from)
-        return function
+    def prepare(self, state: State, call: Call, keyed: Keyed | None) -> None:
+        """Let what the function reads be noted; a HEAD is answered as a GET, for both."""
+        framework = state.binding.framework
+        if keyed is not None:
+            call.made_from = MadeFrom(keyed)
+            call.within = functools.partial(framework.recorded, call.made_from)
+            if keyed.request.method == "HEAD" and not self.own_key:
+                call.within = functools.partial(as_get, framework, call.within)
 
     def elsewhere(self, call: Call) -> ElsewhereKey | None:
         """The key of the variant, where the page has turned out to be one of several."""

@@ -87,8 +87,7 @@ class PagePlan(MadeOfRequest):
         self.shares = self.own_key
         #: What stands around the path in its keys.
         self.around = [] if self.own_key else around_path(str(key_prefix))
-        callables = any(callable(vary) for vary in self.vary_on)
-        if make_cache_key or callable(key_prefix) or callables:
+        if make_cache_key or callable(key_prefix) or any(map(callable, self.vary_on)):
             self.fast = False
         super().__init__(cache, function, options)
         self.inputs = inputs_of(self.vary_on, self.query_string)

@@ -208,9 +208,11 @@ class Plan(CallHooks, abc.ABC):
         """Hand an answer to the caller, and note where it comes from."""
         return value if isinstance(found, Bypass) else self.unwrap(value)
 
-    def computing(self, state: State, call: Call, keyed: Keyed | None) -> Callback:
-        """What is called to compute a value."""
-        return self.function
+    def prepare(self, state: State, call: Call, keyed: Keyed | None) -> None:
+        """Do to a call what it needs to be computed.
+
+        :param keyed: what :meth:`known_inputs` gave.
+        """
 
     def known_inputs(self, state: State) -> Keyed | None:
         """What the key of a call has of the request; ``None`` where nobody looks at that."""
