@@ -8,12 +8,14 @@ from decimal import Decimal
 from numbers import Real
 from typing import NamedTuple
 
+from ..exceptions import ConfigurationError
 from ..typing import Timeout, Value
 
 __all__ = [
     "LONG_AGO",
     "NEVER",
     "Times",
+    "duration",
     "life_of",
     "seconds",
     "times_from",
@@ -59,6 +61,18 @@ def whole_seconds(timeout: Timeout | None) -> int | timedelta | None:
     if not isinstance(timeout, float):
         return timeout
     return math.ceil(timeout) if timeout > 0 else math.floor(timeout)
+
+
+def duration(name: str, value: Value) -> float | None:
+    """Seconds that a user gave; ``None`` stays ``None``.
+
+    :raises TypeError: if they are no number.
+    :raises ConfigurationError: if there are less than none.
+    """
+    number = None if isinstance(value, bool) else seconds(value, name)
+    if isinstance(value, bool) or (number is not None and number < 0):
+        raise ConfigurationError(f"{name} must be 0 seconds or more, not {value!r}")
+    return number
 
 
 def life_of(timeout: Timeout | None) -> float:

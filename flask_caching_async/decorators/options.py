@@ -16,7 +16,7 @@ from typing import ParamSpec, TypedDict, TypeVar
 
 from werkzeug.local import LocalProxy
 
-from .._entries.times import seconds
+from .._entries.times import duration
 from .._flow.callbacks import resolved
 from ..exceptions import ConfigurationError
 from ..typing import Callback, Tags, Timeout, Value
@@ -53,18 +53,11 @@ def _function(name: str, value: Value) -> Value:
 def _timeout(name: str, value: Value) -> Value:
     if isinstance(value, LocalProxy):  # whatever it stands for, it can be called
         return lambda _: resolved(value)
-    return value if callable(value) else _seconds(name, value)
-
-
-def _seconds(name: str, value: Value) -> float | None:
-    number = None if isinstance(value, bool) else seconds(value, name)
-    if isinstance(value, bool) or (number is not None and number < 0):
-        raise ConfigurationError(f"{name} must be 0 seconds or more, not {value!r}")
-    return number
+    return value if callable(value) else duration(name, value)
 
 
 def _window(name: str, value: Value) -> float:
-    return _seconds(name, value) or 0
+    return duration(name, value) or 0
 
 
 def _share(name: str, value: Value) -> float | None:
@@ -102,7 +95,7 @@ class Options:
     source_check: bool | None = _option(None)
     lock: bool | None = _option(None, doc="whether concurrent callers wait for one computation.")
     lock_timeout: float | None = _option(
-        None, _seconds,
+        None, duration,
         "seconds that one of them waits at most before it computes alone.",
     )  # fmt: skip
     stale_while_revalidate: float = _option(
@@ -120,7 +113,7 @@ class Options:
         "the largest share of a timeout by which it is shortened at random, 0.0 to 1.0.",
     )  # fmt: skip
     soft_timeout: float | None = _option(
-        None, _seconds,
+        None, duration,
         "seconds that a caller waits for a new value while ``stale_if_error`` allows the old one: "
         "then it gets that, and the computation goes on.",
     )  # fmt: skip

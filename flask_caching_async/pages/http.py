@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
-from .._entries.times import NEVER, seconds
+from .._entries.times import NEVER, duration
 from ..exceptions import ConfigurationError
 from ..typing import Config, Timeout, Value
 
@@ -69,29 +69,18 @@ class HttpOptions:
         """Check what a decorator was given.
 
         :raises ConfigurationError: if a value is wrong, or says something of nothing.
+        :raises TypeError: if a time is none.
         """
         if http not in (None, True, False, "strict") or type(http) in (int, float):
             raise ConfigurationError(f"http must be True, False or 'strict', not {http!r}")
-        client = _seconds("client_timeout", client_timeout)
-        shared = None
-        if shared_timeout is not None:
-            shared = _seconds("shared_timeout", shared_timeout)
+        client = duration("client_timeout", client_timeout) or 0
+        shared = duration("shared_timeout", shared_timeout)
         if http is False and (client or shared is not None):
             raise ConfigurationError(
                 "client_timeout and shared_timeout are told to browsers and shared caches, and "
                 "http=False tells them nothing: leave that out"
             )
         return cls(http, client, shared)
-
-
-def _seconds(name: str, value: Value) -> float:
-    try:
-        number = None if isinstance(value, bool) else seconds(value, name)
-    except TypeError:
-        number = None
-    if number is None or number < 0:
-        raise ConfigurationError(f"{name} must be 0 seconds or more, or a timedelta, not {value!r}")
-    return number
 
 
 @dataclass(frozen=True, slots=True)
