@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -270,9 +271,16 @@ def test_a_language_that_the_session_says_is_its_visitors(pages: Pages) -> None:
 # --- flask-cors -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["above", "below", "app"])
-def test_an_origin_gets_its_own_header(pages: Pages, place: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "host"),
+    [
+        ("above", "sync"),  # as a decorator of sync views only
+        *itertools.product(["below", "app"], ["sync", "async"]),
+    ],
+)
+def test_an_origin_gets_its_own_header(host: str, place: str) -> None:
     """Wherever it is made."""
+    pages = Pages(host)
     allowed = {"origins": ["https://a.example", "https://b.example"]}
 
     def body() -> str:
@@ -283,8 +291,6 @@ def test_an_origin_gets_its_own_header(pages: Pages, place: str) -> None:
         pages.view()(body)
     elif place == "below":
         pages.view()(cross_origin(**allowed)(body))
-    elif pages.is_async:
-        pytest.skip("flask-cors decorates no async views")
     else:
         pages.view(above=cross_origin(**allowed))(body)
     visitor = pages.visitor("ann")
@@ -294,3 +300,4 @@ def test_an_origin_gets_its_own_header(pages: Pages, place: str) -> None:
             said = visitor.last.headers.get("Access-Control-Allow-Origin")
             assert said == (origin if "c." not in origin else None)
     assert pages.calls == (3 if place == "below" else 1) and found == []
+    pages.close()

@@ -18,15 +18,10 @@ from support.faces import Face
 from support.waiting import PATIENCE
 
 
-class Site:
-    """``site.view("/works", timeout=5)(body)`` registers a cached view; ``site.calls`` counts."""
+class Counting:
+    """``calls`` counts the calls of bodies."""
 
-    def __init__(self, app: Flask, cache: Cache, colour: str = "sync") -> None:
-        self.app = app
-        self.cache = cache
-        self.face = Face(cache, colour)
-        self.is_async = self.face.is_async
-        self.calls = 0
+    calls = 0
 
     def __repr__(self) -> str:
         return type(self).__name__  # functions over it are told apart by their names alone
@@ -40,6 +35,16 @@ class Site:
             return body(*args, **kwargs)
 
         return counted
+
+
+class Site(Counting):
+    """``site.view("/works", timeout=5)(body)`` registers a cached view; ``site.calls`` counts."""
+
+    def __init__(self, app: Flask, cache: Cache, colour: str = "sync") -> None:
+        self.app = app
+        self.cache = cache
+        self.face = Face(cache, colour)
+        self.is_async = self.face.is_async
 
     def view(
         self,

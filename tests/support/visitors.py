@@ -20,6 +20,7 @@ from flask_caching_async import Cache
 from flask_caching_async.exceptions import CacheWarning
 from support.backends import ServerBackend
 from support.quart_sites import quart_app
+from support.sites import Counting
 from support.waiting import PATIENCE
 
 #: Flask with ``def`` views, Flask with ``async def`` views, Quart with ``async def`` views.
@@ -30,7 +31,7 @@ async def _awaited(answer: Any) -> Any:
     return await answer if inspect.isawaitable(answer) else answer
 
 
-class Pages:
+class Pages(Counting):
     """``pages.view(timeout=5)(body)`` registers a cached view; ``pages.visitor("ann").get()``.
 
     A body is a plain function; on Quart it may return what has to be awaited.
@@ -47,7 +48,6 @@ class Pages:
             self.app.testing = True
         self.config = {"CACHE_TYPE": "SimpleCache", **(config or {})}
         self.cache = Cache(self.app, config=self.config)
-        self.calls = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._served: Any = None
 
@@ -56,9 +56,6 @@ class Pages:
             return name
 
         self.app.add_url_rule("/login/<name>", "login", login)
-
-    def __repr__(self) -> str:
-        return type(self).__name__
 
     # --- views ------------------------------------------------------------------------------------
 
@@ -72,16 +69,6 @@ class Pages:
             return await _awaited(body(*args, **kwargs))
 
         return dyed
-
-    def counted(self, body: Callable[..., Any]) -> Callable[..., Any]:
-        """A body that counts its calls."""
-
-        @functools.wraps(body)
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            self.calls += 1
-            return body(*args, **kwargs)
-
-        return counted
 
     def view(
         self,

@@ -89,6 +89,14 @@ cached_refreshed: Response = cached.refresh(1, b="y")
 cached_key: str = cached.make_cache_key(path="/", query_args={"a": 1})
 acached_call: Coroutine[Any, Any, str] = acached(1, b="y")
 
+
+@cache.cached(60, personal=True, query_string=["page"])
+def poll(a: int) -> str:
+    return ""
+
+
+polled: str = poll(1)
+
 app.add_url_rule("/cached/<int:a>", view_func=cached)
 app.add_url_rule("/acached/<int:a>", view_func=acached)
 
