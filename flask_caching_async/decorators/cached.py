@@ -15,6 +15,7 @@ from ..binding import Binding
 from ..exceptions import CacheWarning, place_of
 from ..pages.answers import finish
 from ..pages.directives import Demand, demand_of
+from ..pages.given import VIEW_ARGS
 from ..pages.http import HttpOptions, PageRules
 from ..pages.inputs import LEVELS
 from ..pages.reads import Muted
@@ -26,7 +27,6 @@ from .methods import Decorated
 from .noted import noted, stored_page
 from .options import Options
 from .page_names import NamedPages
-from .page_options import was_given_more
 from .plan import OwningCache, State
 
 __all__ = ["ViewPlan"]
@@ -147,8 +147,8 @@ class ViewPlan(NamedPages):
         fate = fate_of(value, not persons)
         if fate is not Fate.STORE or made is None or made.reads is None:
             return fate
-        if call.kwargs and not self.own_key and was_given_more(call.kwargs, made.keyed.request):
-            made.reads.names.add("request.view_args")
+        if call.kwargs and not self.own_key and VIEW_ARGS in made.reads.given:
+            made.reads.names.add(VIEW_ARGS)
         headers = facts(value)[1]
         if not (headers or made.reads.names or made.reads.changes):
             return fate

@@ -21,7 +21,6 @@ __all__ = [
     "parameters_of",
     "said_of",
     "view_args_of",
-    "was_given_more",
 ]
 
 
@@ -65,13 +64,6 @@ def other_arguments(names: list[str], args: Args, kwargs: Kwargs, request: Reque
     named = [*zip(names, args, strict=False), *sorted(kwargs.items())]
     found = [pair for pair in named if pair[0] not in given or given[pair[0]] != pair[1]]
     return [*found, *args[len(names) :]]
-
-
-def was_given_more(kwargs: Kwargs, request: Request) -> bool:
-    """Whether other code has put something among the arguments that the URL gives a view."""
-    rule = getattr(request, "url_rule", None)
-    more = () if rule is None else kwargs.keys() - rule.arguments
-    return any(name in view_args_of(request) for name in more)
 
 
 def names_of(query_string: bool | Iterable[str]) -> frozenset[str] | None:

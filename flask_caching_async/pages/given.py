@@ -13,8 +13,20 @@ from typing import Any
 from ..typing import Value
 from .reads import BASE, Base, base_for, base_of, reading, reads_of, subclass
 
-__all__ = ["given_on", "note_given", "overwritten", "watch_given", "watch_no_more"]
+__all__ = [
+    "URL_ARGS",
+    "VIEW_ARGS",
+    "given_on",
+    "note_given",
+    "overwritten",
+    "watch_given",
+    "watch_no_more",
+]
 
+#: The attribute of a request for the arguments of its URL, as they were before other code saw them.
+URL_ARGS = f"{BASE}_url_args"
+#: The name of what other code has put among these, or in the place of one.
+VIEW_ARGS = "request.view_args"
 #: What a request has by itself, and what the framework puts there.
 OWN = frozenset(
     f"""
@@ -26,14 +38,26 @@ OWN = frozenset(
     authorization access_route content_length content_type trusted_hosts max_content_length
     max_form_memory_size max_form_parts _max_content_length _max_form_memory_size _max_form_parts
     http_version scope body body_timeout _form _files _parsing_lock _send_push_promise is_secure
-    input_stream _load_form_data {BASE} {BASE}_environ {BASE}_read_environ
+    input_stream _load_form_data {BASE} {BASE}_environ {BASE}_read_environ {URL_ARGS}
     """.split()
 )
 
 
 def given_on(request: Value) -> set[str]:
     """What other code has put on a request, as ``request.NAME``."""
-    return {f"request.{name}" for name in request.__dict__.keys() - OWN}
+    attributes: dict[str, Value] = request.__dict__
+    found = {f"request.{name}" for name in attributes.keys() - OWN}
+    if (args := attributes.get("view_args")) and _has_other_args(attributes, args):
+        found.add(VIEW_ARGS)
+    return found
+
+
+def _has_other_args(attributes: dict[str, Value], args: dict[str, Value]) -> bool:
+    of_url = attributes.get(URL_ARGS)
+    if of_url is None:  # there are none, or the request was not watched then
+        rule: Any = attributes.get("url_rule")
+        of_url = {} if rule is None else {name: args.get(name) for name in rule.arguments}
+    return any(of_url.get(name, of_url) is not value for name, value in args.items())
 
 
 def watch_given(request: Value, given: Collection[str]) -> None:
@@ -80,10 +104,15 @@ def _giving_class(kind: Any) -> type:
             home = str(sys._getframe(1).f_globals.get("__name__"))
             found: dict[str, Value] = kind.__getattribute__(self, name)
             if home.partition(".")[0] not in AT_HOME:
-                for one in found.keys() - OWN:
-                    note_given(found.get(BASE), f"request.{one}")
+                for one in given_on(self):
+                    note_given(found.get(BASE), one)
             return found
-        if name[:1] != "_" and name not in OWN and name in kind.__getattribute__(self, "__dict__"):
+        if name == "view_args":
+            for reads in reads_of(base_of(self)):
+                reads.names.update(reads.given & {VIEW_ARGS})
+        elif (
+            name[:1] != "_" and name not in OWN and name in kind.__getattribute__(self, "__dict__")
+        ):
             note_given(base_of(self), f"request.{name}")
         return kind.__getattribute__(self, name)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..typing import Value
 from .environ import WatchedEnviron, input_of_scope, input_of_variable
+from .given import URL_ARGS
 from .mappings import watched_args, watched_cookies, watched_headers
 from .reads import (
     BASE,
@@ -90,17 +91,19 @@ def unrouted_class(kind: type) -> Any:
 
 @functools.lru_cache(64)
 def _unrouted_class(kind: type) -> type:
-    def routes(name: str) -> property:
+    def watches(name: str) -> property:
         read = _reader(kind, name)
 
         def put(request: Value, value: Value) -> None:
             request.__dict__[name] = value
             if value is not None:
                 object.__setattr__(request, "__class__", _watched_class(kind))
+                if name == "view_args" and value:
+                    request.__dict__[URL_ARGS] = {**value}
 
         return property(read, put)
 
-    return subclass(kind, {name: routes(name) for name in ("url_rule", "routing_exception")})
+    return subclass(kind, {name: watches(name) for name in ("view_args", "routing_exception")})
 
 
 def watch_request(request: Value) -> bool:

@@ -101,16 +101,66 @@ def test_flashes_that_were_fetched_before_the_view_are_its_visitors(pages: Pages
     assert ask_both(pages) == [*NAMES] and pages.calls == 4
 
 
-def test_what_was_put_among_the_arguments_carries_what_had_been_read(pages: Pages) -> None:
-    """As by a preprocessor of URL values."""
+@pytest.mark.parametrize("rule", ["/works", "/<user>"], ids=["added", "replaced"])
+def test_what_was_put_among_the_arguments_carries_what_had_been_read(
+    pages: Pages, rule: str
+) -> None:
+    """As by a preprocessor of URL values, under a name of its own or under that of the URL."""
 
     @pages.app.url_value_preprocessor
-    def add(endpoint: Any, values: Any) -> None:
+    def put(endpoint: Any, values: Any) -> None:
         if endpoint == "works":
             values["user"] = pages.web.session.get("user")
 
-    pages.view("/works")(lambda user: str(user))
+    pages.view(rule)(lambda user: str(user))
     assert ask_both(pages) == [*NAMES]
+
+
+@pytest.mark.parametrize("read", [lambda r: r.view_args, vars], ids=["asked for", "vars"])
+def test_a_part_of_a_page_carries_it_when_it_asks_for_the_arguments(
+    pages: Pages, read: Callable[..., Any]
+) -> None:
+    """It is given none; a part that does not ask is for all."""
+
+    @pages.app.url_value_preprocessor
+    def put(endpoint: Any, values: Any) -> None:
+        if endpoint == "works":
+            values["user"] = pages.web.session.get("user")
+
+    def own() -> str:
+        found = read(pages.web.request)
+        return str(found.get("view_args", found)["user"])
+
+    part = pages.cache.cached(key_prefix="own")(pages.dye(own))
+    other = pages.cache.cached(key_prefix="all")(pages.dye(pages.counted(lambda: "!")))
+
+    async def awaited(user: str) -> Any:
+        return await part() + await other()
+
+    def called(user: str) -> Any:
+        return part() + other()
+
+    pages.app.add_url_rule("/<user>", "works", awaited if pages.is_async else called)
+    assert ask_both(pages) == [f"{name}!" for name in NAMES] and pages.calls == 1
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["watched", "watched late"])
+def test_an_argument_that_other_code_made_of_the_url_makes_no_page_personal(
+    pages: Pages, late: bool
+) -> None:
+    """As where a work is fetched by its number; whatever had been read, or not watched, before."""
+    if late:
+        pages.app.request_class = pages.web.Request
+
+    @pages.app.url_value_preprocessor
+    def fetch(endpoint: Any, values: Any) -> None:
+        if endpoint == "works" and not late:
+            values["number"] = object()
+
+    pages.view("/<int:number>")(lambda number: "work")
+    with told() as found:
+        assert [pages.visitor().get(f"/{n}") for n in (1, 1, 2)] == ["work"] * 3
+    assert pages.calls == 2 and found == []
 
 
 def test_an_argument_that_the_url_gave_is_in_the_key(pages: Pages) -> None:
