@@ -167,7 +167,7 @@ def test_an_async_listener_harms_nobody(site: Site, caplog: pytest.LogCaptureFix
 def test_a_muted_signal_is_silent(site: Site, heard: Heard) -> None:
     """As blinker has it."""
     site.numbers()
-    with cache_view_miss.Muted():
+    with cache_view_miss.muted():
         site.get()
     assert not heard
 
