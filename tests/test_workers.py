@@ -8,7 +8,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -21,6 +20,7 @@ from flask import Flask
 
 from flask_caching_async import Cache
 from flask_caching_async._runtime.server_workers import has_siblings, warn_of_many_workers
+from support.servers import free_port
 from support.waiting import until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a POSIX system")
@@ -115,9 +115,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     def start(name: str, workers: int = 4, cache: str = "SimpleCache") -> str:
         command, imports = SERVERS[name]
         (tmp_path / "served.py").write_text(textwrap.dedent(SERVED))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         line = program(command, {"n": str(workers), "port": str(port)})
         environment = {**os.environ, "CACHE_TYPE": cache, "PYTHONPATH": str(tmp_path)}
         log = tmp_path / "stderr"
@@ -169,6 +167,52 @@ def test_workers_that_share_a_cache_cause_no_warning(serve: Serve) -> None:
 def test_the_memory_of_cachelib_is_of_one_process_too(serve: Serve) -> None:
     """Its SimpleCache causes the same warning."""
     assert serve("gunicorn sync", cache="cachelib.SimpleCache").count(TEXT) == 1
+
+
+RACE = """
+    import os, time
+    from pathlib import Path
+    from flask_caching_async._runtime import server_workers
+
+    os.environ["SERVER_SOFTWARE"] = "gunicorn/1"
+    unlink = Path.unlink
+
+    def slowly(*args, **options):
+        time.sleep(0.002)  # a busy machine lets another worker go on here
+        unlink(*args, **options)
+
+    Path.unlink = slowly
+    for _ in range(20):
+        (go, begin), (read, write), (wait, end) = os.pipe(), os.pipe(), os.pipe()
+        children = []
+        for _ in range(6):
+            children.append(os.fork())
+            if not children[-1]:
+                os.close(begin), os.close(end)
+                os.read(go, 1)
+                os.write(write, b"%d" % server_workers.has_siblings())
+                os.read(wait, 1)  # all of them live until the last one has looked
+                os._exit(0)  # and leave their files to those who get the same number
+        os.close(go), os.close(wait), os.close(begin)
+        told = b""
+        while len(told) < 6:
+            told += os.read(read, 6)
+        os.close(end), os.close(read), os.close(write)
+        for child in children:
+            os.waitpid(child, 0)
+        print(told.count(b"1"))
+    """
+
+
+def test_of_workers_that_start_at_once_one_warns(tmp_path: Path) -> None:
+    """Whatever an older server with the same number has left."""
+    (tmp_path / "race.py").write_text(textwrap.dedent(RACE))
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "race.py"]
+    printed = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.split() == ["1"] * 20, printed
 
 
 def test_no_server_means_one_process(app: Flask) -> None:

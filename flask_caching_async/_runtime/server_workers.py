@@ -51,7 +51,7 @@ def has_siblings() -> bool:
             # 0 is the process that they are forked from, which imports the app unless with
             # --lazy-apps.
             return bool(uwsgi.numproc > 1 and uwsgi.worker_id() <= 1)
-        return _is_worker() and not _first() and _once()
+        return _is_worker() and _first_of_the_others()
     except Exception:  # a server or a system that is not as we know it: go without the warning
         return False
 
@@ -67,6 +67,8 @@ def _is_worker() -> bool:
     return parent_process() is not None
 
 
+#: The two bytes of the file that are locked: as long as a process lives, and while it looks.
+LOCK, TURN = 0, 1
 #: The file that this process has locked, and its name.
 _locked: tuple[int, Path] | None = None
 #: What keeps its values in the memory of this process, if anything does.
@@ -78,29 +80,46 @@ def _file() -> Path:
     return Path(tempfile.gettempdir(), f"flask_caching_async-{os.getuid()}-{os.getppid()}.lock")
 
 
-def _first() -> bool:
-    """Whether this process is the first of its siblings, and has the lock."""
+def _first_of_the_others() -> bool:
+    """Whether a sibling holds the lock, and this process is the first to find that out.
+
+    They look one after the other: who gets the lock removes the mark of an older server with the
+    same number, and no sibling may have left a new one there by then.
+    """
     global _locked
     import fcntl
 
     path = _file()
     if _locked is not None and _locked[1] == path:
-        return True
+        return False
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
+        fcntl.lockf(file, fcntl.LOCK_EX, 1, TURN)
+        if not _get_lock(file):
+            return _leave_mark(path)
+        _mark(path).unlink(missing_ok=True)
+        fcntl.lockf(file, fcntl.LOCK_UN, 1, TURN)
+        _locked = file, path
         return False
-    _mark(path).unlink(missing_ok=True)  # of an older server with the same number
-    _locked = file, path
+    finally:
+        if _locked is None or _locked[0] != file:
+            os.close(file)  # which also ends its turn
+
+
+def _get_lock(file: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, LOCK)
+    except (BlockingIOError, PermissionError):  # POSIX allows both
+        return False
     return True
 
 
-def _once() -> bool:
-    """Whether none of the siblings has warned before."""
+def _leave_mark(path: Path) -> bool:
+    """Leave the mark of one that has warned; whether there was none."""
     try:
-        _mark(_file()).touch(mode=0o600, exist_ok=False)
+        _mark(path).touch(mode=0o600, exist_ok=False)
     except FileExistsError:
         return False
     return True

@@ -17,6 +17,7 @@ from typing import Any
 from flask import Flask
 
 from flask_caching_async import Cache
+from support.notes import noted
 from support.stages import Stage
 from support.waiting import PATIENCE
 
@@ -146,10 +147,7 @@ def computation(which: str, stage: Any) -> Any:
     """A function that says which computation of its page this is, all processes counted."""
 
     async def function(name: str) -> Any:
-        with open(f"{name}.notes", "a") as notes:
-            notes.write(f"{os.getpid()}\n")  # appended whole
-        with open(f"{name}.notes") as notes:
-            number = len(notes.readlines())
+        number = noted(name)
         turn, deadline = "first" if number == 1 else "others", time.monotonic() + PATIENCE
         while any(os.path.exists(f"{name}.hold-{who}") for who in ("all", turn, os.getpid())):
             assert time.monotonic() < deadline, "nobody frees it"

@@ -12,6 +12,7 @@ from typing import Any
 from flask import Flask
 
 from flask_caching_async import Cache
+from support.notes import noted
 
 
 def make() -> Flask:
@@ -20,13 +21,6 @@ def make() -> Flask:
     app = Flask("served")
     cache = Cache(app, config=json.loads(os.environ["SERVED"]))
 
-    def computed(name: str) -> str:
-        """One more computation; how many there are now, in all workers."""
-        with open(f"{name}.notes", "a") as notes:
-            notes.write(f"{os.getpid()}\n")
-        with open(f"{name}.notes") as notes:
-            return str(len(notes.readlines()))
-
     @app.get("/up")
     def up() -> str:
         return str(os.getpid())
@@ -34,14 +28,14 @@ def make() -> Flask:
     @app.get("/cold/<name>")
     @cache.cached()
     def cold(name: str) -> str:
-        number = computed(name)
+        number = str(noted(name))
         time.sleep(0.3)
         return number
 
     @app.get("/acold/<name>")
     @cache.cached()
     async def acold(name: str) -> str:
-        number = computed(name)
+        number = str(noted(name))
         await asyncio.sleep(0.3)
         return number
 

@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 from flask_caching_async import Cache
+from support.notes import noted
 
 CONFIG: dict[str, Any] = json.loads(os.environ["SERVED"])
 #: Seconds after which a page is stale.
@@ -24,11 +25,8 @@ logging.getLogger("asyncio").setLevel(logging.ERROR)  # not that a busy machine 
 
 
 def computed(name: str) -> str:
-    """One more computation; how many there are now, in all processes."""
-    with open(f"{name}.notes", "a") as notes:
-        notes.write(f"{os.getpid()}\n")
-    with open(f"{name}.notes") as notes:
-        return str(len(notes.readlines()))
+    """Which computation of it this is, as a page says it."""
+    return str(noted(name))
 
 
 def add_views(app: Any, cache: Cache) -> None:

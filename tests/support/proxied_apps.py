@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from flask import Flask
 
 from flask_caching_async import Cache, Invalidated
 from support.caching_proxy import request
+from support.notes import noted
 
 CONFIG: dict[str, Any] = json.loads(os.environ.get("SERVED", "{}"))
 
 
 def _count(name: str) -> str:
-    """One more computation; how many there are now."""
-    notes = Path(f"{name}.notes")
-    with notes.open("a") as file:
-        file.write("computed\n")
-    return f"{name} {len(notes.read_text().splitlines())} " + "x" * 1000
+    """Which computation of it this is, on a page of some length."""
+    return f"{name} {noted(name)} " + "x" * 1000
 
 
 def _with_views(app: Any, is_quart: bool) -> Any:
