@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Collection
 from typing import TypeVar
 
-from ._flow.store_protocol import StoreSteps
+from ._flow.store_protocol import DirectSteps, StoreSteps
 from ._runtime.colour import run_now
 from .binding import Binding
 from .decorators.deletion import Invalidation, of_keys
@@ -54,6 +54,18 @@ class Deletions:
                     stacklevel=depth,
                 )
         return binding.engine.sync
+
+    def _direct(self) -> DirectSteps | None:
+        """The steps of a store in memory as plain functions; ``None`` if there is more to it."""
+        if asyncio._get_running_loop() is not None:
+            return None
+        engine = (self._only or self._binding()).engines.sole
+        return None if engine is None else engine.direct
+
+    def _adirect(self) -> DirectSteps | None:
+        """:meth:`_direct` for async code."""
+        engine = (self._only or self._binding()).engines.sole
+        return None if engine is None else engine.direct
 
     def _aio(self) -> StoreSteps:
         """The steps for async code."""

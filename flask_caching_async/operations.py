@@ -52,12 +52,20 @@ class Operations(Deletions):
 
     def get(self, key: str, default: Value = None) -> Value:
         """The value of ``key``, or ``default`` if there is none; a stored ``None`` is a value."""
-        value = run_now(self._sync("get").get((key,)))[0]
+        direct = self._direct()
+        if direct is not None:
+            value = direct.get_directly(key)
+        else:
+            value = run_now(self._sync("get").get((key,)))[0]
         return default if value is MISSING else value
 
     async def aget(self, key: str, default: Value = None) -> Value:
         """Awaitable :meth:`get`."""
-        value = (await self._aio().get((key,)))[0]
+        direct = self._adirect()
+        if direct is not None:
+            value = direct.get_directly(key)
+        else:
+            value = (await self._aio().get((key,)))[0]
         return default if value is MISSING else value
 
     def has(self, key: str) -> bool:
@@ -134,18 +142,22 @@ class Operations(Deletions):
     def _set(
         self, name: str, mapping: Mapping[str, Value], timeout: Timeout | None, tags: Iterable[str]
     ) -> list[str]:
-        steps, named = self._sync(name, 4), user_tags(tags)
+        named = user_tags(tags) if tags else ()
         try:
-            return run_now(steps.set_many(mapping, timeout, named))
+            if (direct := self._direct()) is not None:
+                return direct.set_directly(mapping, timeout, named)
+            return run_now(self._sync(name, 4).set_many(mapping, timeout, named))
         finally:
             self._forget_flights(mapping)
 
     async def _aset(
         self, mapping: Mapping[str, Value], timeout: Timeout | None, tags: Iterable[str]
     ) -> list[str]:
-        steps, named = self._aio(), user_tags(tags)
+        named = user_tags(tags) if tags else ()
         try:
-            return await steps.set_many(mapping, timeout, named)
+            if (direct := self._adirect()) is not None:
+                return direct.set_directly(mapping, timeout, named)
+            return await self._aio().set_many(mapping, timeout, named)
         finally:
             self._forget_flights(mapping)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from .._runtime.background import UnderWay
 from ..stats import Counters
@@ -31,11 +32,13 @@ class Engine:
     ) -> None:
         self.store = store
         #: The steps of the store for sync code (they never suspend), and for async code.
-        self.sync, self.aio = store.sync, store.aio
+        self.sync, self.aio, self.direct = store.sync, store.aio, store.direct
         self.flights = Flights()
         self.backoff = Backoff()
         self.stats = stats
         self._spawn = spawn
+        #: Its ports in both colours; they are made by whom they are for (``run.py``).
+        self.ports: dict[type, Any] = {}
         self.background = background or UnderWay()
 
     def beside(self, store: Store) -> Engine:

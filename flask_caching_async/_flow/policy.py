@@ -112,6 +112,13 @@ class ElsewhereKey(NamedTuple):
     marker: Elsewhere
 
 
+_ANYWHERE = contextlib.nullcontext()
+
+
+def _anywhere() -> AbstractContextManager[Any]:
+    return _ANYWHERE
+
+
 class Call:
     """One call that was not answered at once: what to compute, under which key, by which rules."""
 
@@ -154,7 +161,7 @@ class Call:
         #: Why its value was not stored, if that is known: for who asks for it.
         self.unstored: str | None = None
         #: The context that the function is called in.
-        self.within: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
+        self.within: Callable[[], AbstractContextManager[Any]] = _anywhere
         #: What its decorator notes of the computation.
         self.made_from: Any = None
         #: The times of the value that it is answered with, as far as they are known.

@@ -18,12 +18,15 @@ from .store_protocol import FlowSteps
 class SyncPorts:
     """Ports whose coroutines return at once, blocking the thread where they must wait."""
 
-    __slots__ = ("engine", "flights", "steps", "backoff", "stats", "clock", "stands", "lease")
+    __slots__ = (
+        "engine", "flights", "steps", "direct", "backoff", "stats", "clock", "stands", "lease"
+    )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.flights, self.stats = engine.flights, engine.stats
         self.steps: FlowSteps = engine.sync
+        self.direct = engine.direct
         self.backoff = engine.backoff
         self.clock = engine.store.clock
         self.stands, self.lease = engine.store.stands, engine.store.lease

@@ -6,7 +6,6 @@ difference; everything else is in ``readthrough.py``, once.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
@@ -25,7 +24,7 @@ from .engine import Engine
 from .leader import Leader
 from .policy import Call, Fate
 from .ports import AsyncPorts, SyncPorts
-from .readthrough import begin
+from .readthrough import begin, lead_directly
 from .singleflight import Failed, Flight, leading
 
 __all__ = [
@@ -47,14 +46,17 @@ def _enter(leader: Leader) -> Token[tuple[Flight, ...]] | None:
     """From here on the current context computes: nothing in it may wait for this flight."""
     if leader.flight is None:
         return None
-    leader.flight.begin()
+    if not leader.has_begun:
+        leader.flight.begin()
     return leading.set((*leading.get(), leader.flight))
 
 
 def _leave(token: Token[tuple[Flight, ...]] | None) -> None:
     if token is not None:
-        with contextlib.suppress(ValueError):  # the collector ends coroutines in any context
+        try:
             leading.reset(token)
+        except ValueError:  # the collector ends coroutines in any context
+            pass
 
 
 def compute(leader: Leader) -> Value:
@@ -124,9 +126,18 @@ async def acompute(leader: Leader) -> Value:
 # --- the slow half of a call: everything after "not a fresh hit" ----------------------------------
 
 
+def _ports(engine: Engine, kind: type[SyncPorts]) -> SyncPorts:
+    ports: SyncPorts = engine.ports.setdefault(kind, kind(engine))
+    return ports
+
+
 def read_through(engine: Engine, call: Call, lookup: Lookup, landed_before: int) -> Value:
     """Answer a call that its wrapper could not answer from a fresh entry."""
-    answer = run_now(begin(call, lookup, landed_before, SyncPorts(engine)))
+    ports = engine.ports.get(SyncPorts) or _ports(engine, SyncPorts)
+    leader = lead_directly(call, lookup, landed_before, ports)
+    if leader is not None:
+        return compute(leader)
+    answer = run_now(begin(call, lookup, landed_before, ports))
     if type(answer) is Answer:
         return answer.value
     if type(answer) is Failed:  # raised here: no coroutine can raise a StopIteration
@@ -136,7 +147,11 @@ def read_through(engine: Engine, call: Call, lookup: Lookup, landed_before: int)
 
 async def aread_through(engine: Engine, call: Call, lookup: Lookup, landed_before: int) -> Value:
     """Answer a call that its wrapper could not answer from a fresh entry."""
-    answer = await begin(call, lookup, landed_before, AsyncPorts(engine))
+    ports = engine.ports.get(AsyncPorts) or _ports(engine, AsyncPorts)
+    leader = lead_directly(call, lookup, landed_before, ports)
+    if leader is not None:
+        return await acompute(leader)
+    answer = await begin(call, lookup, landed_before, ports)
     if type(answer) is Answer:
         return answer.value
     if type(answer) is Failed:
@@ -168,7 +183,7 @@ def refresh(leader: Leader) -> None:
 
 async def arefresh(leader: Leader) -> None:
     """Compute a key in the background; the old value is kept if that fails."""
-    leader.ports = AsyncPorts(leader.ports.engine)  # type: ignore[attr-defined]
+    leader.ports = _ports(leader.ports.engine, AsyncPorts)  # type: ignore[attr-defined]
     _detach(leader)
     try:
         answer = await leader.prepare(fresh_look=True, wait=False)

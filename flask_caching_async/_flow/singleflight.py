@@ -188,6 +188,13 @@ class Flights:
                     return flight, True
             return flight.follow_up(), False
 
+    def lead(self, key: str, tags: Sequence[str] = ()) -> Flight | None:
+        """A new flight, which the caller leads, or ``None`` if there is one already."""
+        if key in self._flights:
+            return None
+        mine = Flight(key, tags)
+        return mine if self._flights.setdefault(key, mine) is mine else None
+
     def open_one(self, key: str) -> Flight | None:
         """The open flight of ``key``, if there is one, for a caller who will not lead."""
         self._drop_lost(key)

@@ -12,7 +12,7 @@ from .._entries.entry import Lookup, PeekedEntry
 from .._entries.times import Times
 from ..typing import Value
 
-__all__ = ["FlowSteps", "Store", "StoreSteps"]
+__all__ = ["DirectSteps", "FlowSteps", "Store", "StoreSteps"]
 
 # ``expected`` is what must still stand for a value to be stored, ``lease`` the right to compute a
 # key: both are the store's own business, and the flow only hands them on.
@@ -62,6 +62,35 @@ class FlowSteps(Protocol):
 
     async def release_lease(self, lease: Any, shared: bool) -> None:
         """Give a lease back."""
+        ...
+
+
+class DirectSteps(Protocol):
+    """Steps as plain functions: of a store that neither waits nor fails, nor shares.
+
+    A coroutine costs more than what it does there.
+    """
+
+    def load_directly(self, key: str, tags: tuple[str, ...]) -> Lookup:
+        """Look at a key."""
+        ...
+
+    def expect_directly(self, key: str, tags: tuple[str, ...], forced: bool) -> Any:
+        """What must still stand when the computation ends."""
+        ...
+
+    def save_directly(self, key: str, value: Value, times: Times, expected: Any) -> bool | None:
+        """Store a computed value if ``expected`` stands; ``None`` if it cannot be stored at all."""
+        ...
+
+    def get_directly(self, key: str) -> Value:
+        """The value of a key, ``MISSING`` where there is none."""
+        ...
+
+    def set_directly(
+        self, mapping: Mapping[str, Value], timeout: Any, tags: tuple[str, ...]
+    ) -> list[str]:
+        """Set values that no computation under way overwrites; the keys that were stored."""
         ...
 
 
@@ -116,6 +145,8 @@ class Store(Protocol):
     backend: Any
     sync: StoreSteps
     aio: StoreSteps
+    #: The most frequent steps as plain functions, where objects in memory are all that there is.
+    direct: DirectSteps | None
     #: Looks up an entry without a round trip, where the backend is memory.
     peek: Callable[[str], PeekedEntry | None] | None
     #: Refuses keys and tags that the backend can never have, with :class:`.InvalidKeyError`.

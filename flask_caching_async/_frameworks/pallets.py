@@ -7,6 +7,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from typing import Any, Generic, TypeVar, cast
 
 from flask.sansio.app import App
@@ -54,6 +55,10 @@ ENDED = "_flask_caching_async_ended"
 AnyApp = TypeVar("AnyApp", bound=App)
 
 
+def _session_of(context: Value) -> Value:
+    return getattr(context, "_session" if hasattr(context, "_session") else "session", None)
+
+
 class PalletsFramework(Generic[AnyApp]):
     """One app of Flask or Quart."""
 
@@ -82,14 +87,25 @@ class PalletsFramework(Generic[AnyApp]):
         :raises NotInitializedError: in a request to an app that the cache was not set up for, whose
             pages must not get mixed up with those of this one.
         """
-        try:
-            request: Request = self.framework.request._get_current_object()
-        except RuntimeError:  # outside of a request
+        # Not through the proxies: this is asked for by each hit.
+        of_request, of_app = self._variables
+        context = of_request.get(None)
+        if context is None:
             return None
-        app = self.framework.current_app._get_current_object()
+        try:
+            request: Request = context.request
+        except RuntimeError:  # of an app, or of a websocket
+            return None
+        app = of_app.get().app
         if app is not self.app:
             raise not_initialized(app)
         return request
+
+    @functools.cached_property
+    def _variables(self) -> tuple[ContextVar[Value], ContextVar[Value]]:
+        """What holds the current contexts: of a request, and of an app. They may be the same."""
+        known = self.framework.globals
+        return getattr(known, "_cv_request", known._cv_app), known._cv_app
 
     def visit(self) -> Request | None:
         """The current request of this app, or websocket."""
@@ -140,7 +156,7 @@ class PalletsFramework(Generic[AnyApp]):
         usual = self._usual.get(asked)
         if usual is None:
             try:
-                usual = usual_path(self._current().url_adapter) or request.path
+                usual = usual_path(request, self._current().url_adapter) or request.path
             except Exception:  # of a converter of the app; the page is found by its own path
                 usual = request.path
             if len(self._usual) >= REMEMBERED:
@@ -200,8 +216,9 @@ class PalletsFramework(Generic[AnyApp]):
 
         @functools.wraps(preprocess)
         def preprocess_request(*args: Value, **kwargs: Value) -> Value:
-            request = getattr(self._current(), "request", None)
-            if request is not None and (session := self._session()) is not None:
+            context = self._current()
+            request, session = getattr(context, "request", None), _session_of(context)
+            if request is not None and session is not None:
                 watch_session(session, base_for(request))
             return preprocess(*args, **kwargs)
 
@@ -231,7 +248,7 @@ class PalletsFramework(Generic[AnyApp]):
         request: Any = self.visit()
         if request is None:
             return contextlib.nullcontext()
-        context, g = self._current(), self.framework.g._get_current_object()
+        context, g = self._current(), self._variables[1].get().g
         base = self._base(request, context)
         watch_g(g, base)
         watch_flashes(context, base)
@@ -243,17 +260,21 @@ class PalletsFramework(Generic[AnyApp]):
 
     def _session(self) -> Value:
         """The session of the current request; going through the proxy counts as an access."""
-        context = self._current()
-        return getattr(context, "_session" if hasattr(context, "_session") else "session", None)
+        return _session_of(self._current())
+
+    @functools.cached_property
+    def _contexts(self) -> list[ContextVar[Value]]:
+        """What holds the current contexts, the innermost first; newer versions have one kind."""
+        names = ("_cv_request", "_cv_websocket", "_cv_app")
+        found = [getattr(self.framework.globals, name, None) for name in names]
+        return [variable for variable in found if variable is not None]
 
     def _current(self) -> Value:
         """The innermost context, of a request or of an app."""
-        variables = self.framework.globals
-        for name in ("_cv_request", "_cv_websocket"):  # newer versions have one kind
-            variable = getattr(variables, name, None)
-            if variable is not None and (context := variable.get(None)) is not None:
+        for variable in self._contexts:
+            if (context := variable.get(None)) is not None:
                 return context
-        return variables._cv_app.get(None)
+        return None
 
     def handed_over(self) -> HandedOver:
         """What a refresh finds in its own ``g``: plain values only.

@@ -24,7 +24,9 @@ from werkzeug.routing import (
     UnicodeConverter,
 )
 
+from .._entries.isolation import IMMUTABLE
 from ..keys import signature_of
+from ..pages.given import url_args_of
 from ..typing import Callback, Kwargs, Value
 from .base import Place
 
@@ -288,8 +290,11 @@ def has_other_spellings(rule: Rule) -> bool:
     return not rule.strict_slashes or any(type(c) not in EXACT for c in rule._converters.values())
 
 
-def usual_path(adapter: Any) -> str | None:
-    """The path that ``url_for`` builds for what is asked for."""
-    rule, values = adapter.match(return_rule=True)
+def usual_path(request: Any, adapter: Any) -> str | None:
+    """The path that ``url_for`` builds for what a request asks for."""
+    rule, values = request.url_rule, url_args_of(request)
+    # An object that a converter has made may have been changed since.
+    if values is None or not IMMUTABLE.issuperset(map(type, values.values())):
+        rule, values = adapter.match(return_rule=True)
     built = rule.build(values, append_unknown=False)
     return None if built is None else unquote(built[1])

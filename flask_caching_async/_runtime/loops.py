@@ -32,10 +32,9 @@ def running_loop_kind() -> str | None:
 
 def whoami() -> tuple[int, object]:
     """The thread that runs the caller, and its task where there is one."""
-    kind = running_loop_kind()
-    if kind == "asyncio":
+    if asyncio._get_running_loop() is not None:
         return threading.get_ident(), asyncio.current_task()
-    if kind == "trio":
+    if "trio" in sys.modules and running_loop_kind() == "trio":
         return threading.get_ident(), sys.modules["trio"].lowlevel.current_task()
     return threading.get_ident(), None
 

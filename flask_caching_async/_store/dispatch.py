@@ -34,7 +34,7 @@ Make = Callable[[], Coro[Value]]
 class VersionedStore(Store):
     """The steps over any backend, through its versioned operations."""
 
-    peek = None
+    peek = direct = None
 
     def __init__(self, backend: BaseCache, raising: Callable[[], bool], limits: Limits) -> None:
         self.backend = backend

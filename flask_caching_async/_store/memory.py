@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .._entries.entry import MISSING, AnyEntry, Entry, Lookup, is_marker
 from .._entries.times import Times, seconds, times_from
-from .._flow.store_protocol import Store, StoreSteps
+from .._flow.store_protocol import DirectSteps, Store, StoreSteps
 from ..backends._memory.entries import ExpectedVersions
 from ..backends.simplecache import SimpleCache
 from ..exceptions import SerializationError
@@ -19,8 +19,10 @@ __all__ = ["MemoryStore"]
 
 log = logging.getLogger("flask_caching_async")
 
+NOTHING_FOUND = Lookup(None)
 
-class MemoryStore(Store, StoreSteps):
+
+class MemoryStore(Store, StoreSteps, DirectSteps):
     """The store over memory, and its steps for both colours."""
 
     check = staticmethod(check_text)
@@ -30,7 +32,7 @@ class MemoryStore(Store, StoreSteps):
         self.memory = backend.memory
         # Memory does not fail; but a value may refuse to be serialized.
         self.failures = Failures(backend, raising, Limits(0), lambda: None)
-        self.sync = self.aio = self
+        self.sync = self.aio = self.direct = self
         self.peek = self.memory.peek
 
     def clock(self) -> float:
@@ -55,11 +57,15 @@ class MemoryStore(Store, StoreSteps):
 
     async def load(self, key: str, tags: tuple[str, ...]) -> Lookup:
         """Look at a key."""
+        return self.load_directly(key, tags)
+
+    def load_directly(self, key: str, tags: tuple[str, ...]) -> Lookup:
+        """Look at a key."""
         entry = self.memory.peek(key)
         if entry is None or self.backend.clock() >= entry.usable_until or not entry.answers(tags):
-            return Lookup(None)
+            return NOTHING_FOUND
         if (value := self._read(entry)) is MISSING:
-            return Lookup(None)
+            return NOTHING_FOUND
         return Lookup(Entry(value, None, entry.created, entry.fresh_until, entry.usable_until))
 
     def _living(self, key: str) -> AnyEntry | None:
@@ -76,6 +82,10 @@ class MemoryStore(Store, StoreSteps):
     async def expect(
         self, key: str, tags: tuple[str, ...], lookup: Lookup, life: float, forced: bool = False
     ) -> ExpectedVersions:
+        """What must still stand when the computation ends."""
+        return self.memory.expect(key, tags, forced)
+
+    def expect_directly(self, key: str, tags: tuple[str, ...], forced: bool) -> ExpectedVersions:
         """What must still stand when the computation ends."""
         return self.memory.expect(key, tags, forced)
 
@@ -102,6 +112,12 @@ class MemoryStore(Store, StoreSteps):
         lease: None,
     ) -> bool | None:
         """Store a computed value if ``expected`` stands; ``None`` if it cannot be stored at all."""
+        return self.save_directly(key, value, times, expected)
+
+    def save_directly(
+        self, key: str, value: Value, times: Times, expected: ExpectedVersions
+    ) -> bool | None:
+        """Store a computed value if ``expected`` stands; ``None`` if it cannot be stored at all."""
         if times.usable_until <= times.created:
             return None
         try:
@@ -115,9 +131,10 @@ class MemoryStore(Store, StoreSteps):
 
     async def get(self, keys: Sequence[str]) -> list[Value]:
         """The values of several keys, ``MISSING`` where there is none."""
-        return [self._value(key) for key in keys]
+        return [self.get_directly(key) for key in keys]
 
-    def _value(self, key: str) -> Value:
+    def get_directly(self, key: str) -> Value:
+        """The value of a key, ``MISSING`` where there is none."""
         try:
             entry = self.memory.peek(key)
         except TypeError:  # a dict would not have it
@@ -125,7 +142,7 @@ class MemoryStore(Store, StoreSteps):
         if entry is None or self.backend.clock() >= entry.usable_until or is_marker(entry):
             check_text((key,))  # only here: what is found was set under a text
             return MISSING
-        return self._read(entry)
+        return entry.kept if entry.thaw is None else self._read(entry)
 
     async def has(self, key: str) -> bool:
         """Whether a living entry exists."""
@@ -137,8 +154,15 @@ class MemoryStore(Store, StoreSteps):
         self, mapping: Mapping[str, Value], timeout: Timeout | None, tags: tuple[str, ...]
     ) -> list[str]:
         """Set values by hand."""
+        return self.set_directly(mapping, timeout, tags)
+
+    def set_directly(
+        self, mapping: Mapping[str, Value], timeout: Timeout | None, tags: tuple[str, ...]
+    ) -> list[str]:
+        """Set values by hand."""
         check_text(mapping)
-        items = [(key, *self.backend.pack(value)) for key, value in mapping.items()]
+        pack = self.backend.pack
+        items = [(key, *pack(value)) for key, value in mapping.items()]
         self.memory.set_and_supersede(items, self._times(timeout), tags)
         return list(mapping)
 

@@ -11,8 +11,8 @@ from .._flow.callbacks import resolved
 from .._flow.run import aread_through
 from .._runtime.colour import run_now
 from ..typing import Args, Callback, Kwargs, Value
-from .found import Bypass, Hit, Pending
-from .lookup import acall_through_cache, look
+from .found import Bypass, Hit, LookedUp, Pending
+from .lookup import acall_through_cache, look, look_directly
 from .methods import Decorated
 from .plan import Plan, State
 
@@ -24,7 +24,7 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
     cache, cache_none = plan.cache, plan.options.cache_none
     text_of, key_of, quick_key = plan.text, plan.key_of, plan.quick_key
     unwrap, tag = plan.unwrap if plan.answers else None, plan.author
-    user_tags, shares, answer_page = plan.fixed_user_tags(), plan.shares, page_hit(plan)
+    user_tags, shares, answer_page = plan.fixed_tags, plan.shares, page_hit(plan)
 
     def answer(args: Args, kwargs: Kwargs) -> Value:
         state = plan.last
@@ -68,7 +68,7 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
 def page_hit(plan: Plan) -> Callable[[State, Args, Kwargs], Value]:
     """:func:`fast_hit` where an answer is a page, of which more is said in HTTP than its value."""
     quick_key, tag, cache_none = plan.quick_key, plan.author, plan.options.cache_none
-    user_tags, shares = plan.fixed_user_tags(), plan.shares
+    user_tags, shares = plan.fixed_tags, plan.shares
 
     def answer(state: State, args: Args, kwargs: Kwargs) -> Value:
         key, peek = quick_key(state, args, kwargs), state.page_peek
@@ -128,7 +128,9 @@ class LooplessHit:
             if value is not MISSING:
                 return value
             state = plan.state()
-            found = run_now(look(plan, state, args, kwargs, call_callback))
+            found: LookedUp | None = look_directly(plan, state, args, kwargs)
+            if found is None:
+                found = run_now(look(plan, state, args, kwargs, call_callback))
             if isinstance(found, Pending):
                 return original(resume)(plan, found)
             if isinstance(found, Bypass):

@@ -25,7 +25,7 @@ from .debug_checks import check_key
 from .found import Bypass, Hit, LookedUp, Pending
 from .plan import Plan, State
 
-__all__ = ["acall_through_cache", "call_through_cache", "look"]
+__all__ = ["acall_through_cache", "call_through_cache", "look", "look_directly"]
 
 log = logging.getLogger("flask_caching_async")
 
@@ -110,6 +110,34 @@ async def is_outdated(
         return None
 
 
+def look_directly(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Pending | None:
+    """:func:`look` for most misses in memory: nothing has to be called, and nothing is stored.
+
+    ``None`` where there is more to it, be it an error.
+    """
+    engine = state.binding.engines.sole
+    if state.peek is None or plan.asks or engine is None or engine.direct is None:
+        return None
+    if plan.replaced_key() is not None:
+        return None
+    keyed = plan.known_inputs(state)
+    try:
+        made = plan.make_key(state, args, kwargs, ())
+    except Exception:
+        return None
+    if made is None:
+        return None
+    key, tags, above = plan.vary(state, *made, keyed)
+    called, landed_before = state.timekeeper.clock(), engine.flights.landed
+    lookup = engine.direct.load_directly(key, tags)
+    if above or lookup.entry is not None:
+        return None
+    call = Call(key, tags, state.policy, plan, plan.function, args, kwargs, False, called)
+    call.context, call.first = state, lookup
+    _prepare(plan, state, call, keyed)
+    return Pending(engine, call, lookup, landed_before)
+
+
 async def look(
     plan: Plan,
     state: State,
@@ -162,7 +190,7 @@ async def look(
 def _prepare(plan: Plan, state: State, call: Call, keyed: Keyed | None) -> None:
     """Do to a call what it needs to be computed; in debug mode its key is looked at."""
     plan.prepare(state, call, keyed)
-    if state.binding.framework.debug:
+    if keyed is not None and state.binding.framework.debug:
         check_key(plan, state, call.key)
 
 
@@ -217,7 +245,9 @@ def call_through_cache(
 
     :param strict: whether it is an error if the value is not stored.
     """
-    found = run_now(look(plan, state, args, kwargs, call_callback_now, False, refresh))
+    found: LookedUp | None = None if refresh else look_directly(plan, state, args, kwargs)
+    if found is None:
+        found = run_now(look(plan, state, args, kwargs, call_callback_now, False, refresh))
     if isinstance(found, Pending):
         value = read_through(*found)
         if type(value) is Elsewhere:  # its leader has found that it is not for everybody
@@ -242,7 +272,9 @@ async def acall_through_cache(
     strict: bool = False,
 ) -> Value:
     """A call that its wrapper could not answer by itself."""
-    found = await look(plan, state, args, kwargs, acall_callback, True, refresh)
+    found: LookedUp | None = None if refresh else look_directly(plan, state, args, kwargs)
+    if found is None:
+        found = await look(plan, state, args, kwargs, acall_callback, True, refresh)
     if isinstance(found, Pending):
         value = await aread_through(*found)
         if type(value) is Elsewhere:

@@ -27,7 +27,7 @@ from ..typing import Args, Callback, Kwargs, Value
 from .arguments import arguments_of
 from .methods import Decorated
 from .options import Options
-from .plan import KeyAndTags, OwningCache, Plan, State, user_tags
+from .plan import KeyAndTags, OwningCache, Plan, State
 
 __all__ = ["CallPlan"]
 
@@ -72,7 +72,7 @@ class CallPlan(Plan):
             self.distinction = self.place[len(self.name) :].replace("\0", "#")
         #: The same without what other processes cannot know.
         self.place_of_all = "\0".join(filter(None, (self.name, identity.stable)))
-        self.tags = (self.tag, *(() if callable(options.tags) else user_tags(options.tags)))
+        self.tags = (self.tag, *self.fixed_tags)
         self.shares = make_name is not None
         if self.shares:
             self.tags = (BY_HAND, *self.tags)

@@ -213,7 +213,7 @@ class PagePlan(MadeOfRequest):
             prefix = self.key_prefix
             if callable(prefix):
                 prefix = self.keyed("key_prefix", given.pop(0))
-            levels = self.request_levels(state, prefix)
+            levels = self.request_levels(state, prefix, request)
             if (args or kwargs) and request and not self.own_key:
                 more = self._arguments(request, args, kwargs)
                 levels += [f"{levels[-1]}|{more}"] if more else []
@@ -248,10 +248,9 @@ class PagePlan(MadeOfRequest):
         """Whether the function is seen to answer each method in its own way."""
         return looks_at_method(self.function)
 
-    def request_levels(self, state: State, prefix: Value) -> list[str]:
+    def request_levels(self, state: State, prefix: Value, request: Request | None) -> list[str]:
         """The levels of the current request's key, but for what it varies on."""
-        framework, settings = state.binding.framework, state.binding.settings
-        request, pairs = framework.request(), None
+        framework, settings, pairs = state.binding.framework, state.binding.settings, None
         if self.query_string:
             pairs = self.counting(self._need(request).args.items(multi=True))
         if self.own_key:

@@ -57,7 +57,8 @@ class NamedPages(PagePlan):
             await call_callback(self.key_prefix) if callable(self.key_prefix) else self.key_prefix
         )
         if in_request:
-            return self.request_levels(self.state(), prefix)[-1]
+            state = self.state()
+            return self.request_levels(state, prefix, state.binding.framework.request())[-1]
         kwargs.update(self.named(args))
         return self.page_levels(prefix, path, query_args, kwargs)[-1]
 

@@ -61,6 +61,8 @@ def other_arguments(names: list[str], args: Args, kwargs: Kwargs, request: Reque
     :param names: those of the positional ones.
     """
     given = view_args_of(request)
+    if not args and kwargs == given:
+        return []
     named = [*zip(names, args, strict=False), *sorted(kwargs.items())]
     found = [pair for pair in named if pair[0] not in given or given[pair[0]] != pair[1]]
     return [*found, *args[len(names) :]]

@@ -145,7 +145,11 @@ class Plan(CallHooks, abc.ABC):
         #: The state that was used last.
         self.last: State | None = None
         self._source: bytes | None = None
+        #: The user's tags, as far as they do not depend on the call.
+        self.fixed_tags = () if callable(options.tags) else user_tags(options.tags)
         callbacks = self.callbacks()
+        #: Whether something is called for each call before the store is looked into.
+        self.asks = not callbacks.keys() <= {"timeout", "response_filter", "is_stale"}
         self.async_callbacks = [n for n, c in callbacks.items() if is_coroutine_function(c)]
         if self.async_callbacks and not self.is_async:
             names = ", ".join(self.async_callbacks)
@@ -196,6 +200,10 @@ class Plan(CallHooks, abc.ABC):
         tags = self.options.tags
         return [lambda: tags(*args, **kwargs)] if callable(tags) else []
 
+    def replaced_key(self) -> Callback | None:
+        """The function that a user put in the place of what makes the key, if any."""
+        return None
+
     def rules_of_pages(self, binding: Binding) -> PageRules | None:
         """What is said of its answers in HTTP on one app; ``None`` for nothing."""
         return None
@@ -242,6 +250,9 @@ class Plan(CallHooks, abc.ABC):
 
     def state(self) -> State:
         """This function on the app of the current context, or the last that was set up."""
+        last = self.last
+        if last is not None and last.binding is self.cache._only:
+            return last
         binding = self.cache._binding()
         state: State | None = binding.states.get(self)
         if state is None:
@@ -307,13 +318,7 @@ class Plan(CallHooks, abc.ABC):
 
     def user_tags(self, answers: list[Value]) -> tuple[str, ...]:
         """The user's tags as they are stored; takes the last answer if they are a callback's."""
-        tags = self.options.tags
-        return user_tags(answers.pop() if callable(tags) else tags)
-
-    def fixed_user_tags(self) -> tuple[str, ...]:
-        """The user's tags, as far as they do not depend on the call."""
-        tags = self.options.tags
-        return () if callable(tags) else user_tags(tags)
+        return user_tags(answers.pop()) if callable(self.options.tags) else self.fixed_tags
 
 
 def _takes(callback: Callback, count: int) -> bool:

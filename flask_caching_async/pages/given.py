@@ -19,6 +19,7 @@ __all__ = [
     "given_on",
     "note_given",
     "overwritten",
+    "url_args_of",
     "watch_given",
     "watch_no_more",
 ]
@@ -46,9 +47,18 @@ OWN = frozenset(
 def given_on(request: Value) -> set[str]:
     """What other code has put on a request, as ``request.NAME``."""
     attributes: dict[str, Value] = request.__dict__
-    found = {f"request.{name}" for name in attributes.keys() - OWN}
+    found = {f"request.{name}" for name in attributes if name not in OWN}
     if (args := attributes.get("view_args")) and _has_other_args(attributes, args):
         found.add(VIEW_ARGS)
+    return found
+
+
+def url_args_of(request: Value) -> dict[str, Value] | None:
+    """The arguments of a request's URL, as they were before other code saw them, if that is known.
+
+    None of them is not known.
+    """
+    found: dict[str, Value] | None = request.__dict__.get(URL_ARGS)
     return found
 
 
@@ -57,7 +67,10 @@ def _has_other_args(attributes: dict[str, Value], args: dict[str, Value]) -> boo
     if of_url is None:  # there are none, or the request was not watched then
         rule: Any = attributes.get("url_rule")
         of_url = {} if rule is None else {name: args.get(name) for name in rule.arguments}
-    return any(of_url.get(name, of_url) is not value for name, value in args.items())
+    for name, value in args.items():
+        if of_url.get(name, of_url) is not value:
+            return True
+    return False
 
 
 def watch_given(request: Value, given: Collection[str]) -> None:

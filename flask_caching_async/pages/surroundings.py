@@ -15,13 +15,13 @@ from .reads import BASE, Base, base_of, note, reading, subclass
 __all__ = ["given_in", "watch_flashes", "watch_g", "watch_session", "watched_g_class"]
 
 
-def _swap(value: Value, base: Base, make: Callable[[type], type]) -> None:
+def _swap(value: Value, base: Base, make: Callable[..., type], *more: Value) -> None:
     """Let an object note what is read of it, if it can be made to."""
     kind = type(value)
     try:
         if not hasattr(kind, BASE):
-            object.__setattr__(value, "__class__", make(kind))
-        value.__dict__[BASE] = base
+            object.__setattr__(value, "__class__", make(kind, *more))
+        object.__getattribute__(value, "__dict__")[BASE] = base
     except (AttributeError, TypeError):  # not with slots, nor without a __dict__
         pass
 
@@ -36,8 +36,9 @@ OF_A_SESSION = frozenset({"accessed", "modified", "new", "permanent", "on_update
 def watch_session(session: Value, base: Base) -> None:
     """Note the reading and writing of a session."""
     if session is not None and getattr(session, BASE, None) is not base:
-        more = getattr(session, "__dict__", {}).keys() - OF_A_SESSION
-        _swap(session, base, functools.partial(_session_class, more=frozenset(more)))
+        attributes = getattr(session, "__dict__", ())
+        more = frozenset([name for name in attributes if name not in OF_A_SESSION])
+        _swap(session, base, _session_class, more)
 
 
 @functools.lru_cache(64)

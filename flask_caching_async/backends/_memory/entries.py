@@ -29,7 +29,7 @@ from typing import cast
 from ..._entries.entry import BY_HAND, Thaw
 from ..._entries.times import Times
 from ...typing import Value
-from .eviction import Evictor, Node
+from .eviction import NOWHERE, Evictor, Node
 from .versions import BY_HAND_VERSION, ExpectedVersions, Version, Versions
 
 __all__ = ["ExpectedVersions", "MemoryEntry", "Memory", "Version"]
@@ -54,11 +54,11 @@ class MemoryEntry(Node):
         times: Times,
         versions: tuple[Version, ...],
     ) -> None:
-        super().__init__(key, times.usable_until)
+        # What Node.__init__ does, too: a call costs as much as all of this.
+        self.key, self.visited, self._queue = key, False, NOWHERE
+        self.created, self.fresh_until, self.usable_until = times
         self.kept = kept
         self.thaw = thaw
-        self.created = times.created
-        self.fresh_until = times.fresh_until
         self.versions = versions
         #: When its versions were found alive, counted in invalidations.
         self.generation = _UNCHECKED
@@ -158,8 +158,10 @@ class Memory:
         with self._lock:
             versions = self._versions_by_hand(tags)
             for key, kept, thaw in items:
-                self._supersede("k:" + key)
-                self._put(MemoryEntry(key, kept, thaw, times, versions), times.created)
+                if (name := "k:" + key) in self._versions.known:
+                    self._supersede(name)
+                self._note(MemoryEntry(key, kept, thaw, times, versions), times.created)
+            self._settle(times.created)
 
     def add(
         self,
@@ -258,43 +260,58 @@ class Memory:
                 self._changes.append((gone, None))
 
     def _put(self, entry: MemoryEntry, now: float) -> None:
-        old = self._entries.get(entry.key)
+        self._note(entry, now)
+        self._settle(now)
+
+    def _note(self, entry: MemoryEntry, now: float) -> None:
+        entries = self._entries
+        old = entries.get(entry.key)
         if entry.usable_until > now:
-            self._entries[entry.key] = entry
+            entries[entry.key] = entry
             self._changes.append((entry, old))
         elif old is not None:
             self._drop(old)
-        self._settle(now)
 
     # --- the evictor ------------------------------------------------------------------------------
 
     def _settle(self, now: float) -> None:
         """Tell the evictor what has changed, unless this is a handler that came in between."""
-        while self._changes and not self._settling:
+        changes, most = self._changes, self._threshold
+        while changes and not self._settling:
             self._settling = True
             try:
-                while self._changes:
-                    self._tell(*self._changes.popleft(), now)
+                while changes:
+                    entry, old = changes.popleft()
+                    self._tell(entry, old)
+                    evictor = self._evictor
+                    while most and evictor.size > most:
+                        self._let_go(cast(MemoryEntry, evictor.evict(now)))
             except BaseException:  # a handler has raised, perhaps in the midst of a change
                 self._begin_evictor()
                 raise
             finally:
                 self._settling = False
 
-    def _tell(self, entry: MemoryEntry, old: MemoryEntry | None, now: float) -> None:
-        evictor, entries = self._evictor, self._entries
-        if entries.get(entry.key) is not entry:
+    def _tell(self, entry: MemoryEntry, old: MemoryEntry | None) -> None:
+        evictor, entries, key = self._evictor, self._entries, entry.key
+        if entries.get(key) is not entry:
             evictor.discard(entry)
         elif old is not None and evictor.has(old):
             evictor.replace(old, entry)
         elif not evictor.has(entry):
             evictor.add(entry)
-        if old is not None and entries.get(entry.key) is not old:
+        if old is not None and entries.get(key) is not old:
             evictor.discard(old)
-        if entries.get(entry.key) is not entry and evictor.has(entry):
+        if entries.get(key) is not entry and evictor.has(entry):
             self._changes.append((entry, None))  # it went in the meantime
-        while self._threshold and len(evictor) > self._threshold:
-            self._drop(cast(MemoryEntry, evictor.evict(now)))
+
+    def _let_go(self, chosen: MemoryEntry) -> None:
+        """Drop an entry that the evictor has chosen, and knows no more."""
+        entries = self._entries
+        if entries.get(chosen.key) is chosen:
+            gone = entries.pop(chosen.key, None)
+            if gone is not None and gone is not chosen:  # a handler has just stored it
+                self._changes.append((gone, None))
 
     def _begin_evictor(self) -> Evictor:
         """Begin a new evictor, which is told all that there is; the old one."""

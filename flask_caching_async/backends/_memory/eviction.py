@@ -86,7 +86,7 @@ class Node:
         self.usable_until = usable_until
         #: Set by readers on each hit, without a lock. A store lost to a race costs a second chance.
         self.visited = False
-        self._queue = _NOWHERE
+        self._queue = NOWHERE
 
 
 class _Queue:
@@ -119,14 +119,14 @@ class _Queue:
     def remove(self, node: Node) -> None:
         older, newer = node._older, node._newer
         older._newer, newer._older = newer, older
-        node._queue, node._older, node._newer = _NOWHERE, _NOBODY, _NOBODY
+        node._queue, node._older, node._newer = NOWHERE, _NOBODY, _NOBODY
         self.size -= 1
 
     def replace(self, old: Node, new: Node) -> None:
         older, newer = old._older, old._newer
         new._queue, new._older, new._newer = self, older, newer
         older._newer = newer._older = new
-        old._queue, old._older, old._newer = _NOWHERE, _NOBODY, _NOBODY
+        old._queue, old._older, old._newer = NOWHERE, _NOBODY, _NOBODY
 
     def clear(self) -> None:
         # A ring dropped whole would keep every value until the cycle collector comes by.
@@ -135,8 +135,8 @@ class _Queue:
 
 
 #: Where a node is that is in no queue, and who its neighbours are. Never None: no test is needed.
-_NOWHERE = _Queue()
-_NOBODY = _NOWHERE.root
+NOWHERE = _Queue()
+_NOBODY = NOWHERE.root
 
 
 class _Ghosts:
@@ -235,7 +235,7 @@ class Evictor:
     :param capacity: how many nodes the engine means to keep; 0 for as many as come.
     """
 
-    __slots__ = ("_ghosts", "_main", "_small", "_target", "_expiries")
+    __slots__ = ("_ghosts", "_main", "_small", "_target", "_expiries", "size")
 
     def __init__(self, capacity: int) -> None:
         self._target = max(1, capacity // _SMALL_SHARE)
@@ -243,23 +243,31 @@ class Evictor:
         self._main = _Queue()
         self._ghosts = _Ghosts(max(0, capacity - self._target))
         self._expiries = _ExpiryBuckets()
+        #: How many nodes are here.
+        self.size = 0
 
     def __len__(self) -> int:
-        return self._small.size + self._main.size
+        return self.size
 
     def add(self, node: Node) -> None:
         """Take in a node whose key is not here yet."""
-        self._schedule(node)
+        due = node.usable_until
+        if due == NEVER:
+            node._due = NEVER
+        else:
+            self._expiries.add(node)
         node._rank = 0
         # A ghost goes through the small queue even so: at the end of a main queue in which all
         # others are visited, the newcomer would be the first to go.
         if self._ghosts.knows(node.key):
             node.visited = True
         self._small.append(node)
+        self.size += 1
 
     def has(self, node: Node) -> bool:
         """Whether a node is here."""
-        return node._queue is self._small or node._queue is self._main
+        queue = node._queue
+        return queue is self._small or queue is self._main
 
     def discard(self, node: Node) -> None:
         """Let go of a node if it is here."""
@@ -269,6 +277,7 @@ class Evictor:
     def remove(self, node: Node) -> None:
         """Let go of a node that left for a reason of its own."""
         self._queue_of(node).remove(node)
+        self.size -= 1
         if node._due != NEVER:
             self._expiries.remove(node)
 
@@ -289,8 +298,10 @@ class Evictor:
         """
         if self._expiries.earliest <= now and (due := self._expiries.pop(now)) is not None:
             due._queue.remove(due)
+            self.size -= 1
             return due
         node = self._victim()
+        self.size -= 1
         if node._queue is self._small:
             self._ghosts.add(node.key)
         node._queue.remove(node)
@@ -307,6 +318,7 @@ class Evictor:
         gone: list[Node] = []
         while len(gone) < most and (node := self._expiries.pop(now)) is not None:
             node._queue.remove(node)
+            self.size -= 1
             gone.append(node)
         return gone
 
@@ -320,6 +332,7 @@ class Evictor:
         self._main.clear()
         self._ghosts.clear()
         self._expiries.clear()
+        self.size = 0
 
     def _schedule(self, node: Node) -> None:
         if node.usable_until == NEVER:

@@ -12,7 +12,7 @@ import itertools
 
 # As weakref's own dictionaries do: it removes a name only if its version is dead, in one step.
 from _weakref import _remove_dead_weakref  # type: ignore[attr-defined]
-from weakref import KeyedRef
+from weakref import ref
 
 from ..._entries.entry import BY_HAND
 
@@ -63,43 +63,66 @@ class ExpectedVersions:
 
     def stand(self) -> bool:
         """Whether nothing has been invalidated since, and no newer computation was stored."""
-        for version in self.of_key + self.of_tags:
-            while version.refreshed is not None and version.began < self.began:
-                version = version.refreshed  # by an older computation, which this one may replace
-            if version.dead:
-                return False
+        for versions in (self.of_key, self.of_tags):
+            for version in versions:
+                if version.dead and not self._is_replaced(version):
+                    return False
         return True
+
+    def _is_replaced(self, version: Version) -> bool:
+        """Whether an older computation has replaced a version: this one may replace it again."""
+        while version.refreshed is not None and version.began < self.began:
+            version = version.refreshed
+        return not version.dead
 
 
 _order = itertools.count(1)
+
+
+class _Reference(ref[Version]):
+    """A version, as long as anything else holds it, and its name."""
+
+    # weakref.KeyedRef does the same in Python code, at three times the cost.
+    __slots__ = ("name",)
+
+    name: str
 
 
 class Versions:
     """The versions by name; one that nothing holds any more is forgotten."""
 
     def __init__(self) -> None:
-        self._known: dict[str, KeyedRef[str, Version]] = {}
+        #: For reading; a name may be there whose version is gone.
+        self.known: dict[str, _Reference] = {}
 
     def find(self, name: str) -> Version | None:
         """The version of a name, if anything holds one."""
-        reference = self._known.get(name)
+        reference = self.known.get(name)
         return None if reference is None else reference()
 
     def get(self, name: str) -> Version:
         """The version of a name; it is created where there is none."""
+        reference = self.known.get(name)
+        version = None if reference is None else reference()
+        if version is not None:
+            return version
         if name == BY_HAND:
             return BY_HAND_VERSION
         while True:
-            version = self.find(name)
+            if reference is not None:
+                _remove_dead_weakref(self.known, name)  # unless it lives by now
+            made = Version(name)
+            version = self.known.setdefault(name, reference := self._refer(made))()
             if version is not None:
                 return version
-            _remove_dead_weakref(self._known, name)  # unless it lives by now
-            made = Version(name)
-            if self._known.setdefault(name, KeyedRef(made, self._forget, name))() is made:
-                return made
 
-    def _forget(self, reference: KeyedRef[str, Version]) -> None:
-        _remove_dead_weakref(self._known, reference.key)
+    def _refer(self, version: Version) -> _Reference:
+        reference = _Reference(version, self._forget)
+        reference.name = version.name
+        return reference
+
+    def _forget(self, reference: _Reference) -> None:
+        _remove_dead_weakref(self.known, reference.name)
 
     def supersede(self, name: str) -> bool:
         """Mark the version of a name dead, and forget it; whether there was one."""
@@ -107,7 +130,7 @@ class Versions:
         if version is None:
             return False
         version.die()  # first, while a handler still finds it
-        reference = self._known.pop(name, None)
+        reference = self.known.pop(name, None)
         version = None if reference is None else reference()
         if version is not None:  # the same, or one that a handler has made meanwhile
             version.die()
@@ -121,6 +144,6 @@ class Versions:
         new = Version(name)
         version.began, version.refreshed = began, new
         version.dead = True
-        self._known[name] = KeyedRef(new, self._forget, name)
+        self.known[name] = self._refer(new)
         if new.dead:  # a handler has superseded the old one meanwhile
-            self._known.pop(name, None)
+            self.known.pop(name, None)
