@@ -24,7 +24,7 @@ from typing import NamedTuple
 from werkzeug.local import LocalProxy
 
 from ._flow.callbacks import resolved
-from .parts import Kind, kind_of
+from .parts import FUNCTIONS, Kind, kind_of
 from .typing import Callback, Value
 
 __all__ = [
@@ -148,6 +148,8 @@ def _named(value: Value, kind: Kind, notes: Notes) -> str:
     if getattr(value, "__caching_id__", None) is not None:
         text = get_id(value)
         return f"<{kind.name} {len(text)}:{text}>"
+    if kind.has_repr_only:
+        return _represented(value, kind, notes)
     if kind.is_enum:
         return f"<{kind.name}.{value.name or _text(value.value, notes)}>"
     if kind.is_secret:
@@ -160,8 +162,13 @@ def _named(value: Value, kind: Kind, notes: Notes) -> str:
         return f"<{kind.name} {_text(kind.parts(value), notes.below(value))}>"
     if is_function(value):
         return f"<function {function_text(value, notes)}>"
+    return _represented(value, kind, notes)
+
+
+def _represented(value: Value, kind: Kind, notes: Notes) -> str:
+    """The text of an object that has nothing but its ``repr``."""
     text = repr(value)
-    if has_address(value, text) or kind.says_less(text):
+    if kind.is_address or has_address(value, text) or kind.says_less(text):
         text = notes.stand_in(value, text, notes.variable)
     return f"<{kind.name} {len(text)}:{text}>"
 
@@ -241,9 +248,11 @@ def text_while_alive(value: Value, text: str) -> str:
         then. An array may be written to; and of an object whose ``repr`` has the address of another
         one, that one may have been replaced by a third at the same address.
     """
-    others = [found for found in ADDRESS.findall(text) if int(found, 16) != id(value)]
-    kind: type = type(value)
-    token = None if others or kind_of(kind).says_less(text) else token_of(value)
+    kind = kind_of(type(value))
+    others: list[str] = []
+    if not kind.is_address:
+        others = [found for found in ADDRESS.findall(text) if int(found, 16) != id(value)]
+    token = None if others or kind.says_less(text) else token_of(value)
     if token is None:
         raise NoText
     return token
@@ -262,13 +271,6 @@ def function_name(function: Callback) -> str:
     if "<" in name and isinstance(own, str) and not name.endswith(own):
         name = f"{name}.{own}"  # the view of a class is called like its endpoint
     return f"{module}.{name}"
-
-
-FUNCTIONS = (
-    types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType,
-    types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType,
-    functools.partial, functools._lru_cache_wrapper,
-)  # fmt: skip
 
 
 def is_function(value: Value) -> bool:

@@ -164,10 +164,14 @@ def call_text(
         if p.default is not p.empty:
             scope[f"{ours}_default_{p.name}"] = LEFT_OUT if left_out else p.default
     counted = [_source(p, ours, bool(ignored)) for p in parameters if p.name not in ignored]
+    if parameters and parameters[0].name in ("self", "cls") and parameters[0].name not in ignored:
+        # An instance is hardly ever plain; what comes after it most often is.
+        counted[0] = counted[0]._replace(plain="", text=f"{{{counted[0].careful}}}")
     text = [part.text for part in counted if part.text]
     lines = [f"def text({_head(parameters, ours)}):"]
     if text:
-        lines.append(f"    if {' and '.join([part.plain for part in counted])}:")
+        plain = " and ".join([part.plain for part in counted if part.plain])
+        lines.append(f"    if {plain or True}:")
         lines.append(f'        try: return f"{",".join(text)}"')
         lines.append("        except ValueError: pass")  # an int that is too long for its repr
     lines.append(f"    return ','.join([{', '.join([part.careful for part in counted])}])")

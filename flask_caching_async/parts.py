@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeAlias
 
 from .typing import Value
 
-__all__ = ["Kind", "kind_of"]
+__all__ = ["FUNCTIONS", "Kind", "kind_of"]
 
 #: Gives the parts of an object.
 Take: TypeAlias = Callable[[Value], Value]
@@ -58,6 +58,13 @@ PARTS: dict[type, Take] = {
 }  # fmt: skip
 
 
+FUNCTIONS = (
+    types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType,
+    types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType,
+    functools.partial, functools._lru_cache_wrapper,
+)  # fmt: skip
+
+
 class Kind(NamedTuple):
     """How the objects of a class are written down.
 
@@ -68,6 +75,9 @@ class Kind(NamedTuple):
     :param describes: whether a ``repr`` like ``<Request ...>`` says less than the value: a
         request's has its path, but neither its headers nor its visitor.
     :param elides: whether any ``repr`` says less than the value.
+    :param has_repr_only: whether nothing but the ``repr``, or a ``__caching_id__``, tells an object
+        apart.
+    :param is_address: whether that ``repr`` is the address of the object in memory.
     """
 
     name: str
@@ -77,6 +87,8 @@ class Kind(NamedTuple):
     is_secret: bool
     describes: bool
     elides: bool
+    has_repr_only: bool
+    is_address: bool
 
     def says_less(self, text: str) -> bool:
         """Whether the ``repr`` of an object is known to say less than its value."""
@@ -97,14 +109,22 @@ def kind_of(kind: type) -> Kind:
     """How the objects of a class are written down; remembered."""
     home = next(base for base in kind.__mro__ if "__repr__" in vars(base)).__module__
     scalar = any(_library(base) == ("numpy", "generic") for base in kind.__mro__)
+    parts, is_secret = _parts_of(kind), callable(getattr(kind, "get_secret_value", None))
     return Kind(
         name=f"{kind.__module__}.{kind.__qualname__}",
-        parts=_parts_of(kind),
+        parts=parts,
         is_class=issubclass(kind, type),
         is_enum=issubclass(kind, enum.Enum),
-        is_secret=callable(getattr(kind, "get_secret_value", None)),
+        is_secret=is_secret,
         describes=home.partition(".")[0] in DESCRIBING,
         elides=not scalar and any(hasattr(kind, name) for name in DATA),
+        has_repr_only=not (
+            parts
+            or is_secret
+            or issubclass(kind, (type, enum.Enum, *FUNCTIONS))
+            or kind.__module__.startswith(f"{__package__}.")
+        ),
+        is_address=kind.__repr__ is object.__repr__,
     )
 
 

@@ -248,13 +248,16 @@ class CallPlan(Plan):
 
     def _note(self, argument: str, value: Value, stored: bool) -> None:
         """Say once for each argument that it has no text of its own."""
+        binding, place = self.cache._binding(), f"{self.tag}({argument})"
+        if place in binding.warned:  # most calls; the text below costs more than their keys
+            return
         effect = (
             "no other object and no other process finds what is stored for it"
             if stored
             else "calls with it are not stored"
         )
-        self.cache._binding().warn_once(
-            f"{self.tag}({argument})",
+        binding.warn_once(
+            place,
             f"the argument {argument!r} of {self.name} has no text of its own (the repr of "
             f"{type(value).__qualname__} is a memory address, or leaves something out), so that "
             f"{effect}: give its class a __caching_id__() or a __repr__(), or pass what it is made "
