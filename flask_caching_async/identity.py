@@ -248,10 +248,9 @@ def text_while_alive(value: Value, text: str) -> str:
         then. An array may be written to; and of an object whose ``repr`` has the address of another
         one, that one may have been replaced by a third at the same address.
     """
-    kind = kind_of(type(value))
-    others: list[str] = []
-    if not kind.is_address:
-        others = [found for found in ADDRESS.findall(text) if int(found, 16) != id(value)]
+    kind_of_value: type = type(value)
+    kind, found = kind_of(kind_of_value), ADDRESS.findall(text)
+    others = not kind.is_address and any(int(number, 16) != id(value) for number in found)
     token = None if others or kind.says_less(text) else token_of(value)
     if token is None:
         raise NoText

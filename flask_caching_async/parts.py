@@ -107,7 +107,7 @@ DATA = ("__array__", "__array_interface__", "__arrow_c_stream__", "__dataframe__
 @functools.lru_cache(512)
 def kind_of(kind: type) -> Kind:
     """How the objects of a class are written down; remembered."""
-    home = next(base for base in kind.__mro__ if "__repr__" in vars(base)).__module__
+    shown_by = next(base for base in kind.__mro__ if "__repr__" in vars(base))
     scalar = any(_library(base) == ("numpy", "generic") for base in kind.__mro__)
     parts, is_secret = _parts_of(kind), callable(getattr(kind, "get_secret_value", None))
     return Kind(
@@ -116,7 +116,7 @@ def kind_of(kind: type) -> Kind:
         is_class=issubclass(kind, type),
         is_enum=issubclass(kind, enum.Enum),
         is_secret=is_secret,
-        describes=home.partition(".")[0] in DESCRIBING,
+        describes=shown_by.__module__.partition(".")[0] in DESCRIBING,
         elides=not scalar and any(hasattr(kind, name) for name in DATA),
         has_repr_only=not (
             parts
@@ -124,7 +124,7 @@ def kind_of(kind: type) -> Kind:
             or issubclass(kind, (type, enum.Enum, *FUNCTIONS))
             or kind.__module__.startswith(f"{__package__}.")
         ),
-        is_address=kind.__repr__ is object.__repr__,
+        is_address=shown_by is object,
     )
 
 

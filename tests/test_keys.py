@@ -30,8 +30,9 @@ from flask_caching_async import (
     ConfigurationError,
     make_template_fragment_key,
 )
+from flask_caching_async.call_text import call_text
 from flask_caching_async.identity import canonical
-from flask_caching_async.keys import call_text, query_pairs
+from flask_caching_async.keys import query_pairs
 from support.faces import Face
 from support.params import each_form
 from support.waiting import PATIENCE
@@ -179,7 +180,7 @@ def spell(draw: Any, shape: Shape, call: Call) -> tuple[list[Any], dict[str, Any
 def test_calls_share_a_text_exactly_if_they_bind_the_same_arguments(data: st.DataObject) -> None:
     """Whatever the parameters, and however a call is spelled."""
     shape = data.draw(shapes())
-    text = call_text(shape.function())
+    text = call_text(shape.function()).write
     one, other = data.draw(calls(shape)), data.draw(calls(shape))
     texts = []
     for call in (one, one, other):

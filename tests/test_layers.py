@@ -21,7 +21,10 @@ LAYERS = (
     ("_flow",),
     ("serializers", "backends"),
     ("_store",),
-    ("config", "identity", "keys", "pages", "parts", "signals", "_frameworks", "utils"),
+    (
+        *("config", "identity", "keys", "call_text", "pages", "parts"),
+        *("signals", "_frameworks", "utils"),
+    ),
     ("binding",),
     ("decorators", "jinja2ext"),
     ("lifecycle", "deletions"),

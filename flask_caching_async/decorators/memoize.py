@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from .._entries.entry import BY_HAND, tag_of
 from .._flow.callbacks import acall_callback, call_callback, resolved
+from ..call_text import CallText, call_text
 from ..exceptions import (
     AddressKeyWarning,
     ColourError,
@@ -17,7 +18,6 @@ from ..exceptions import (
 )
 from ..identity import Identity, NoText, canonical, function_name, get_id, has_own_name, identify
 from ..keys import (
-    call_text,
     digest,
     function_namespace,
     plain_name,
@@ -56,11 +56,12 @@ class CallPlan(Plan):
         names = self._parameter_names()
         shown, called = self.arguments
         left_out = called is not None
-        self.text = self._text = self._writer(shown, left_out)
+        self.quick = self._writer(shown, left_out)
+        self.text = self._text = self.quick.write
         #: What writes down a call that does not fit the signature shown.
-        self._text_as_called = None if called is None else self._writer(called)
+        self._text_as_called = None if called is None else self._writer(called).write
         #: What writes down a call with its defaults: the entries of calls that may be the same.
-        self._text_filled = self._writer(shown) if self.arguments.may_leave_out else None
+        self._text_filled = self._writer(shown).write if self.arguments.may_leave_out else None
         #: ``self`` or ``cls``: calls on one instance, or one class, can be dropped together.
         self.owner = names[0] if names and names[0] in ("self", "cls") else None
         self.namespace = function_namespace_of(function)
@@ -82,9 +83,7 @@ class CallPlan(Plan):
             callable(options.tags) or self.per_owner or identity.own or self._text_filled
         )
 
-    def _writer(
-        self, parameters: Sequence[inspect.Parameter], left_out: bool = False
-    ) -> Callable[..., str]:
+    def _writer(self, parameters: Sequence[inspect.Parameter], left_out: bool = False) -> CallText:
         return call_text(self.function, self.ignored, self._note, parameters, left_out)
 
     def _identity(self) -> Identity:

@@ -17,6 +17,7 @@ from .._flow.callbacks import CallCallback, ajoin_generated, resolved
 from .._flow.policy import Call, CallHooks, Policy
 from .._runtime.colour import is_coroutine_function
 from ..binding import Binding
+from ..call_text import CallText
 from ..config import Settings
 from ..exceptions import AddressKeyWarning, ColourError, place_of
 from ..identity import NoText, function_name, has_address, lacks_text
@@ -121,6 +122,8 @@ class Plan(CallHooks, abc.ABC):
     fast = True
     #: Gives the text of a call, where :meth:`key_of` makes its key of nothing else.
     text: Callable[..., str] | None = None
+    #: The same with what it was compiled of.
+    quick: CallText | None = None
     #: What the user holds; its ``cache_timeout`` may be written.
     wrapper: Decorated
 

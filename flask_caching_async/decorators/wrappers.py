@@ -16,6 +16,7 @@ from .._frameworks.flask import LOOPLESS_HIT
 from ..exceptions import outside
 from ..keys import signature_of
 from ..typing import Callback, Value
+from .compiled import can_be_compiled, compiled_wrapper
 from .fast_path import LooplessHit, fast_hit
 from .lookup import acall_through_cache, call_through_cache
 from .methods import Decorated, DecoratedClassMethod, DecoratedStaticMethod
@@ -31,6 +32,8 @@ PLAN = "_flask_caching_async_plan"
 def sync_wrapper(plan: Plan) -> Callback:
     """What is called in the place of a ``def`` function."""
     hit = fast_hit(plan)
+    if can_be_compiled(plan):
+        return compiled_wrapper(plan, hit, call_through_cache, is_async=False)
 
     def wrapper(*args: Value, **kwargs: Value) -> Value:
         value = hit(args, kwargs)
@@ -44,6 +47,8 @@ def sync_wrapper(plan: Plan) -> Callback:
 def async_wrapper(plan: Plan) -> Callback:
     """What is called in the place of an ``async def`` function."""
     hit = fast_hit(plan)
+    if can_be_compiled(plan):
+        return compiled_wrapper(plan, hit, acall_through_cache, is_async=True)
 
     async def wrapper(*args: Value, **kwargs: Value) -> Value:
         value = hit(args, kwargs)

@@ -1,0 +1,80 @@
+"""The wrapper of a memoized function, compiled for its parameters: the shortest way to a hit.
+
+Where all arguments are given by position, a call has nothing to do but to make its text, to look it
+up twice, and to look at the clock. A call of a function in Python takes as long as half of that,
+so they stand in one function, whose source is made of that of the text (``keys.py``). Whatever is
+not as usual goes the general way, ``fast_path.py``, which says the same with all its cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .._entries.entry import MISSING
+from ..typing import Args, Callback, Kwargs, Value
+from .plan import Plan
+
+__all__ = ["can_be_compiled", "compiled_wrapper"]
+
+#: ``{o}`` begins our own names. What the text of an argument raises is raised again, or logged, by
+#: the general way, which asks for it anew.
+SOURCE = """
+{define} wrapper(*{o}_args, **{o}_kwargs):
+    if not {o}_kwargs and len({o}_args) == {count}:
+        {names} = {o}_args
+        if {plain} and ({o}_state := {o}_plan.last) is not None:
+            try:
+                if {o}_state.binding is {o}_cache._only and {o}_state.peek is not None:
+                    {o}_entry = {o}_state.peek({o}_state.memo.get(f"{text}"))
+                    if (
+                        {o}_entry is not None
+                        and {o}_entry.owner is {o}_author
+                        and {o}_entry.thaw is None
+                        and {o}_entry.kept is not None
+                        and {o}_state.timekeeper.clock() < {o}_entry.fresh_until
+                    ):
+                        {o}_state.counters.hits += 1
+                        return {o}_entry.kept
+            except Exception:
+                pass
+    {o}_value = {o}_hit({o}_args, {o}_kwargs)
+    if {o}_value is not {o}_MISSING:
+        return {o}_value
+    return {wait}{o}_slow({o}_plan, {o}_plan.state(), {o}_args, {o}_kwargs)
+"""
+
+
+def can_be_compiled(plan: Plan) -> bool:
+    """Whether the calls of a function may be answered by its first look, by their text alone."""
+    quick = plan.quick
+    named = quick is not None and bool(quick.names) and bool(quick.text)
+    return named and plan.fast and not (plan.fixed_tags or plan.answers)
+
+
+def compiled_wrapper(
+    plan: Plan, hit: Callable[[Args, Kwargs], Value], slow: Callback, is_async: bool
+) -> Callback:
+    """What is called in the place of a function.
+
+    :param hit: the general way to a hit; else ``MISSING``.
+    :param slow: what answers a call that is no hit.
+    """
+    quick = plan.quick
+    assert quick is not None and quick.names is not None
+    source = SOURCE.format(
+        define="async def" if is_async else "def",
+        wait="await " if is_async else "",
+        o=quick.ours,
+        count=len(quick.names),
+        names="".join([f"{name}, " for name in quick.names]),
+        plain=quick.plain,
+        text=quick.text,
+    )
+    ours = {
+        "plan": plan, "cache": plan.cache, "author": plan.author, "hit": hit, "slow": slow,
+        "MISSING": MISSING,
+    }  # fmt: skip
+    scope = {**quick.scope, **{f"{quick.ours}_{name}": value for name, value in ours.items()}}
+    exec(compile(source, f"<call of {plan.name}>", "exec"), scope)
+    wrapper: Callback = scope["wrapper"]
+    return wrapper
