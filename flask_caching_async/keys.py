@@ -95,9 +95,9 @@ def source_of(function: Callback) -> bytes:
 URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
-def digest(hash_method: Callback, *parts: bytes) -> str:
-    """A short text for ``parts``: up to 192 bits of their hash."""
-    hashed = hash_method()
+def digest(hash_method: Callback, first: bytes, *parts: bytes) -> str:
+    """A short text for what is hashed: up to 192 bits of that."""
+    hashed = hash_method(first)
     for part in parts:
         if part:
             hashed.update(part)

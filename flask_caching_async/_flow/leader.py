@@ -54,42 +54,70 @@ class Leader(Candidate):
         :param timeout: the value's own timeout in seconds.
         """
         call, ports = self.call, self.ports
-        ports.stats.computed += 1
-        if self.flight is not None:
-            self.flight.computed = True
-        if value is None and not call.policy.cache_none and fate is Fate.STORE:
-            fate = Fate.UNCACHEABLE
-            self._say("it returned None, and cache_none is not set")
-        elif fate is not Fate.STORE:
-            self._say(call.hooks.unstorable(value, call))
-        if fate is not Fate.STORE:
-            fallback = self._fallback() if fate is Fate.FAIL else NOTHING
-            self.failure = value if fate is Fate.FAIL else None
-            if fallback is NOTHING:
-                self._land(Outcome.UNSHARED)
-            else:
-                value = fallback
-                self._land_value(fallback)
-            self._release(shared=False)
-            return value
+        if not self._may_store(value, fate):
+            return self._withhold(value, fate)
         stored, place = None, call.hooks.elsewhere(call)
         try:
             if self.flight is not None and self.flight.overtaken:
                 stored = False
             elif self.expected is not None and not self.lookup.failed:
                 times = call.policy.times_of(ports.clock(), timeout)
-                if place is None and ports.direct is not None:
-                    stored = self._store_directly(value, times, ports.direct)
-                else:
-                    stored = await self._store(value, times, place)
-            if not stored and call.unstored is None:
-                self._say(UNTAKEN if stored is None else OVERTAKEN)
+                stored = await self._store(value, times, place)
+            self._note(stored)
         finally:
             self._land_value(value if place is None else place.marker)
             # After an invalidation, one of those who wait computes anew, and stores.
             self._release(shared=stored is not None)
-        ports.stats.stored += bool(stored)
         return value
+
+    def finish_directly(
+        self, direct: DirectSteps, value: Value, fate: Fate, timeout: float | None
+    ) -> Value:
+        """:meth:`finish` in memory, for a value that is stored under the key that was asked for."""
+        call, flight = self.call, self.flight
+        if not self._may_store(value, fate):
+            return self._withhold(value, fate)
+        try:
+            stored: bool | None = False
+            if flight is None or not flight.overtaken:
+                times = call.policy.times_of(self.ports.clock(), timeout)
+                stored = self._store_directly(value, times, direct)
+            self._note(stored)
+        finally:
+            self._land_value(value)
+        return value
+
+    def _may_store(self, value: Value, fate: Fate) -> bool:
+        """The value is there; whether it is to be stored."""
+        self.ports.stats.computed += 1
+        if self.flight is not None:
+            self.flight.computed = True
+        if fate is not Fate.STORE:
+            self._say(self.call.hooks.unstorable(value, self.call))
+        elif value is None and not self.call.policy.cache_none:
+            self._say("it returned None, and cache_none is not set")
+        else:
+            return True
+        return False
+
+    def _withhold(self, value: Value, fate: Fate) -> Value:
+        """Hand a value to its own caller only, or serve an older one instead of a failure."""
+        fallback = self._fallback() if fate is Fate.FAIL else NOTHING
+        self.failure = value if fate is Fate.FAIL else None
+        if fallback is NOTHING:
+            self._land(Outcome.UNSHARED)
+        else:
+            value = fallback
+            self._land_value(fallback)
+        self._release(shared=False)
+        return value
+
+    def _note(self, stored: bool | None) -> None:
+        """Count what was stored, and say why something was not."""
+        if stored:
+            self.ports.stats.stored += 1
+        elif self.call.unstored is None:
+            self._say(UNTAKEN if stored is None else OVERTAKEN)
 
     async def _store(self, value: Value, times: Times, place: ElsewhereKey | None) -> bool | None:
         """Save a value; ``None`` if it cannot be stored at all."""

@@ -81,6 +81,10 @@ class CallHooks:
         """Why a value may not be stored."""
         return "response_filter said no"
 
+    def stays(self, call: Call) -> bool:
+        """Whether the value of a call is stored under the key that the call began with."""
+        return True
+
     def elsewhere(self, call: Call) -> ElsewhereKey | None:
         """Where the value of a call is stored, if not under the key that the call began with."""
         return None

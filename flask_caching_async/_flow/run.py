@@ -87,6 +87,9 @@ def compute(leader: Leader) -> Value:
         if fallback is NOTHING:
             raise
         return fallback
+    direct = leader.ports.direct
+    if direct is not None and hooks.stays(call):
+        return leader.finish_directly(direct, value, fate, timeout)
     return run_now(leader.finish(value, fate, timeout))
 
 
@@ -120,6 +123,9 @@ async def acompute(leader: Leader) -> Value:
         if fallback is NOTHING:
             raise
         return fallback
+    direct = leader.ports.direct
+    if direct is not None and hooks.stays(call):
+        return leader.finish_directly(direct, value, fate, timeout)
     return await leader.finish(value, fate, timeout)
 
 

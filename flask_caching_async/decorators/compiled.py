@@ -23,11 +23,13 @@ SOURCE = """
     if not {o}_kwargs and len({o}_args) == {count}:
         {names} = {o}_args
         if {plain} and ({o}_state := {o}_plan.last) is not None:
+            {o}_missing = False
             try:
                 if {o}_state.binding is {o}_cache._only and {o}_state.peek is not None:
                     {o}_entry = {o}_state.peek({o}_state.memo.get(f"{text}"))
+                    {o}_missing = {o}_entry is None  # or its key is not remembered
                     if (
-                        {o}_entry is not None
+                        not {o}_missing
                         and {o}_entry.owner is {o}_author
                         and {o}_entry.thaw is None
                         and {o}_entry.kept is not None
@@ -37,6 +39,8 @@ SOURCE = """
                         return {o}_entry.kept
             except Exception:
                 pass
+            if {o}_missing:
+                return {wait}{o}_slow({o}_plan, {o}_state, {o}_args, {o}_kwargs)
     {o}_value = {o}_hit({o}_args, {o}_kwargs)
     if {o}_value is not {o}_MISSING:
         return {o}_value

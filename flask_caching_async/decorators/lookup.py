@@ -118,23 +118,27 @@ def look_directly(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Pendi
     engine = state.binding.engines.sole
     if state.peek is None or plan.asks or engine is None or engine.direct is None:
         return None
-    if plan.replaced_key() is not None:
+    if plan.of_request and plan.replaced_key() is not None:
         return None
-    keyed = plan.known_inputs(state)
+    keyed = plan.known_inputs(state) if plan.of_request else None
+    above: tuple[str, ...] = ()
     try:
         made = plan.make_key(state, args, kwargs, ())
     except Exception:
         return None
     if made is None:
         return None
-    key, tags, above = plan.vary(state, *made, keyed)
+    key, tags = made
+    if plan.of_request:
+        key, tags, above = plan.vary(state, key, tags, keyed)
     called, landed_before = state.timekeeper.clock(), engine.flights.landed
     lookup = engine.direct.load_directly(key, tags)
     if above or lookup.entry is not None:
         return None
     call = Call(key, tags, state.policy, plan, plan.function, args, kwargs, False, called)
     call.context, call.first = state, lookup
-    _prepare(plan, state, call, keyed)
+    if plan.of_request:
+        _prepare(plan, state, call, keyed)
     return Pending(engine, call, lookup, landed_before)
 
 

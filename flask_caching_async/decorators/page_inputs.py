@@ -22,6 +22,7 @@ __all__ = ["MadeOfRequest", "inputs_of"]
 class MadeOfRequest(Plan):
     """A function whose answers are made of the request."""
 
+    of_request = True
     #: Whether its key is its user's own.
     own_key: bool
     #: What its keys have of the request by themselves.
@@ -74,6 +75,10 @@ class MadeOfRequest(Plan):
             call.within = functools.partial(framework.recorded, call.made_from)
             if keyed.request.method == "HEAD" and not self.own_key:
                 call.within = functools.partial(as_get, framework, call.within)
+
+    def stays(self, call: Call) -> bool:
+        """Whether the page has turned out to be no other one of several."""
+        return call.made_from is None or not call.made_from.selecting
 
     def elsewhere(self, call: Call) -> ElsewhereKey | None:
         """The key of the variant, where the page has turned out to be one of several."""

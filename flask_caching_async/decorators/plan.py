@@ -118,6 +118,8 @@ class Plan(CallHooks, abc.ABC):
 
     #: Whether hits carry a header that says so.
     indicate = False
+    #: Whether its answers are made of the request.
+    of_request = False
     #: Whether a hit needs no callback and no request.
     fast = True
     #: Gives the text of a call, where :meth:`key_of` makes its key of nothing else.

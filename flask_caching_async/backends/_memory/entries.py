@@ -122,9 +122,10 @@ class Memory:
 
     def expect(self, key: str, tags: Iterable[str], forced: bool = False) -> ExpectedVersions:
         """The versions of ``key`` and of ``tags``; created where they are missing."""
+        get = self._versions.get
         with self._lock:
-            of_key = (self._namespace, self._versions.get("k:" + key))
-            return ExpectedVersions(of_key, tuple(map(self._versions.get, tags)), forced)
+            of_key = (self._namespace, get("k:" + key))
+            return ExpectedVersions(of_key, tuple([get(tag) for tag in tags]), forced)
 
     def set_if_current(
         self,

@@ -251,11 +251,7 @@ class Evictor:
 
     def add(self, node: Node) -> None:
         """Take in a node whose key is not here yet."""
-        due = node.usable_until
-        if due == NEVER:
-            node._due = NEVER
-        else:
-            self._expiries.add(node)
+        self._schedule(node)
         node._rank = 0
         # A ghost goes through the small queue even so: at the end of a main queue in which all
         # others are visited, the newcomer would be the first to go.
