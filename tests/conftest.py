@@ -14,7 +14,7 @@ from flask_caching_async import Cache
 from flask_caching_async.testing import FakeClock
 from support.backends import STORES, config_for
 from support.faces import COLOURS, QUART, Face
-from support.params import WAYS
+from support.params import WAYS, cross
 
 #: The fixtures of real servers.
 pytest_plugins = ["support.server_fixtures"]
@@ -26,6 +26,12 @@ AXES = ("colour", "embedded")
 OF_FLASK = {"app", "colour", "site", "any_site"}
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Know the mark of :func:`support.params.cases`."""
+    config.addinivalue_line("markers", "cases: a table that is run whole in one way")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test in each colour, on each backend, or on both in each way that there is.
 
@@ -39,12 +45,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     on_quart = "host_app" in metafunc.fixturenames and named.isdisjoint(OF_FLASK)
     colours = (*COLOURS, QUART) if on_quart else COLOURS
     if colour and embedded:
-        ways = [(kind, dye) for kind, dye in WAYS if dye in colours]
-        metafunc.parametrize(("embedded", "colour"), ways, indirect=True)
+        cross(metafunc, "embedded,colour", [way for way in WAYS if way[1] in colours])
     elif embedded:
-        metafunc.parametrize("embedded", STORES, indirect=True)
+        cross(metafunc, "embedded", STORES)
     elif colour:
-        metafunc.parametrize("colour", colours, indirect=True)
+        cross(metafunc, "colour", colours)
+    else:
+        cross(metafunc, "", ())
 
 
 @pytest.fixture

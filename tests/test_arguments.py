@@ -29,6 +29,7 @@ from flask_caching_async import AddressKeyWarning, Cache, ConfigurationError, In
 from flask_caching_async.identity import canonical
 from support.backends import OURS, config_of_ours
 from support.faces import Face
+from support.params import PACES, cases, each_pace, table
 
 LONG = "(" + "|".join(f"word{n}" for n in range(60)) + ")"
 
@@ -127,7 +128,7 @@ VALUES: dict[str, Callable[[int], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", VALUES)
+@table("name", VALUES)
 def test_what_a_repr_leaves_out_counts(cache: Cache, name: str) -> None:
     """Two values that differ inside have two keys, two that are made alike have one."""
 
@@ -238,7 +239,7 @@ def told() -> Iterator[list[str]]:
     found += [str(w.message) for w in caught]
 
 
-@pytest.mark.parametrize("kind", [Opaque, Slotted, Box, Again, Numbered])
+@cases("kind", [Opaque, Slotted, Box, Again, Numbered], ways=PACES)
 @pytest.mark.asyncio
 async def test_an_object_never_gets_the_value_of_one_that_is_gone(
     any_face: Face, kind: Any
@@ -260,6 +261,7 @@ async def test_an_object_never_gets_the_value_of_one_that_is_gone(
     assert kind.__qualname__ in found[0]
 
 
+@each_pace
 @pytest.mark.asyncio
 async def test_one_object_finds_its_own_value_again(any_face: Face) -> None:
     """As long as it lives, and in this process only."""
@@ -297,6 +299,7 @@ def tree_of(*names: str) -> Node:
     return root
 
 
+@each_pace
 @pytest.mark.asyncio
 async def test_an_argument_that_leads_back_to_itself_counts_by_what_it_has(any_face: Face) -> None:
     """Equal trees are one call, others are not, and a node is not its parent."""
@@ -313,7 +316,7 @@ async def test_an_argument_that_leads_back_to_itself_counts_by_what_it_has(any_f
     assert await any_face.call(size_of, tree_of("a", "b").children[0]) == 3
 
 
-@pytest.mark.parametrize("kind", ["a list in itself", "a deep list"])
+@cases("kind", ["a list in itself", "a deep list"], ways=PACES)
 @pytest.mark.asyncio
 async def test_an_argument_without_an_end_is_not_stored(any_face: Face, kind: str) -> None:
     """One warning says so, and the call is answered, also where errors are raised."""
@@ -337,6 +340,7 @@ async def test_an_argument_without_an_end_is_not_stored(any_face: Face, kind: st
     assert len(found) == 1 and "'value'" in found[0]
 
 
+@each_pace
 @pytest.mark.asyncio
 async def test_a_call_with_an_argument_that_has_no_key_is_not_stored(any_face: Face) -> None:
     """Neither is there anything to delete, nor a key to be had."""
@@ -643,7 +647,7 @@ AROUND: dict[str, tuple[Any, Any, list[tuple[tuple[Any, ...], dict[str, Any]]]]]
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("name", AROUND)
+@cases("name", AROUND)
 async def test_the_arguments_count_that_a_decorator_is_called_with(face: Face, name: str) -> None:
     """It may give its function arguments, take them away, or have defaults of its own."""
     around, function, given = AROUND[name]

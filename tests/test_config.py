@@ -27,7 +27,7 @@ from flask_caching_async.config import effective_config
 from flask_caching_async.serializers import JSONSerializer
 from support.backends import SyncOnly
 from support.faces import COLOURS, Face
-from support.params import named
+from support.params import named, table
 from support.waiting import auntil
 
 MEMORY = {"CACHE_TYPE": "SimpleCache"}
@@ -131,7 +131,7 @@ AS_TEXT = {
 }
 
 
-@pytest.mark.parametrize("name", AS_TEXT)
+@table("name", AS_TEXT)
 def test_a_setting_in_text_means_what_it_says(name: str) -> None:
     """As the environment has it, where nothing else has a type."""
     for text, value in AS_TEXT[name].items():

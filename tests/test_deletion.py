@@ -16,6 +16,7 @@ from werkzeug.local import LocalProxy
 from flask_caching_async import Cache, ColourError
 from support.backends import config_for
 from support.faces import COLOURS, Face
+from support.params import cases
 from support.waiting import all_busy, auntil, until
 
 
@@ -188,8 +189,7 @@ FORMS: dict[str, tuple[Callable[[Any], tuple[Any, tuple[Any, ...], dict[str, Any
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("colour", COLOURS, indirect=True)
-@pytest.mark.parametrize("form", FORMS)
+@cases("form", FORMS, ways=("colour", COLOURS))
 @pytest.mark.asyncio
 async def test_delete_memoized_drops_what_its_form_says_and_nothing_else(
     face: Face, form: str
@@ -396,7 +396,7 @@ class Current(LocalProxy[Any]):
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
+@cases(
     "proxy",
     [LocalProxy, Current, lambda find: LocalProxy(lambda: LocalProxy(find))],
     ids=["a proxy", "of another class", "of a proxy"],
@@ -492,8 +492,8 @@ PAGES = ("/user/ann", "/user/bob", "/works?a=1&b=2", "/works?a=2", "/works", "/o
 ALL = ["user ann", "user bob", "works a=1&b=2", "works a=2", "works ", "varies"]
 
 
-@pytest.mark.parametrize(
-    ("chosen", "context", "expected"),
+@cases(
+    "chosen,context,expected",
     [
         (lambda s: (s.user, ("/user/ann",), {}), None, ["user ann"]),
         (lambda s: (s.user, (), {"path": "/user/ann"}), None, ["user ann"]),

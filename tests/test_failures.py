@@ -13,9 +13,10 @@ from flask import Flask
 
 from flask_caching_async import Cache
 from flask_caching_async.exceptions import BackendError, BackendTimeout, CacheError
-from support.faces import Face
+from support.faces import COLOURS, Face
 from support.fault_proxy import FaultProxy
 from support.network import Traffic
+from support.params import cases
 from support.servers import RedisServer
 from support.waiting import until
 
@@ -129,7 +130,13 @@ class Pages:
         await asyncio.to_thread(until, lambda: not self.is_down())
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@cases(
+    "fault",
+    FAULTS,
+    ways=("broken,colour", itertools.product(["redis", "memcached"], COLOURS)),
+    whole=("redis-sync", "memcached-sync"),
+    everywhere=("refuse", "silence"),
+)
 def test_a_dead_backend_costs_a_few_attempts_and_then_none(
     broken: Broken, colour: str, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

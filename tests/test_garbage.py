@@ -18,6 +18,7 @@ from flask_caching_async.decorators.wrappers import plan_of
 from support.backends import ON_SERVERS, config_for, config_of_ours
 from support.faces import Face
 from support.memcached_items import plant as plant_item
+from support.params import cases
 
 #: Backends that keep bytes, and those that keep objects.
 BYTES = [
@@ -25,6 +26,8 @@ BYTES = [
 ]
 BYTES += [(kind, "native") for kind in ON_SERVERS]
 WAYS = [*BYTES, ("cachelib", "sync"), ("async-only", "async"), ("sync-only", "sync")]
+#: What was found is judged in one place for all colours of a backend of ours.
+EACH_KIND = [f"{kind}-sync" for kind in (*ON_SERVERS, "FileSystemCache", "cachelib")]
 
 #: Bytes that were never ours: a broken pickle, nothing, several words, too many of them; and what
 #: looks like a version of another program.
@@ -110,7 +113,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("raw", GARBAGE.values(), ids=list(GARBAGE))
+@cases("raw", GARBAGE.values(), ids=GARBAGE, ways=("place", WAYS), whole=EACH_KIND)
 async def test_garbage_in_a_version_costs_one_computation(place: Place, raw: bytes) -> None:
     """It is replaced by the next computation, whose value is found from then on."""
     assert await place.call() == await place.call() == 1
@@ -123,7 +126,7 @@ async def test_garbage_in_a_version_costs_one_computation(place: Place, raw: byt
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("raw", GARBAGE.values(), ids=list(GARBAGE))
+@cases("raw", GARBAGE.values(), ids=GARBAGE, ways=("place", WAYS), whole=EACH_KIND)
 async def test_what_is_set_by_hand_survives_garbage_in_the_version_of_everything(
     place: Place, raw: bytes
 ) -> None:
@@ -141,9 +144,11 @@ async def test_what_is_set_by_hand_survives_garbage_in_the_version_of_everything
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("place", BYTES, indirect=True, ids="-".join)
-@pytest.mark.parametrize(
-    "raw", [b"plain text", b"\x00fca nonsense\n!", b"\xff", b"(not, an, entry)"]
+@cases(
+    "raw",
+    [b"plain text", b"\x00fca nonsense\n!", b"\xff", b"(not, an, entry)"],
+    ways=("place", BYTES),
+    whole=EACH_KIND[:3],
 )
 async def test_foreign_bytes_are_no_value_of_a_function(place: Place, raw: bytes) -> None:
     """The function is called, and its value takes their place."""

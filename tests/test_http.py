@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from flask_caching_async.pages.http import header_name, tag_line, vary_line
 from flask_caching_async.serializers import JSONSerializer
 from support.browsers import Browser, browser_of
 from support.faces import COLOURS, QUART, Face
+from support.params import cases, table
 from support.quart_sites import QuartSite
 from support.sites import Site
 from support.waiting import PATIENCE, until
@@ -32,7 +34,9 @@ from support.waiting import PATIENCE, until
 YESTERDAY = "Tue, 14 Nov 2023 10:00:00 GMT"
 TODAY = "Wed, 15 Nov 2023 10:00:00 GMT"
 TOMORROW = "Thu, 16 Nov 2023 10:00:00 GMT"
-THREE = pytest.mark.parametrize("colour", [*COLOURS, QUART])
+HOSTS = (*COLOURS, QUART)
+THREE = pytest.mark.parametrize("colour", HOSTS)
+EACH = ("colour", HOSTS)
 
 
 @pytest.fixture
@@ -54,11 +58,11 @@ def page_with(browser: Browser, headers: dict[str, str], **options: Any) -> None
 # --- validators -----------------------------------------------------------------------------------
 
 
-@THREE
-@pytest.mark.parametrize(
+@cases(
     "value",
     ["text", b"bytes", {"a": 1}, [1, 2], ("text", 201), ("text", {"X-A": "1"}), ("text", 200, {})],
-    ids=repr,
+    ways=EACH,
+    whole=("sync", "quart"),  # each framework has a way of its own to make responses
 )
 def test_a_page_has_a_strong_etag_whatever_its_view_returns(browser: Browser, value: Any) -> None:
     """It is made once, when the page is stored, and is the same on each hit."""
@@ -156,7 +160,7 @@ def test_nobody_who_bypasses_the_cache_gets_a_304(browser: Browser) -> None:
 
 #: The headers of a request (``E`` is the page's ETag), the page's own ``Last-Modified``, and the
 #: status of the answer.
-CONDITIONAL = {
+CONDITIONAL: dict[str, tuple[Any, str | None, int]] = {
     "nothing": ({}, TODAY, 200),
     "its-etag": ({"If-None-Match": "E"}, None, 304),
     "another-etag": ({"If-None-Match": '"x"'}, None, 200),
@@ -181,13 +185,18 @@ CONDITIONAL = {
 }
 
 
-@THREE
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(("headers", "modified", "status"), CONDITIONAL.values(), ids=CONDITIONAL)
-def test_conditional_requests(
-    browser: Browser, method: str, headers: Any, modified: str | None, status: int
-) -> None:
+@cases(
+    "method,condition",
+    itertools.product(["GET", "HEAD"], CONDITIONAL),
+    ways=EACH,
+    everywhere=[
+        *("GET-nothing", "GET-its-etag", "GET-several-lines", "GET-since-its-change"),
+        *("HEAD-nothing", "HEAD-its-etag"),
+    ],
+)
+def test_conditional_requests(browser: Browser, method: str, condition: str) -> None:
     """Each kind of condition, with the answer that the RFCs want."""
+    headers, modified, status = CONDITIONAL[condition]
     page_with(browser, {} if modified is None else {"Last-Modified": modified})
     etag = browser.get().etag
     pairs = headers.items() if isinstance(headers, dict) else headers
@@ -198,8 +207,7 @@ def test_conditional_requests(
     assert browser.site.calls == 1
 
 
-@THREE
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+@cases("method", ["POST", "PUT", "DELETE"], ways=EACH)
 def test_only_get_and_head_are_answered_304(browser: Browser, method: str) -> None:
     """Another method has an answer of its own, also with a key of one's own."""
     browser.view(key_prefix="works", methods=["GET", method], http=True)(lambda: "page")
@@ -208,8 +216,7 @@ def test_only_get_and_head_are_answered_304(browser: Browser, method: str) -> No
     assert (answer.status, answer.body) == (200, b"page")
 
 
-@THREE
-@pytest.mark.parametrize("status", [404, 410, 301])
+@cases("status", [404, 410, 301], ways=EACH)
 def test_only_success_is_answered_304(browser: Browser, status: int) -> None:
     """A precondition counts only where the answer would be a 2xx (RFC 9110, 13.2.1)."""
     browser.view(http=True)(lambda: ("page", status))
@@ -261,8 +268,8 @@ def test_vary_names_the_headers_that_are_in_the_key(browser: Browser) -> None:
         assert answer.headers["Vary"] == "X-A, accept-language, Cookie"
 
 
-@pytest.mark.parametrize(
-    ("read", "line"),
+@cases(
+    "read,line",
     [
         (lambda r: r.headers.get("X-A"), "X-A"),
         (lambda r: f"{r.accept_languages}{r.cookies.get('theme')}", "Cookie, Accept-Language"),
@@ -270,8 +277,9 @@ def test_vary_names_the_headers_that_are_in_the_key(browser: Browser) -> None:
         (lambda r: r.remote_addr, "*"),
     ],
     ids=["header", "several", "query", "address"],
+    ways=EACH,
+    whole=("sync", "quart"),  # whose requests differ
 )
-@THREE
 def test_vary_names_the_headers_that_the_view_has_read(
     browser: Browser, read: Any, line: str | None
 ) -> None:
@@ -282,8 +290,8 @@ def test_vary_names_the_headers_that_the_view_has_read(
         assert answer.headers.get("Vary") == line
 
 
-@pytest.mark.parametrize(
-    ("present", "names", "line"),
+@table(
+    "present,names,line",
     [
         ("", ("A", "B"), "A, B"),
         ("a", ("A", "B"), "a, B"),
@@ -334,8 +342,7 @@ CONTROL: dict[str, tuple[dict[str, Any], str]] = {
 }  # fmt: skip
 
 
-@THREE
-@pytest.mark.parametrize(("options", "line"), CONTROL.values(), ids=CONTROL)
+@cases("options,line", CONTROL.values(), ids=CONTROL, ways=EACH)
 def test_cache_control_is_what_the_decorator_says(
     browser: Browser, options: dict[str, Any], line: str
 ) -> None:
@@ -355,9 +362,8 @@ def test_the_times_of_cache_control_begin_when_it_is_sent(browser: Browser) -> N
     assert (headers["Age"], headers["Cache-Control"]) == ("200", "max-age=260, s-maxage=290")
 
 
-@THREE
-@pytest.mark.parametrize(
-    ("options", "line"),
+@cases(
+    "options,line",
     [
         ({"client_timeout": 60}, "no-cache, stale-while-revalidate=30"),
         (
@@ -365,6 +371,8 @@ def test_the_times_of_cache_control_begin_when_it_is_sent(browser: Browser) -> N
             "max-age=0, must-revalidate, s-maxage=0, stale-while-revalidate=30",
         ),
     ],
+    ids=["for a client", "for all"],
+    ways=EACH,
 )
 def test_a_stale_page_is_not_to_be_kept(
     browser: Browser, options: dict[str, Any], line: str
@@ -377,8 +385,7 @@ def test_a_stale_page_is_not_to_be_kept(
     assert browser.cache.drain(PATIENCE)
 
 
-@THREE
-@pytest.mark.parametrize("own", [("Cache-Control", "max-age=5"), ("Expires", TOMORROW)])
+@cases("own", [("Cache-Control", "max-age=5"), ("Expires", TOMORROW)], ways=EACH)
 def test_what_the_view_says_about_caching_stays(browser: Browser, own: tuple[str, str]) -> None:
     """It knows its page best."""
     page_with(browser, dict([own]), client_timeout=60)
@@ -386,14 +393,14 @@ def test_what_the_view_says_about_caching_stays(browser: Browser, own: tuple[str
         assert answer.headers.getlist("Cache-Control") == (["max-age=5"] if "age" in own[1] else [])
 
 
-@THREE
-@pytest.mark.parametrize(
-    ("value", "headers"),
+@cases(
+    "value,headers",
     [
         ("cookie", {"Set-Cookie": "a=b"}),
         ("filtered", {}),
         ("failure", {}),
     ],
+    ways=EACH,
 )
 def test_a_page_that_is_not_stored_is_private(
     browser: Browser, value: str, headers: dict[str, str]
@@ -738,8 +745,8 @@ def test_a_class_of_views_has_pages() -> None:
 # --- wrong options --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
+@table(
+    "options,message",
     [
         ({"http": "yes"}, "http must be True, False or 'strict'"),
         ({"http": 1}, "http must be True, False or 'strict'"),
@@ -756,7 +763,7 @@ def test_a_wrong_option_is_an_error_at_decoration(options: dict[str, Any], messa
         Cache(config={"CACHE_TYPE": "SimpleCache"}).cached(60, **options)(lambda: "page")
 
 
-@pytest.mark.parametrize(
+@table(
     "config",
     [
         {"CACHE_HTTP": "perhaps"},
@@ -766,7 +773,6 @@ def test_a_wrong_option_is_an_error_at_decoration(options: dict[str, Any], messa
         {"CACHE_TAG_HEADER": "X-Tags"},
         {"CACHE_TAG_HEADER": True},
     ],
-    ids=repr,
 )
 def test_a_wrong_setting_is_an_error(config: dict[str, Any]) -> None:
     """In ``init_app``."""
@@ -774,9 +780,7 @@ def test_a_wrong_setting_is_an_error(config: dict[str, Any]) -> None:
         Cache(Flask(__name__), config={"CACHE_TYPE": "SimpleCache", **config})
 
 
-@pytest.mark.parametrize(
-    ("text", "on"), [("true", True), ("False", False), ("strict", True), ("", False)]
-)
+@table("text,on", [("true", True), ("False", False), ("strict", True), ("", False)])
 def test_the_setting_may_be_text(text: str, on: bool) -> None:
     """As the environment has it."""
     browser = browser_of("sync", CACHE_HTTP=text)
@@ -886,8 +890,13 @@ DIRECTIVES = {
 }
 
 
-@THREE
-@pytest.mark.parametrize(("said", "age", "fate"), DIRECTIVES.values(), ids=DIRECTIVES)
+@cases(
+    "said,age,fate",
+    DIRECTIVES.values(),
+    ids=DIRECTIVES,
+    ways=EACH,
+    everywhere=("nothing", "no-cache", "only-if-cached-and-nothing-there"),
+)
 def test_the_directives_of_a_request_count_where_that_is_strict(
     browser: Browser, said: str, age: int, fate: str
 ) -> None:
@@ -926,8 +935,7 @@ TAGS = {
 }  # fmt: skip
 
 
-@THREE
-@pytest.mark.parametrize("header", TAGS)
+@cases("header", TAGS, ways=EACH)
 def test_the_tags_of_a_page_are_told_to_a_cdn(colour: str, header: str) -> None:
     """On misses and hits: the user's own, and the name of the view."""
     browser = browser_of(colour, CACHE_TAG_HEADER=header.lower())
@@ -978,7 +986,7 @@ def test_a_tag_line_names_each_tag_once() -> None:
 # --- wherever pages are stored --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["response", "text"])
+@cases("form", ["response", "text"])
 def test_pages_have_their_etag_on_each_backend(
     app: Flask, any_cache: Cache, colour: str, form: str
 ) -> None:

@@ -34,7 +34,7 @@ from flask_caching_async.call_text import call_text
 from flask_caching_async.identity import canonical
 from flask_caching_async.keys import query_pairs
 from support.faces import Face
-from support.params import each_form
+from support.params import cases, each_form, table
 from support.waiting import PATIENCE
 
 quick = settings(max_examples=150, deadline=None)
@@ -582,7 +582,7 @@ async def test_a_name_that_is_an_address_is_no_key(face: Face) -> None:
     assert len(caught) == 1 and face.cache.stats().computed == 0
 
 
-@pytest.mark.parametrize("value", [None, "ann"])
+@cases("value", [None, "ann"])
 @pytest.mark.asyncio
 async def test_a_callback_may_answer_with_a_proxy(face: Face, value: str | None) -> None:
     """``unless=lambda: current_user``: it is what it stands for, and nothing to be awaited."""
@@ -665,7 +665,7 @@ async def test_source_check_makes_the_source_part_of_the_key(
 # --- wrong calls ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("careful", [False, True])
+@cases("careful", [False, True])
 @pytest.mark.asyncio
 async def test_a_wrong_call_raises_the_functions_own_type_error(face: Face, careful: bool) -> None:
     """With the words that users know; a coroutine that nobody awaits is not made."""
@@ -769,7 +769,7 @@ def test_fragments_share_a_key_exactly_if_they_are_the_same(
         assert (one == other) == ((name, vary) == (other_name, other_vary))
 
 
-@pytest.mark.parametrize("vary", [None, (), [], iter(())])
+@table("vary", [None, (), [], iter(())])
 def test_a_fragment_without_parts_has_flask_cachings_key(vary: Iterable[Any] | None) -> None:
     """Users delete by it."""
     assert make_template_fragment_key("sidebar", vary) == "_template_fragment_cache_sidebar"

@@ -15,6 +15,7 @@ from flask_caching_async import Cache, ColourError, ConfigurationError, Serializ
 from flask_caching_async.backends import BaseCache
 from flask_caching_async.exceptions import InvalidKeyError
 from support.backends import SyncOnly
+from support.params import table
 
 MEMORY = {"CACHE_TYPE": "SimpleCache"}
 
@@ -92,7 +93,7 @@ MISUSES: dict[str, tuple[Callable[[Misused], Any], type[BaseException], str]] = 
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MISUSES)
+@table("name", MISUSES)
 def test_a_mistake_is_told_what_to_write(name: str) -> None:
     """By an error of its kind, with what was wrong in it; and the cache goes on."""
     misused = Misused()
@@ -217,11 +218,10 @@ WRONG_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", WRONG_SETTINGS)
-def test_a_wrong_setting_fails_at_init_app_and_leaves_the_app_as_it_was(
-    app: Flask, name: str
-) -> None:
+@table("name", WRONG_SETTINGS)
+def test_a_wrong_setting_fails_at_init_app_and_leaves_the_app_as_it_was(name: str) -> None:
     """With what to write instead; it is a ValueError, too."""
+    app = Flask(__name__)
     config, message = WRONG_SETTINGS[name]
     before = (dict(app.config), dict(app.extensions), dict(vars(app)))
     cache = Cache()

@@ -16,10 +16,13 @@ from flask_caching_async import Cache, CacheError, InvalidKeyError, Serializatio
 from flask_caching_async.backends import BaseCache
 from support.backends import ON_SERVERS, OURS, config_of_ours
 from support.faces import Face
+from support.params import cases
 
 #: Each backend in each colour; ``native`` is a loop that has connections of its own.
 EVERYWHERE = [(kind, colour) for kind in OURS for colour in ("sync", "async")]
 EVERYWHERE += [(kind, colour) for kind in ON_SERVERS for colour in ("native", "quart")]
+#: A backend writes keys in one place for all of its colours; each operation asks in both of them.
+EACH_KIND = [*(f"{kind}-sync" for kind in OURS), "SimpleCache-async"]
 
 #: Keys that are none on any backend, and one that cannot be sent to a server.
 NO_TEXT: list[Any] = [None, 7, b"bytes", 1.5, ("a", "b")]
@@ -78,7 +81,12 @@ async def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("operation", ["get", "has", "delete", "inc", "get_many", "delete_many"])
+@cases(
+    "operation",
+    ["get", "has", "delete", "inc", "get_many", "delete_many"],
+    ways=("anywhere", EVERYWHERE),
+    whole=EACH_KIND,
+)
 async def test_a_key_that_is_none_fails_for_its_caller(anywhere: Setting, operation: str) -> None:
     """By name, as a TypeError and a ValueError, and more often than the breaker has patience."""
     for key in anywhere.bad_keys * 2:
@@ -90,7 +98,7 @@ async def test_a_key_that_is_none_fails_for_its_caller(anywhere: Setting, operat
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("operation", ["set", "add", "get_or_set"])
+@cases("operation", ["set", "add", "get_or_set"], ways=("anywhere", EVERYWHERE), whole=EACH_KIND)
 async def test_nothing_is_stored_under_a_key_that_is_none(
     anywhere: Setting, operation: str
 ) -> None:

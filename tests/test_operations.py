@@ -18,7 +18,7 @@ from flask_caching_async import Cache, CacheWarning, SerializationError
 from flask_caching_async.testing import FakeClock
 from support.backends import AsyncOnly, SyncOnly
 from support.faces import Face
-from support.params import copying, named, timekeepers
+from support.params import cases, copying, each_pace, timekeepers
 from support.waiting import PATIENCE
 
 VALUES = [
@@ -54,6 +54,7 @@ async def test_a_missing_key_is_none_everywhere(any_face: Face) -> None:
     assert await any_face.unlink("a", "b") == ["a", "b"]
 
 
+@each_pace
 @pytest.mark.asyncio
 async def test_nothing_is_asked_for_nothing(any_face: Face) -> None:
     """Without keys, the many-operations answer with nothing."""
@@ -256,7 +257,7 @@ async def test_touching_brings_nothing_back(any_face: Face) -> None:
         assert not await any_face.touch("key") and await any_face.get("key") is None
 
 
-@pytest.mark.parametrize("timeout", [10, 10.0, "10", timedelta(seconds=10)], ids=named)
+@cases("timeout", [10, 10.0, "10", timedelta(seconds=10)])
 @pytest.mark.asyncio
 async def test_a_timeout_is_written_in_many_ways(
     face: Face, clock: FakeClock, timeout: Any
@@ -328,6 +329,7 @@ async def test_a_negative_timeout_is_over_before_it_begins(any_face: Face) -> No
         assert await any_face.get("made") is None, timeout
 
 
+@each_pace
 @pytest.mark.asyncio
 async def test_a_timeout_that_is_none_is_refused(any_face: Face) -> None:
     """With the words what it must be."""
@@ -428,6 +430,7 @@ def test_only_one_of_many_adds(any_face: Face) -> None:
 # --- get_or_set -----------------------------------------------------------------------------------
 
 
+@each_pace
 @pytest.mark.asyncio
 async def test_get_or_set_takes_values_and_callables(any_face: Face) -> None:
     """A callable is called only if there is nothing."""
@@ -482,6 +485,7 @@ async def test_get_or_set_of_none_computes_each_time(face: Face) -> None:
     assert len(calls) == 2
 
 
+@each_pace
 @pytest.mark.asyncio
 async def test_get_or_set_and_a_memoized_call_share_their_key(any_face: Face) -> None:
     """What one stored, the other finds."""

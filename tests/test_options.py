@@ -14,6 +14,7 @@ from flask import Flask
 from flask_caching_async import Cache, CachedResponse
 from flask_caching_async.decorators.options import DecoratorOptions, Options
 from flask_caching_async.testing import FakeClock
+from support.params import table
 
 #: Flask-Caching's arguments, in its order.
 POSITIONAL = {
@@ -125,8 +126,8 @@ def bare_on_a_class(decorator: Any) -> None:
         pass
 
 
-@pytest.mark.parametrize("decorator", ["cached", "memoize"])
-@pytest.mark.parametrize(
+@table("decorator", ["cached", "memoize"])
+@table(
     "use",
     [
         bare_without_arguments, bare_with_one_argument, bare_on_an_async_one_below_another,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from werkzeug.local import LocalProxy
 
 from flask_caching_async import Cache
 from support.faces import COLOURS, Face
+from support.params import cases
 from support.sites import Site
 
 #: What a test registers: the rules of its view, with the options of each.
@@ -82,7 +84,7 @@ LEADING: dict[str, tuple[Rules, dict[str, Any], list[str], list[str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", LEADING.values(), ids=LEADING)
+@cases("case", LEADING.values(), ids=LEADING)
 def test_a_deletion_drops_all_pages_that_its_arguments_lead_to(site: Site, case: Any) -> None:
     """Over all rules, however a visitor has written the path; and no other page."""
     rules, arguments, gone, kept = case
@@ -226,9 +228,15 @@ SPELLINGS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
-@pytest.mark.parametrize("root", ["", "/shop", "/é"])
-@pytest.mark.parametrize("outside", [True, False], ids=["outside", "in a request"])
+@cases(
+    "outside,spelling,root",
+    itertools.product([False, True], SPELLINGS.values(), ["", "/shop", "/é"]),
+    ids=map(
+        "-".join,
+        itertools.product(["in a request", "outside"], SPELLINGS, ["at the root", "/shop", "/é"]),
+    ),
+    everywhere=("in a request-by its name-/é", "outside-by its name-/é"),
+)
 def test_a_page_is_found_by_every_spelling_of_its_path(
     site: Site, spelling: Any, root: str, outside: bool
 ) -> None:
@@ -266,7 +274,7 @@ def test_a_key_is_made_of_every_spelling_of_a_path(site: Site) -> None:
     assert view.make_cache_key(path="/nowhere") == "view//nowhere"
 
 
-@pytest.mark.parametrize("name", ["path", "f", "query_args"])
+@cases("name", ["path", "f", "query_args"])
 def test_an_argument_of_a_view_may_be_called_like_one_of_a_deletion(site: Site, name: str) -> None:
     """Its value is taken for the argument where it is no path of the view."""
     rule = f"/files/<path:{name}>" if name == "path" else f"/files/<{name}>"
@@ -293,8 +301,8 @@ def test_a_query_in_a_path_is_that_query(site: Site) -> None:
     assert dropped(site, lambda: site.do("delete_cached", view, "/works"), *pages) == pages
 
 
-@pytest.mark.parametrize(
-    ("args", "kwargs"),
+@cases(
+    "args,kwargs",
     [
         (("/usr/3",), {}), (("/user/x",), {}), (("x",), {}), ((-1,), {}), ((3, 4), {}),
         ((), {"n": "x"}), ((), {"other": 3}), ((3,), {"n": 3}), ((), {"n": None}),

@@ -14,6 +14,7 @@ import flask_caching_async
 from flask_caching_async import Cache
 from flask_caching_async.backends import BaseCache, FileSystemCache, NullCache, SimpleCache
 from flask_caching_async.operations import Operations
+from support.params import table
 
 PACKAGE = Path(flask_caching_async.__file__).parent
 
@@ -55,7 +56,7 @@ def is_twin(kind: type, name: str) -> bool:
 KINDS = (Cache, BaseCache, SimpleCache, NullCache, FileSystemCache)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@table("kind", KINDS)
 def test_every_sync_method_has_an_awaitable_twin_with_its_signature(kind: type) -> None:
     """``x`` and ``ax``: the same parameters, in the same order, with the same defaults."""
     pairs = 0
@@ -73,7 +74,7 @@ def test_every_sync_method_has_an_awaitable_twin_with_its_signature(kind: type) 
     assert pairs >= 14
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@table("kind", KINDS)
 def test_every_public_method_is_documented(kind: type) -> None:
     """In a sentence of its own; the twin points at the sync half."""
     for name, method in public_methods(kind):

@@ -13,6 +13,7 @@ from flask import Flask, Response, make_response
 
 import flask_caching_async
 from flask_caching_async import Cache, CachedResponse, ConfigurationError
+from support.params import table
 
 MODULES = sorted(
     module.name
@@ -37,7 +38,7 @@ THEIRS = {
 }
 
 
-@pytest.mark.parametrize("module", THEIRS, ids=lambda module: module or "top level")
+@table("module", THEIRS)
 def test_every_name_of_flask_caching_is_there(module: str) -> None:
     """After changing the import, and nothing else."""
     found = importlib.import_module("flask_caching_async" + module)

@@ -29,7 +29,7 @@ from flask_caching_async._frameworks.responses import fate_of
 from flask_caching_async.serializers import JSONSerializer
 from support.backends import OURS, config_for, config_of_ours
 from support.faces import COLOURS
-from support.params import each_form, named
+from support.params import each_form, table
 from support.sites import Site
 from support.waiting import PATIENCE, together
 
@@ -135,7 +135,7 @@ def test_a_response_comes_back_as_it_went_in(site: Site) -> None:
         assert facts(site.cache.get(f"view//{kind}")) == facts(RESPONSES[kind]()), kind
 
 
-@pytest.mark.parametrize("kind", RESPONSES)
+@table("kind", RESPONSES)
 def test_freezing_leaves_the_response_usable(kind: str) -> None:
     """The one that was computed is still sent; a frozen one can be thawed many times."""
     response = RESPONSES[kind]()
@@ -340,7 +340,7 @@ def test_a_class_that_cannot_be_found_again_is_not_stored(
     assert "Local" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["os:system", "builtins:dict", "flask:Nothing", "nowhere:X", ""])
+@table("name", ["os:system", "builtins:dict", "flask:Nothing", "nowhere:X", ""])
 def test_only_response_classes_are_built(name: str) -> None:
     """A stored entry imports no module, and chooses nothing else that is called."""
     with pytest.raises(LookupError):
@@ -381,10 +381,9 @@ def test_a_value_that_cannot_be_read_is_a_miss(app: Flask, tmp_path: Path) -> No
 # --- what a response is ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@table(
     "value",
     [None, 5, "", (), ("x",), ("x", None), ("x", "bad"), ("x", 200, None), (1, 2, 3, 4), {}],
-    ids=named,
 )
 def test_any_value_has_a_fate(value: Any) -> None:
     """What is no response is nothing special: ``cached`` serves other functions too."""

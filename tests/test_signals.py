@@ -17,6 +17,7 @@ from flask_caching_async import (
 )
 from flask_caching_async.testing import FakeClock
 from support.backends import config_for
+from support.params import each_pace
 from support.sites import Site, background
 
 SIGNALS = {
@@ -76,6 +77,7 @@ def test_signals_are_off_by_default(app: Flask, cache: Cache, colour: str, heard
     assert (site.text(), heard.names) == ("1", ["view hit"])
 
 
+@each_pace
 def test_a_view_sends_one_signal_for_each_request(any_site: Site, heard: Heard) -> None:
     """Through the sync lane as well; the payload is the cache, the key and the call's arguments."""
     any_site.numbers("/works/<int:number>")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import warnings
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from flask_caching_async.backends import BaseCache
 from flask_caching_async.jinja2ext import JINJA_CACHE_ATTR_NAME, CacheExtension
 from flask_caching_async.testing import FakeClock
 from support.backends import config_for
-from support.params import each_form
+from support.params import PACES, cases, each_form, each_pace
 from support.waiting import at_once, until
 
 
@@ -170,8 +171,8 @@ def test_macros_and_variables_work_in_a_fragment(room: Room) -> None:
     assert room.render("named.html", user="Al") == "<b>Al!</b>1"
 
 
-@pytest.mark.parametrize(
-    ("ask", "vary"),
+@cases(
+    "ask,vary",
     [("'a', 'b'", ["a", "b"]), ("1", [1]), ("none", [None]), ("2.5, true", [2.5, True])],
     ids=["text", "int", "none", "several"],
 )
@@ -211,10 +212,13 @@ class User:
         return "<tests.User object at 0x7f0000000000>"
 
 
-@pytest.mark.parametrize(
-    "ask", ["'x', user", "'x', [user]", "user", "'x', user ~ ''", "'x', proxy"], ids=str
+@cases(
+    "timeout,ask",
+    itertools.product(
+        [60, "'del'"], ["'x', user", "'x', [user]", "user", "'x', user ~ ''", "'x', proxy"]
+    ),
+    ways=PACES,
 )
-@pytest.mark.parametrize("timeout", [60, "'del'"])
 def test_a_fragment_is_never_that_of_a_user_whose_address_comes_again(
     any_room: Room, ask: str, timeout: Any
 ) -> None:
@@ -344,8 +348,10 @@ class Broken(BaseCache):
         return self.held.pop(key, None) is not None
 
 
-@pytest.mark.parametrize("failing", [("get",), ("set",), ("get", "set", "delete")], ids=",".join)
-@pytest.mark.parametrize("timeout", ["60", "'del'"])
+@cases(
+    "timeout,failing",
+    itertools.product(["60", "'del'"], [("get",), ("set",), ("get", "set", "delete")]),
+)
 def test_the_body_is_rendered_once_whatever_the_backend_does(
     colour: str, failing: tuple[str, ...], timeout: str
 ) -> None:
@@ -357,6 +363,7 @@ def test_the_body_is_rendered_once_whatever_the_backend_does(
     assert [room.render(source), room.render(source)] == ["1", "2"]
 
 
+@each_pace
 def test_many_who_want_a_cold_fragment_render_it_once(any_room: Room) -> None:
     """A stampede of threads."""
 

@@ -18,7 +18,7 @@ from flask_caching_async.exceptions import ColourError, ConfigurationError, NotI
 from flask_caching_async.keys import digest
 from flask_caching_async.testing import FakeClock
 from support.faces import Face, own_colour
-from support.params import each_form
+from support.params import PACES, cases, each_form, each_pace
 from support.sites import Site, background
 from support.waiting import at_once, until
 
@@ -53,6 +53,7 @@ MIXED = pytest.mark.parametrize(
 # --- what is stored, and under which key ----------------------------------------------------------
 
 
+@each_pace
 def test_a_view_is_computed_once_for_each_path(any_site: Site) -> None:
     """The second request for a path is answered with the first one's page."""
     any_site.numbers("/works/<int:number>")
@@ -90,6 +91,7 @@ def test_a_plain_value_under_a_views_key_is_served_by_the_view(any_site: Site) -
     assert any_site.text() == "1"
 
 
+@each_pace
 def test_deleting_the_base_key_drops_every_variant_of_the_page(any_site: Site) -> None:
     """``cache.delete("view//works")`` reaches query strings and ``vary_on`` too."""
     any_site.numbers(query_string=True, vary_on="Accept-Language")
@@ -113,7 +115,7 @@ def test_deleting_the_base_key_drops_every_variant_of_the_page(any_site: Site) -
 # --- timeouts -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@cases(
     "timeout",
     [5, 5.0, "5", timedelta(seconds=5), timedelta(seconds=4, milliseconds=1), lambda value: 5],
     ids=["int", "float", "text", "timedelta", "rounded-up", "callable"],
@@ -166,9 +168,7 @@ def test_cache_timeout_can_be_written_later(site: Site, clock: FakeClock) -> Non
     assert site.text() == "2"
 
 
-@pytest.mark.parametrize(
-    ("own", "life"), [(5, 5), (timedelta(seconds=5), 5), (None, 50), (0, 10**9)], ids=str
-)
+@cases("own,life", [(5, 5), (timedelta(seconds=5), 5), (None, 50), (0, 10**9)])
 def test_a_cached_response_has_a_timeout_of_its_own(
     site: Site, clock: FakeClock, own: Any, life: int
 ) -> None:
@@ -265,7 +265,7 @@ def test_a_query_string_has_no_order_but_keeps_repeats(site: Site) -> None:
     assert site.text("/works?a=2&b=1&a=1") != between
 
 
-@pytest.mark.parametrize("options", [{}, {"query_string": True}, {"vary_on": "Accept-Language"}])
+@cases("options", [{}, {"query_string": True}, {"vary_on": "Accept-Language"}], ways=PACES)
 def test_an_app_that_is_mounted_twice_has_pages_of_each_mount(
     any_site: Site, options: dict[str, Any]
 ) -> None:
@@ -311,7 +311,7 @@ def test_an_escaped_path_is_the_path_that_the_view_sees(site: Site) -> None:
     assert site.do("get", "view//a ä") == "1"
 
 
-@pytest.mark.parametrize(
+@cases(
     "options",
     [{"query_string": True}, {"vary_on": lambda: "v"}, {"source_check": True}, {}],
     ids=["query", "vary", "source", "plain"],
@@ -353,8 +353,8 @@ def test_a_path_that_ends_in_a_shorter_hash_has_flask_cachings_key(site: Site) -
         assert site.cache.get(f"view//{name}") == str(number)
 
 
-@pytest.mark.parametrize(
-    ("key_prefix", "key"),
+@cases(
+    "key_prefix,key",
     [
         ("100%/%s", "100%//works"), ("100%%/%s", "100%//works"), ("%s|%s", "/works|/works"),
         ("%d/%s", "%d//works"), ("%(a)s%s", "%(a)s/works"), ("100%", "100%"), ("%", "%"),
@@ -404,7 +404,7 @@ USERS_IN_KEYS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("how", USERS_IN_KEYS)
+@cases("how", USERS_IN_KEYS, ways=PACES, everywhere=("vary_on", "key_prefix", "make_cache_key"))
 def test_a_visitor_never_gets_the_page_of_one_whose_address_comes_again(
     any_site: Site, how: str
 ) -> None:
@@ -463,7 +463,7 @@ VARIES: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", VARIES)
+@cases("name", VARIES, everywhere=("header", "callable"))
 def test_vary_on_makes_a_page_for_each_value(site: Site, name: str) -> None:
     """Headers, cookies and callables are part of the key; the path is its base."""
     vary_on, one, two = VARIES[name]
@@ -491,7 +491,7 @@ def test_vary_on_callables_are_asked_once_per_request(site: Site, callbacks: Any
     assert asked == ["a", "c"] * 3
 
 
-@pytest.mark.parametrize("vary_on", [[5], [None], ["X-A", object()]], ids=["int", "None", "object"])
+@cases("vary_on", [[5], [None], ["X-A", object()]], ids=["int", "None", "object"])
 def test_vary_on_says_what_it_takes(face: Face, vary_on: Any) -> None:
     """A mistake is found when the view is decorated."""
     with pytest.raises(ConfigurationError, match="header names, 'cookie:NAME' and callables"):
@@ -743,6 +743,7 @@ def concurrent_computations(site: Site, **options: Any) -> int:
     return site.calls
 
 
+@each_pace
 def test_concurrent_requests_for_a_cold_page_compute_it_once(any_site: Site) -> None:
     """M13: with the lock, which is the default."""
     assert concurrent_computations(any_site) == 1
@@ -861,7 +862,7 @@ def key_of(site: Site, view: Any, *args: Any, **kwargs: Any) -> str:
     return str(view.make_cache_key(*args, **kwargs))
 
 
-@pytest.mark.parametrize("options", [{}, {"key_prefix": "p:%s"}, {"source_check": True}], ids=str)
+@cases("options", [{}, {"key_prefix": "p:%s"}, {"source_check": True}])
 def test_a_key_made_outside_of_a_request_is_the_one_in_it(site: Site, options: Any) -> None:
     """By path, or by the view's arguments with ``url_for``."""
     view = site.view("/works/<int:number>", **options)(lambda number: str(site.calls))
@@ -878,7 +879,7 @@ def test_a_key_made_outside_of_a_request_is_the_one_in_it(site: Site, options: A
     assert site.cache.get(keys[0]) == "1"
 
 
-@pytest.mark.parametrize(
+@cases(
     "query_args",
     ["a=1&b=2&b=x", "?b=2&a=1&b=x", {"a": 1, "b": [2, "x"]}, [("b", "2"), ("a", 1), ("b", "x")]]
     + [MultiDict([("a", "1"), ("b", "2"), ("b", "x")])],
@@ -985,7 +986,7 @@ DELETIONS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("form", DELETIONS)
+@cases("form", DELETIONS, everywhere=("path", "key", "keys", "unlinked", "set"))
 def test_one_page_can_be_deleted_in_every_documented_form(site: Site, form: str) -> None:
     """It is computed again, and the view's other pages stay."""
     view = site.numbers("/works/<int:number>")
@@ -995,6 +996,7 @@ def test_one_page_can_be_deleted_in_every_documented_form(site: Site, form: str)
     assert [site.text("/works/1"), site.text("/works/2")] == ["3", "2"]
 
 
+@each_pace
 def test_delete_cached_of_the_view_alone_drops_all_its_pages(any_site: Site) -> None:
     """All paths, query strings and variants; other views keep theirs."""
     view = any_site.numbers("/works/<int:n>", query_string=True, vary_on="X-A")
@@ -1009,6 +1011,7 @@ def test_delete_cached_of_the_view_alone_drops_all_its_pages(any_site: Site) -> 
     assert any_site.text("/other") == "5"
 
 
+@each_pace
 def test_delete_cached_with_a_path_drops_every_variant_of_it(any_site: Site) -> None:
     """Query strings and ``vary_on``; other paths stay."""
     view = any_site.numbers("/works/<int:n>", query_string=True, vary_on="X-A")

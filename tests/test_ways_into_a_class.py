@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import functools
 import inspect
+import itertools
 import pickle
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import pytest
 
 from flask_caching_async import Cache
 from support.faces import COLOURS, Face
+from support.params import cases
 
 Decorator = Callable[[Any], Any]
 
@@ -189,13 +191,17 @@ WAYS = [
 ]
 
 
-@pytest.fixture(params=WAYS, ids=lambda way: way.__name__)
-def shop(request: pytest.FixtureRequest, face: Face) -> Any:
+#: A class knows nothing of colours: one of them has all ways.
+in_each_way = cases("way", WAYS, ways=("colour", COLOURS))
+
+
+@pytest.fixture
+def shop(way: Callable[[Decorator], Any], face: Face) -> Any:
     """A class with a memoized method."""
-    return request.param(face.memoize())
+    return way(face.memoize())
 
 
-@in_both_colours
+@in_each_way
 @pytest.mark.asyncio
 async def test_a_call_through_an_instance_or_the_class_is_one_call(face: Face, shop: Any) -> None:
     """``obj.price(3)`` and ``Shop.price(obj, 3)`` have one entry; another instance its own."""
@@ -207,7 +213,7 @@ async def test_a_call_through_an_instance_or_the_class_is_one_call(face: Face, s
     assert face.cache.stats().computed == 2
 
 
-@in_both_colours
+@in_each_way
 @pytest.mark.asyncio
 async def test_refresh_knows_its_instance(face: Face, shop: Any) -> None:
     """``obj.price.refresh(3)``, and its awaitable half."""
@@ -220,7 +226,7 @@ async def test_refresh_knows_its_instance(face: Face, shop: Any) -> None:
     assert face.cache.stats().computed == 3
 
 
-@in_both_colours
+@in_each_way
 @pytest.mark.asyncio
 async def test_a_deletion_knows_its_instance(face: Face, shop: Any) -> None:
     """``delete_memoized(obj.price)`` drops the calls on it, ``(obj.price, 3)`` one of them."""
@@ -241,7 +247,7 @@ async def test_a_deletion_knows_its_instance(face: Face, shop: Any) -> None:
     assert face.cache.stats().computed == 9
 
 
-@in_both_colours
+@in_each_way
 @pytest.mark.asyncio
 async def test_the_undecorated_function_is_there(face: Face, shop: Any) -> None:
     """``uncached`` takes the instance, computes, and stores nothing."""
@@ -251,7 +257,7 @@ async def test_the_undecorated_function_is_there(face: Face, shop: Any) -> None:
     assert face.cache.stats().computed == 0
 
 
-@in_both_colours
+@in_each_way
 def test_it_looks_like_a_method(face: Face, shop: Any) -> None:
     """Colour, signature, ``__self__`` and ``__func__``, equality."""
     one, other = shop("one"), shop("other")
@@ -292,8 +298,7 @@ KINDS: dict[str, tuple[Decorator, Callable[..., Any]]] = {
 
 
 @in_both_colours
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("decorator", ["memoize", "cached"])
+@cases("kind,decorator", itertools.product(KINDS, ["memoize", "cached"]))
 def test_an_attribute_that_is_set_above_is_found_on_class_and_instance(
     face: Face, kind: str, decorator: str
 ) -> None:

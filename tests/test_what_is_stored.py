@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from flask_caching_async import Cache
 from flask_caching_async.testing import FakeClock
 from support.backends import config_for
-from support.params import each_form
+from support.params import cases, each_form, each_pace
 from support.sites import Site, background
 from support.waiting import PATIENCE, at_once, together, until
 
@@ -100,8 +101,10 @@ def class_with(cached: Any, where: str) -> Any:
     return (Dispatching if where == "View" else Works).as_view("works")
 
 
-@pytest.mark.parametrize("where", ["decorators", "get", "head", "dispatch_request", "View"])
-@pytest.mark.parametrize("first", ["GET", "HEAD"])
+@cases(
+    "where,first",
+    itertools.product(["decorators", "get", "head", "dispatch_request", "View"], ["GET", "HEAD"]),
+)
 def test_a_class_with_an_answer_of_its_own_for_head_keeps_it(
     app: Flask, any_cache: Cache, where: str, first: str
 ) -> None:
@@ -117,10 +120,14 @@ def test_a_class_with_an_answer_of_its_own_for_head_keeps_it(
     assert any_cache.stats().computed == 1
 
 
-@pytest.mark.parametrize(
-    "body", [by_method, by_environment, functools.wraps(by_method)(lambda: by_method())]
+@cases(
+    "body,first",
+    itertools.product(
+        [by_method, by_environment, functools.wraps(by_method)(lambda: by_method())],
+        ["HEAD", "GET"],
+    ),
+    ids=map("-".join, itertools.product(["method", "environ", "wrapped"], ["HEAD", "GET"])),
 )
-@pytest.mark.parametrize("first", ["GET", "HEAD"])
 def test_a_view_that_looks_at_the_method_answers_head_by_itself(
     any_site: Site, body: Any, first: str
 ) -> None:
@@ -134,8 +141,10 @@ def test_a_view_that_looks_at_the_method_answers_head_by_itself(
     assert any_site.cache.stats().computed == 1
 
 
-@pytest.mark.parametrize("first", ["GET", "HEAD"])
-@pytest.mark.parametrize("render", [render_template_string, stream_template_string])
+@cases(
+    "first,render",
+    itertools.product(["HEAD", "GET"], [render_template_string, stream_template_string]),
+)
 def test_what_a_view_calls_finds_a_get_where_head_shares_its_page(
     any_site: Site, first: str, render: Any
 ) -> None:
@@ -273,6 +282,7 @@ def test_cache_store_private_stores_them(app: Flask, colour: str) -> None:
         assert list(first.headers) == list(second.headers), path
 
 
+@each_pace
 def test_two_waiting_users_get_their_own_cookies(any_site: Site) -> None:
     """Not even who waited for the same computation gets somebody else's."""
 

@@ -1,6 +1,6 @@
 """Every backend of ours, and the kinds that users write, keep what the public kit checks.
 
-What a backend cannot do is said here by the kit's attributes, one line each.
+What a backend cannot do is said here by the kit's attributes, one line each, and is not asked.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from flask_caching_async.backends.rediscache import RedisCache
 from flask_caching_async.backends.rediscluster import RedisClusterCache
 from flask_caching_async.backends.redissentinel import RedisSentinelCache
 from flask_caching_async.serializers import JSONSerializer
-from flask_caching_async.testing import BackendConformance
 from support.backends import AsyncOnly, SyncOnly
+from support.conformance import Conformance, Crowds, PlainOperations, ValuesAndKeys
 from support.server_groups import RedisCluster, RedisReplicaSet
 from support.servers import MemcachedServer, RedisServer
 
@@ -37,18 +37,22 @@ PATIENT: dict[str, Any] = {"connect_timeout": 20, "operation_timeout": 20}
 # --- embedded -------------------------------------------------------------------------------------
 
 
-class TestSimpleCache(BackendConformance):
+class TestSimpleCache(Conformance):
     """The memory of this process."""
+
+    leases = False
 
     @pytest.fixture
     def backend(self) -> BaseCache:
         return SimpleCache(threshold=PLENTY)
 
 
-class TestSimpleCacheWithJSON(BackendConformance):
-    """The same, with a serializer that knows plain data only."""
+class TestSimpleCacheWithJSON(Conformance):
+    """The same, with a serializer that knows plain data only, which is asked for values alone."""
 
-    values = BackendConformance.plain_values
+    leases = False
+    parts = (PlainOperations, ValuesAndKeys)
+    values = Conformance.plain_values
 
     @pytest.fixture
     def backend(self) -> BaseCache:
@@ -57,7 +61,7 @@ class TestSimpleCacheWithJSON(BackendConformance):
         return made
 
 
-class TestFileSystemCache(BackendConformance):
+class TestFileSystemCache(Conformance):
     """Files; the lease of a dead process ends at once."""
 
     lease_life = 0.1
@@ -72,9 +76,10 @@ class TestFileSystemCache(BackendConformance):
 # --- foreign --------------------------------------------------------------------------------------
 
 
-class TestCachelibSimpleCache(BackendConformance):
+class TestCachelibSimpleCache(Conformance):
     """cachelib's memory."""
 
+    leases = False
     expires_in_real_time = True
     reports_deletions = False  # delete_many does not name what was missing
 
@@ -83,12 +88,13 @@ class TestCachelibSimpleCache(BackendConformance):
         return ForeignCache(cachelib.SimpleCache(threshold=PLENTY))
 
 
-class TestCachelibFileSystemCache(BackendConformance):
-    """cachelib's files."""
+class TestCachelibFileSystemCache(Conformance):
+    """cachelib's files, through the same adapter."""
 
+    leases = False
+    parts = (PlainOperations, ValuesAndKeys)
     expires_in_real_time = True
     reports_deletions = False  # whatever was missing has been deleted
-    atomic = False  # it reads and writes, and holds no lock
 
     @pytest.fixture
     def backend(self, tmp_path: Path) -> BaseCache:
@@ -98,9 +104,10 @@ class TestCachelibFileSystemCache(BackendConformance):
 # --- of users -------------------------------------------------------------------------------------
 
 
-class Sketch(BackendConformance):
+class Sketch(Conformance):
     """What a backend with three methods over a dict cannot do."""
 
+    leases = False
     copies_values = False
     atomic = False
 
@@ -127,8 +134,9 @@ class TestAsyncOnly(Sketch):
 
 
 class TestTheSyncExample(Sketch):
-    """The documentation's backend in ``def``."""
+    """The documentation's backend in ``def``: what it inherits, those above have, too."""
 
+    parts = (PlainOperations, ValuesAndKeys)
     expires_in_real_time = True
     short_timeout = 0.05
     clears = False
@@ -148,7 +156,7 @@ class TestTheAsyncExample(TestTheSyncExample):
 # --- Redis ----------------------------------------------------------------------------------------
 
 
-class OnRedis(BackendConformance):
+class OnRedis(Conformance):
     """Redis tells the time itself, to the millisecond."""
 
     expires_in_real_time = True
@@ -166,7 +174,9 @@ class TestRedisCache(OnRedis):
 
 
 class TestRedisSentinelCache(OnRedis):
-    """The master that a sentinel names."""
+    """The master that a sentinel names: it is a ``RedisCache`` with other connections."""
+
+    parts = (PlainOperations, Crowds)
 
     @pytest.fixture
     def backend(self, replica_set: RedisReplicaSet) -> BaseCache:
@@ -186,7 +196,7 @@ class TestRedisClusterCache(OnRedis):
 # --- Memcached ------------------------------------------------------------------------------------
 
 
-class TestMemcachedCache(BackendConformance):
+class TestMemcachedCache(Conformance):
     """Two servers; values end by our clock, leases by the server's, which ticks once a second."""
 
     lease_life = 1
@@ -197,8 +207,10 @@ class TestMemcachedCache(BackendConformance):
         return MemcachedCache(where, key_prefix="m:", **PATIENT)
 
 
-class TestMemcachedCacheOverAClient(BackendConformance):
+class TestMemcachedCacheOverAClient(Conformance):
     """A client of pymemcache, which is not ours."""
+
+    leases = False
 
     @pytest.fixture
     def backend(self, memcached_server: MemcachedServer) -> Iterator[BaseCache]:

@@ -47,6 +47,7 @@ from support.faces import Face
 from support.fault_proxy import FaultProxy
 from support.lanes import CAREFUL, PREFIX, Enter, Trips, failures_of, insist, use_everything
 from support.memcached_items import life, plant, raw
+from support.params import cases, table
 from support.servers import HOST, MemcachedServer
 from support.waiting import PATIENCE, auntil, together, until
 
@@ -198,7 +199,7 @@ def test_by_default_the_server_is_on_this_machine() -> None:
     assert pool.opener.server == ("127.0.0.1", 11211)
 
 
-@pytest.mark.parametrize("servers", [[], [7], ["a:high"], [("a", 1, 2)], [("a", None)], [b"a"]])
+@table("servers", [[], [7], ["a:high"], [("a", 1, 2)], [("a", None)], [b"a"]])
 def test_wrong_servers_are_refused_with_what_to_write(servers: Any) -> None:
     """When the app is set up, not when it is asked."""
     with pytest.raises(ConfigurationError, match="CACHE_MEMCACHED_SERVERS"):
@@ -510,7 +511,7 @@ async def test_digits_of_others_are_counted_by_the_server(
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize(("digits", "delta"), [("5", 1.5), ("5", 2**70), ("-5", 1), ("1_0", 1)])
+@cases("digits,delta", [("5", 1.5), ("5", 2**70), ("-5", 1), ("1_0", 1)])
 async def test_what_the_server_cannot_count_is_an_error_of_the_caller(
     face: Face, server: MemcachedServer, digits: str, delta: float
 ) -> None:
@@ -1105,7 +1106,7 @@ def test_answers_are_understood_in_whatever_pieces_they_arrive(data: Any) -> Non
     assert answers.done == expected
 
 
-@pytest.mark.parametrize("size", [b"-2", b"+0", b"0_0", b"x"])
+@table("size", [b"-2", b"+0", b"0_0", b"x"])
 def test_a_size_that_is_no_number_is_no_answer(size: bytes) -> None:
     """What follows it would be taken for something else."""
     answers = protocol.Answers(protocol.gets([(0, "k")]))

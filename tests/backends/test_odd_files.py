@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import stat
@@ -19,6 +20,7 @@ from flask_caching_async.backends.filesystemcache import FileSystemCache
 from flask_caching_async.exceptions import CacheWarning
 from flask_caching_async.serializers import JSONSerializer, MsgpackSerializer, PickleSerializer
 from support.faces import Face
+from support.params import cases
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a POSIX system")
 
@@ -95,8 +97,11 @@ def put(face: Face, kind: str, name: str) -> list[Path]:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("kind", ODD)
+@cases(
+    "kind,name",
+    itertools.product(ODD, NAMES),
+    everywhere=[f"a FIFO-{name}" for name in NAMES],  # where who opens it would wait
+)
 async def test_what_is_no_file_is_a_miss_and_is_replaced(site: Face, kind: str, name: str) -> None:
     """Under any of our names: no caller waits for it, follows it, or fails; it is gone by a write
     or ``clear``."""
@@ -124,7 +129,7 @@ async def test_what_is_no_file_is_a_miss_and_is_replaced(site: Face, kind: str, 
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("name", NAMES)
+@cases("name", NAMES)
 async def test_what_others_keep_there_is_not_lost(site: Face, tmp_path: Path, name: str) -> None:
     """The target of a link is neither read nor written; a directory that is not empty moves."""
     for kind in ("a link to a file", "a directory with something in it"):

@@ -25,7 +25,7 @@ from backends.test_memcache_clients import ReadyClients, cache_with
 from flask_caching_async.backends import BaseCache, memcache
 from flask_caching_async.backends.memcache import SASLMemcachedCache, SpreadSASLMemcachedCache
 from flask_caching_async.exceptions import BackendError, ConfigurationError
-from flask_caching_async.testing import BackendConformance
+from support.conformance import Conformance, Crowds, PlainOperations, ValuesAndKeys
 from support.faces import COLOURS, Face
 from support.lanes import PREFIX, use_everything
 from support.memcached_items import raw
@@ -59,9 +59,11 @@ class TestReadyClients(ReadyClients):
     }
 
 
-class TestSASLMemcachedCache(BackendConformance):
-    """This server wants no password."""
+class TestSASLMemcachedCache(Conformance):
+    """This server wants no password. What computations need is asked of the one below."""
 
+    leases = False
+    parts: tuple[type, ...] = (PlainOperations, ValuesAndKeys, Crowds)
     kind = "SASLMemcachedCache"
     options: ClassVar[dict[str, Any]] = {}
 
@@ -76,6 +78,7 @@ class TestSASLMemcachedCache(BackendConformance):
 class TestSpreadSASLMemcachedCache(TestSASLMemcachedCache):
     """The same, with values in pieces."""
 
+    parts = Conformance.parts
     kind = "SpreadSASLMemcachedCache"
     options: ClassVar[dict[str, Any]] = {"chunksize": 10_000}
 

@@ -48,6 +48,7 @@ from support.lanes import (
     insist,
     use_everything,
 )
+from support.params import table
 from support.servers import HOST, RedisServer
 from support.waiting import PATIENCE, auntil, together, until
 
@@ -408,7 +409,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
+@table("name", WRONG)
 def test_a_wrong_setting_says_what_is_wrong(name: str) -> None:
     """When the app is set up, as a ValueError, and without telling a password."""
     config, message = WRONG[name]

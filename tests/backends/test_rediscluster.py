@@ -25,6 +25,7 @@ from flask_caching_async.serializers import MsgpackSerializer
 from support.faces import COLOURS, Face
 from support.fault_proxy import FaultProxy
 from support.lanes import CAREFUL, PREFIX, Enter, failures_of, insist, use_everything
+from support.params import table
 from support.server_groups import RedisCluster
 from support.servers import HOST
 from support.waiting import PATIENCE, auntil, together, until
@@ -155,8 +156,8 @@ def test_building_never_connects(clean_cluster: RedisCluster) -> None:
         assert proxy.accepted >= 2
 
 
-@pytest.mark.parametrize(
-    ("config", "message"),
+@table(
+    "config,message",
     [
         ({"CACHE_REDIS_CLUSTER": ""}, "CACHE_REDIS_CLUSTER must list nodes as 'host1:port1,host2"),
         ({"CACHE_REDIS_CLUSTER": "a:1,b"}, "CACHE_REDIS_CLUSTER must list nodes"),

@@ -21,6 +21,7 @@ from flask_caching_async.backends.redissentinel import RedisSentinelCache
 from flask_caching_async.exceptions import BackendError, ConfigurationError
 from support.fault_proxy import FaultProxy
 from support.lanes import CAREFUL, PREFIX, Enter, failures_of, insist, use_everything
+from support.params import table
 from support.server_groups import RedisReplicaSet
 from support.servers import HOST, RedisServer, eventually
 from support.waiting import auntil, together, until
@@ -101,8 +102,8 @@ def test_flask_cachings_constructor_arguments(clean_replica_set: RedisReplicaSet
     cache.close()
 
 
-@pytest.mark.parametrize(
-    ("config", "message"),
+@table(
+    "config,message",
     [
         ({"CACHE_REDIS_SENTINELS": "here"}, "CACHE_REDIS_SENTINELS must be a list of .host, port"),
         ({"CACHE_REDIS_SENTINELS": [7]}, "CACHE_REDIS_SENTINELS must be a list"),

@@ -18,6 +18,7 @@ from flask import Flask
 from flask_caching_async import Cache
 from flask_caching_async.backends._connections.secrets import Secrets
 from flask_caching_async.exceptions import BackendError, ConfigurationError
+from support.params import cases, table
 from support.servers import HOST, RedisServer, free_port
 
 WORD = "s3cr3t/&'é word"
@@ -42,7 +43,7 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@table("name", TEXTS)
 def test_a_text_is_shown_without_a_password(name: str) -> None:
     """In every way in which drivers and servers write it."""
     text, shown = TEXTS[name]
@@ -170,9 +171,10 @@ def outcome(config: dict[str, Any], colour: str) -> list[BaseException]:
     return caught
 
 
-@pytest.mark.parametrize(
-    ("kind", "answer"),  # redis-py's own clients take an echo for an answer
+@cases(
+    "kind,answer",  # redis-py's own clients take an echo for an answer
     [(k, a) for k in KINDS for a in ANSWERS if (k, a) != ("a client", "an echo")],
+    everywhere=[f"{kind}-an error that quotes" for kind in KINDS],
 )
 def test_no_password_stands_in_what_fails_to_connect(
     kind: str, answer: str, colour: str, caplog: pytest.LogCaptureFixture

@@ -19,7 +19,8 @@ from flask_caching_async.exceptions import InvalidKeyError
 from flask_caching_async.testing import FakeClock
 from support.faces import COLOURS, Face
 from support.fault_proxy import FaultProxy
-from support.lanes import CAREFUL, Enter, failures_of, insist
+from support.lanes import CAREFUL, LANES, Enter, failures_of, insist
+from support.params import cases
 from support.servers import HOST, RedisServer
 from support.waiting import PATIENCE, auntil, together, until
 
@@ -196,7 +197,7 @@ NO_TENANT = {"": "empty text", None: "a NoneType", b"a": "a bytes", False: "a bo
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("answer", NO_TENANT, ids=repr)
+@cases("answer", NO_TENANT, ways=("lane", LANES))
 async def test_a_prefix_that_names_no_tenant_is_refused(
     clean_redis: RedisServer, enter: Enter, answer: Any
 ) -> None:

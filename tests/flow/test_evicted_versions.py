@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ from flask_caching_async import Cache
 from flask_caching_async.backends._memcached.values import own_name
 from flask_caching_async.backends._versioned.contract import KEY_VERSION
 from support.backends import ON_SERVERS, ServerBackend
+from support.faces import COLOURS
+from support.params import cases
 from support.stages import Body, Stage, story
 
 
@@ -39,8 +42,12 @@ def evict_version(server: ServerBackend, stage: Stage, key: str) -> bool:
     return bool(answer == "DELETED")
 
 
-@pytest.mark.parametrize("before", ["nothing", "a value that is over", "a deletion"])
-@pytest.mark.parametrize("change", ["delete", "set"])
+@cases(
+    "before,change",
+    itertools.product(["nothing", "a value that is over", "a deletion"], ["delete", "set"]),
+    ways=("server,colour", itertools.product(ON_SERVERS, COLOURS)),
+    whole=[f"{kind}-sync" for kind in ON_SERVERS],  # it is the server that decides
+)
 @story
 async def test_what_began_before_a_deletion_is_not_stored_after_it(
     server: ServerBackend, stage: Stage, before: str, change: str

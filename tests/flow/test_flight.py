@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flask_caching_async._flow.singleflight import Failed, Flights, Landed, Outcome, leading
+from support.params import table
 from support.waiting import together
 
 
@@ -70,8 +71,8 @@ def test_nobody_can_cancel_the_future_of_a_flight() -> None:
     assert not flight.outcome.cancel()
 
 
-@pytest.mark.parametrize(
-    ("keys", "stamps", "gone"),
+@table(
+    "keys,stamps,gone",
     [
         (["a"], [], "a"),
         (["a", "b", "x"], [], "ab"),
@@ -205,7 +206,7 @@ class Changing(Exception):
         self.code = code
 
 
-@pytest.mark.parametrize(
+@table(
     "error",
     [
         ValueError("x", 1),
@@ -218,7 +219,6 @@ class Changing(Exception):
         Picky(why="so"),
         Changing(7),
     ],
-    ids=lambda error: type(error).__name__,
 )
 def test_a_follower_gets_an_equal_error(error: Exception) -> None:
     """Type, arguments, state and notes are the leader's; the object and its traceback are not."""

@@ -12,10 +12,12 @@ from flask_caching_async import Cache
 from flask_caching_async._entries.envelope import is_entry
 from flask_caching_async.testing import FakeClock
 from support.backends import SyncOnly
+from support.params import cases, each_pace
 from support.stages import Body, Stage, stage_of, story
 from support.waiting import PATIENCE
 
 
+@each_pace
 @story
 async def test_refresh_computes_stores_and_returns(any_stage: Stage, any_clock: FakeClock) -> None:
     """However fresh the stored value is, and even if no time has passed on the clock."""
@@ -42,7 +44,7 @@ async def test_forced_update_computes_each_time_it_is_true(stage: Stage) -> None
     assert await stage.call(f) == 3
 
 
-@pytest.mark.parametrize("stored", [False, True])
+@cases("stored", [False, True])
 @story
 async def test_forced_callers_share_one_computation(any_stage: Stage, stored: bool) -> None:
     """N of them at once cost one call, whether there was a value or not."""
@@ -59,6 +61,7 @@ async def test_forced_callers_share_one_computation(any_stage: Stage, stored: bo
     assert body.calls == 1 + stored
 
 
+@each_pace
 @story
 async def test_a_forced_caller_joins_a_computation_that_is_running(any_stage: Stage) -> None:
     """What ends after its call is new enough, whoever began it and why."""
@@ -73,6 +76,7 @@ async def test_a_forced_caller_joins_a_computation_that_is_running(any_stage: St
     assert body.calls == 1
 
 
+@each_pace
 @story
 async def test_while_a_refresh_runs_others_get_the_fresh_value_that_is_there(
     any_stage: Stage,
@@ -117,6 +121,7 @@ def test_a_forced_caller_takes_no_value_that_is_only_being_stored(app: Flask, co
     story(play)(stage=stage_of(cache, colour))
 
 
+@each_pace
 @story
 async def test_is_stale_makes_callers_compute(any_stage: Stage) -> None:
     """A value that the callback calls stale is computed anew, once for all who are told so."""
@@ -133,6 +138,7 @@ async def test_is_stale_makes_callers_compute(any_stage: Stage) -> None:
     assert body.calls == 2
 
 
+@each_pace
 @story
 async def test_a_forced_caller_after_a_stale_hit_joins_the_refresh_behind_it(
     any_stage: Stage, any_clock: FakeClock
@@ -155,6 +161,7 @@ async def test_a_forced_caller_after_a_stale_hit_joins_the_refresh_behind_it(
     assert body.calls == 2
 
 
+@each_pace
 @story
 async def test_what_a_computation_leaves_in_the_background_is_not_part_of_it(
     any_stage: Stage, any_clock: FakeClock

@@ -162,15 +162,15 @@ CASES = (
 )  # fmt: skip
 
 
-#: On backends that are not ours, one way for each operation of the store.
+#: One way for each operation of the store.
 OPERATIONS = (Delete, DeleteMany, Clear, Memoized, Tags, Set, SetMany, Method, View)
 
-#: Each way on each of our backends, and each operation wherever it runs another way.
+#: Each way in memory, and each operation wherever it runs another way.
 INVALIDATED = [
     (embedded, colour, kind)
     for embedded, colour in WAYS
     if colour in COLOURS
-    for kind in (CASES if embedded in ("SimpleCache", "FileSystemCache") else OPERATIONS)
+    for kind in (CASES if embedded == "SimpleCache" else OPERATIONS)
 ]
 
 

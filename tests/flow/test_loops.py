@@ -17,6 +17,7 @@ from flask_caching_async import Cache
 from flask_caching_async.testing import FakeClock
 from support.backends import config_for
 from support.crew import TESTS
+from support.params import cases
 from support.waiting import PATIENCE, auntil
 
 
@@ -118,8 +119,8 @@ ENDINGS = {
 }
 
 
-@pytest.mark.parametrize("backend", ["SimpleCache", "FileSystemCache", "async-only"])
-@pytest.mark.parametrize("ending", ENDINGS)
+@cases("backend", ["async-only", "FileSystemCache", "SimpleCache"])
+@cases("ending", ENDINGS)
 def test_a_loop_that_ends_in_the_middle_ends_silently(
     tmp_path: Path, backend: str, ending: str
 ) -> None:

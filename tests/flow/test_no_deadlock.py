@@ -16,6 +16,7 @@ import trio
 from flask_caching_async import Cache
 from flask_caching_async._flow.singleflight import Flights
 from support.backends import config_for
+from support.params import each_pace
 from support.stages import Stage, story
 from support.waiting import auntil, together, until
 
@@ -27,6 +28,7 @@ def any_cache(embedded: str, host_app: Any, tmp_path: Path) -> Cache:
     return Cache(host_app, config={**config_for(embedded, tmp_path), **config})
 
 
+@each_pace
 @story
 async def test_recursion_on_the_same_key_computes_alone(any_stage: Stage) -> None:
     """A function that asks for its own key gets an inner computation, not a deadlock."""
@@ -41,6 +43,7 @@ async def test_recursion_on_the_same_key_computes_alone(any_stage: Stage) -> Non
     assert len(calls) == 3
 
 
+@each_pace
 @story
 async def test_recursion_on_other_keys_works(any_stage: Stage) -> None:
     """Fibonacci: each number is computed once."""
@@ -181,6 +184,7 @@ def test_a_sync_follower_does_not_wait_for_who_waits_for_its_loop(any_cache: Cac
     asyncio.run(main())
 
 
+@each_pace
 @story
 async def test_mutual_waits_end_at_once(any_stage: Stage) -> None:
     """a needs b and b needs a, each computed by somebody else: one of them computes alone."""

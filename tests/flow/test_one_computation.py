@@ -16,6 +16,7 @@ from flask_caching_async._flow.ports import SyncPorts
 from flask_caching_async._runtime.colour import run_now
 from flask_caching_async.backends.base import Lease
 from flask_caching_async.testing import FakeClock
+from support.params import cases, each_pace
 from support.stages import Body, Stage, story
 from support.waiting import auntil, together, until
 
@@ -148,7 +149,7 @@ def test_get_or_set_computes_once_for_all_regimes(any_cache: Cache) -> None:
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("leader", ["memoize", "get_or_set"])
+@cases("leader", ["memoize", "get_or_set"])
 @story
 async def test_a_memoized_call_and_get_or_set_of_its_key_join(
     any_stage: Stage, leader: str
@@ -197,6 +198,7 @@ def test_64_requests_to_a_cold_async_view_cause_one_computation(
     assert len(calls) == 1
 
 
+@each_pace
 @story
 async def test_different_keys_do_not_wait_for_one_another(any_stage: Stage) -> None:
     """A slow computation holds up only callers of its own key."""

@@ -19,6 +19,7 @@ from flask_caching_async._flow.ports import SyncPorts
 from flask_caching_async._flow.singleflight import Flights
 from flask_caching_async.testing import FakeClock
 from support.backends import AsyncOnly, SyncOnly
+from support.params import cases, each_pace
 from support.stages import Body, Stage, story
 from support.waiting import Raised, auntil, together, until
 
@@ -89,6 +90,7 @@ async def test_what_cannot_be_copied_is_computed_by_everybody(stage: Stage) -> N
 # --- a value that may not be stored ---------------------------------------------------------------
 
 
+@each_pace
 @story
 async def test_a_filtered_value_makes_no_convoy(any_stage: Stage) -> None:
     """Of 20 callers of a function whose value is not stored, the 19 others compute together."""
@@ -111,6 +113,7 @@ async def test_a_filtered_value_makes_no_convoy(any_stage: Stage) -> None:
     assert any_stage.cache.stats().stored == 0
 
 
+@each_pace
 @story
 async def test_none_is_not_stored_and_makes_no_convoy(any_stage: Stage) -> None:
     """``None`` counts as nothing, unless ``cache_none`` says otherwise."""
@@ -141,6 +144,7 @@ async def test_none_is_not_stored_and_makes_no_convoy(any_stage: Stage) -> None:
 # --- an error -------------------------------------------------------------------------------------
 
 
+@each_pace
 @story
 async def test_followers_get_an_equal_error_with_a_traceback_of_their_own(
     any_stage: Stage,
@@ -176,6 +180,7 @@ async def test_followers_get_an_equal_error_with_a_traceback_of_their_own(
     assert await any_stage.call(f) == 2
 
 
+@each_pace
 @story
 async def test_an_old_value_is_served_instead_of_an_error(
     any_stage: Stage, any_clock: FakeClock
@@ -398,7 +403,7 @@ def test_a_cancelled_trio_task_hands_over_too(any_cache: Cache) -> None:
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt])
+@cases("end", [SystemExit, KeyboardInterrupt])
 def test_a_thread_that_ends_in_its_computation_hands_over(
     any_cache: Cache, end: type[BaseException]
 ) -> None:
@@ -497,6 +502,7 @@ class Watch:
         return self.now
 
 
+@each_pace
 @story
 async def test_followers_of_a_slow_leader_compute_alone_and_its_value_is_stored(
     any_stage: Stage, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,7 @@ So it is with ``lock=False``, and where a computation is slower than ``lock_time
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,12 @@ from flask import Flask
 from flask_caching_async import Cache
 from flask_caching_async.testing import FakeClock
 from support.backends import OURS, config_of_ours
+from support.faces import COLOURS
+from support.params import cases
 from support.stages import Stage, Started, story
+
+#: On each backend of ours, in both colours.
+EACH = ("stage,colour", list(itertools.product(OURS, COLOURS)))
 
 
 @pytest.fixture(params=OURS)
@@ -54,7 +60,7 @@ class Held:
         await self.stage.until(lambda: self.calls >= count)
 
 
-@pytest.mark.parametrize("options", [{"lock": False}, {"lock_timeout": 0.05}], ids=str)
+@cases("options", [{"lock": False}, {"lock_timeout": 0.05}], ways=EACH)
 @story
 async def test_what_began_before_a_refresh_is_not_stored_after_it(
     stage: Stage, options: dict[str, Any]
@@ -119,8 +125,12 @@ async def test_in_memory_the_order_of_refreshes_is_that_of_their_beginnings(stag
 # --- clocks ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shift", [1000, -1000], ids=["ahead", "stepped back"])
-@pytest.mark.parametrize("forced", ["refresh", "forced_update"])
+@cases(
+    "forced,shift",
+    itertools.product(["refresh", "forced_update"], [1000, -1000]),
+    ways=EACH,
+    whole=[f"{kind}-sync" for kind in OURS],  # each compares times in code of its own
+)
 @story
 async def test_a_refresh_computes_whatever_a_clock_says(
     stage: Stage, shift: float, forced: str

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from flask_caching_async._entries.entry import MISSING, NOTHING, Entry, Verdict, judge
 from flask_caching_async._entries.times import NEVER, seconds
 from flask_caching_async._flow.policy import Policy
+from support.params import table
 
 TIMES = st.floats(0.001, 10**6)
 
 
-@pytest.mark.parametrize(
-    ("revalidate", "if_error", "verdicts"),
+@table(
+    "revalidate,if_error,verdicts",
     [
         (0, 0, ["fresh", "fresh", "gone", "gone", "gone", "gone"]),
         (10, 0, ["fresh", "fresh", "stale", "stale", "gone", "gone"]),
@@ -67,8 +68,8 @@ def test_0_is_for_ever_and_a_value_may_have_a_timeout_of_its_own() -> None:
     assert Policy(50).times_of(0).life == 50
 
 
-@pytest.mark.parametrize(
-    ("timeout", "number"),
+@table(
+    "timeout,number",
     [
         (None, None), (5, 5), (0.5, 0.5), ("5", 5), (" -1 ", -1),
         (dt.timedelta(minutes=1), 60), (dt.timedelta(milliseconds=1), 1), (dt.timedelta(0), 0),
@@ -79,7 +80,7 @@ def test_timeouts_are_seconds_or_timedeltas(timeout: Any, number: float | None) 
     assert seconds(timeout) == number
 
 
-@pytest.mark.parametrize("timeout", ["soon", [], object()])
+@table("timeout", ["soon", [], object()])
 def test_anything_else_is_an_error_that_names_the_setting(timeout: Any) -> None:
     """Not a silent default."""
     with pytest.raises(TypeError, match="jiffies must be seconds"):

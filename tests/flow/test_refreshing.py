@@ -21,6 +21,7 @@ from flask_caching_async._flow.backoff import Backoff
 from flask_caching_async.exceptions import ConfigurationError
 from flask_caching_async.testing import FakeClock
 from support.faces import Face
+from support.params import cases, each_pace
 from support.stages import Body, Stage, story
 from support.waiting import PATIENCE, until
 
@@ -96,6 +97,7 @@ def test_a_view_that_answers_5xx_in_a_refresh_backs_off(
 # --- that take too long ---------------------------------------------------------------------------
 
 
+@each_pace
 @story
 async def test_after_the_soft_timeout_a_caller_gets_the_old_value(
     any_stage: Stage, clock: FakeClock, any_clock: FakeClock
@@ -112,6 +114,7 @@ async def test_after_the_soft_timeout_a_caller_gets_the_old_value(
     assert await any_stage.call(f) == 2 and body.calls == 2
 
 
+@each_pace
 @story
 async def test_a_function_that_is_faster_than_the_soft_timeout_gives_the_new_value(
     any_stage: Stage, any_clock: FakeClock
@@ -250,8 +253,8 @@ def test_in_a_request_a_refresh_is_of_that_request(app: Flask, cache: Cache, col
     assert shop.client.get("/works/6").text == "6 None None GET mine 1"
 
 
-@pytest.mark.parametrize(
-    ("path", "error", "text"),
+@cases(
+    "path,error,text",
     [
         ("/nowhere", ValueError, "no view answers '/nowhere'"),
         ("/other", ValueError, "does not lead to"),
@@ -332,7 +335,7 @@ UNSTORED: dict[str, tuple[dict[str, Any], Callable[[], Any], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", UNSTORED)
+@cases("name", UNSTORED, everywhere=("a failure", "an abort"))
 def test_a_refresh_can_insist_on_being_stored(app: Flask, colour: str, name: str) -> None:
     """Then what is not stored is an error that says why, with the value; else it is returned."""
     options, body, why = UNSTORED[name]

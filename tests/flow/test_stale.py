@@ -13,7 +13,7 @@ from flask import Flask, current_app, g, request
 
 from flask_caching_async import Cache, CachedResponse
 from flask_caching_async.testing import FakeClock
-from support.params import WAYS
+from support.params import WAYS, cases, each_pace
 from support.stages import Body, Stage, story
 from support.waiting import auntil, together, until
 
@@ -24,6 +24,7 @@ LONG = 25 * 24 * 3600
 SWR: Any = {"timeout": 10, "stale_while_revalidate": 60}
 
 
+@each_pace
 @story
 async def test_stale_hits_are_served_at_once_and_cause_one_refresh(
     any_stage: Stage, any_clock: FakeClock
@@ -43,6 +44,7 @@ async def test_stale_hits_are_served_at_once_and_cause_one_refresh(
     assert any_stage.cache.stats().stale == 25
 
 
+@each_pace
 @story
 async def test_after_the_stale_window_callers_wait(any_stage: Stage, any_clock: FakeClock) -> None:
     """At its very end the old value is gone."""
@@ -56,6 +58,7 @@ async def test_after_the_stale_window_callers_wait(any_stage: Stage, any_clock: 
     assert await any_stage.call(f) == 3
 
 
+@each_pace
 @story
 async def test_a_failing_refresh_keeps_the_old_value_and_is_logged(
     any_stage: Stage, any_clock: FakeClock, caplog: pytest.LogCaptureFixture
@@ -268,7 +271,7 @@ def test_a_refresh_that_its_loop_never_began_is_begun_by_the_next_hit(
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("refreshing", [True, False], ids=["refreshing", "computing"])
+@cases("refreshing", [True, False], ids=["refreshing", "computing"])
 def test_a_loop_that_is_closed_in_the_middle_is_no_obstacle(
     any_cache: Cache, any_clock: FakeClock, refreshing: bool
 ) -> None:
@@ -397,6 +400,7 @@ def test_a_response_brings_its_own_timeout(
     assert client.get("/").text == "3"
 
 
+@each_pace
 @story
 async def test_what_is_over_before_it_began_is_not_stored(
     any_stage: Stage, any_clock: FakeClock

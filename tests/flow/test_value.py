@@ -19,7 +19,7 @@ from markupsafe import Markup
 from flask_caching_async import Cache
 from flask_caching_async._entries.isolation import keep
 from flask_caching_async.exceptions import SerializationError
-from support.params import named
+from support.params import named, table
 
 LEAVES = (
     st.none()
@@ -117,13 +117,12 @@ def test_a_cached_value_is_nobodys_to_change(app: Flask, value: Any) -> None:
         spoil(answer)
 
 
-@pytest.mark.parametrize(
+@table(
     "value",
     [
         "text", b"bytes", 1, 1.5, True, None, 1j, Markup("<b>"), range(3), (1, "two", None),
         frozenset({1, 2}), dt.datetime(2026, 1, 1), dt.timedelta(1), decimal.Decimal("1.5"),
     ],
-    ids=named,
 )  # fmt: skip
 def test_what_cannot_change_is_not_copied(value: Any) -> None:
     """The very object is held and handed out."""
@@ -139,14 +138,13 @@ def test_flat_collections_are_copied_without_pickle(value: Any) -> None:
     assert thaw is not None and thaw(kept) is not kept
 
 
-@pytest.mark.parametrize(
+@table(
     "value",
     [
         Thing("a", [1]), [[1]], {"a": [1]}, ([1],), bytearray(b"x"), {1, 2},
         type("Sub", (str,), {"__module__": __name__})("sub") if False else [Thing("b", [])],
         collections.Counter("aab"),
     ],
-    ids=named,
 )  # fmt: skip
 def test_everything_else_is_copied_whole(value: Any) -> None:
     """At every depth."""
@@ -172,9 +170,7 @@ def test_a_subclass_of_an_immutable_type_may_be_mutable() -> None:
     assert taken_out(kept, thaw)[0] is not value
 
 
-@pytest.mark.parametrize(
-    "value", [threading.Lock(), lambda: 1, (i for i in ())], ids=["a", "b", "c"]
-)
+@table("value", [threading.Lock(), lambda: 1, (i for i in ())], ids=["a", "b", "c"])
 def test_what_cannot_be_copied_is_refused(value: Any) -> None:
     """With an error of ours that names the type."""
     with pytest.raises(SerializationError, match=type(value).__qualname__):

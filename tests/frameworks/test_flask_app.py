@@ -10,6 +10,7 @@ from flask import Blueprint, Flask, Response, abort
 from flask_caching_async import Cache
 from flask_caching_async.exceptions import NotInitializedError
 from support.backends import config_for
+from support.params import each_pace
 from support.sites import Site
 
 
@@ -35,6 +36,7 @@ def picture(app: Flask) -> dict[str, Any]:
     return {**named, **lists, **others}
 
 
+@each_pace
 def test_requests_change_nothing_on_the_app(app: Flask, any_cache: Cache, colour: str) -> None:
     """Hits, misses, headers, errors and deletions: views, hooks, config and extensions stay."""
     site = Site(app, any_cache, colour)
@@ -56,6 +58,7 @@ def test_requests_change_nothing_on_the_app(app: Flask, any_cache: Cache, colour
     assert picture(app) == before
 
 
+@each_pace
 def test_a_request_leaves_nothing_behind_in_g_or_the_environ(
     app: Flask, any_cache: Cache, colour: str
 ) -> None:

@@ -21,6 +21,7 @@ from flask import (
 
 from flask_caching_async import Cache
 from flask_caching_async.exceptions import CacheWarning
+from support.params import cases
 from support.sites import Site
 
 _numbers = itertools.count()
@@ -62,8 +63,11 @@ def told(site: Site, times: int = 3, **kwargs: Any) -> list[str]:
 PERSONAL = [what for what, (_, message) in READS.items() if message]
 
 
-@pytest.mark.parametrize("debug", [True, False], ids=["debug", "production"])
-@pytest.mark.parametrize("what", PERSONAL)
+@cases(
+    "what,debug",
+    itertools.product(PERSONAL, [True, False]),
+    everywhere=("session-True", "session-False", "session-in-a-stream-True"),
+)
 def test_a_view_that_reads_what_is_one_visitors_is_told_once(
     site: Site, what: str, debug: bool
 ) -> None:
@@ -98,7 +102,7 @@ IN_THE_KEY: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("how", IN_THE_KEY)
+@cases("how", IN_THE_KEY, everywhere=("vary-callable", "own-prefix", "own-key", "unless"))
 def test_nothing_is_said_of_what_is_in_the_key(site: Site, how: str) -> None:
     """By any of the arguments that put it there, or that keep the cache out of it."""
     what, options = IN_THE_KEY[how]
@@ -131,7 +135,7 @@ def test_nothing_is_said_of_what_others_read(site: Site) -> None:
     assert told(site) == []
 
 
-@pytest.mark.parametrize("what", PERSONAL)
+@cases("what", PERSONAL)
 def test_a_view_is_told_though_others_read_the_same(site: Site, what: str) -> None:
     """What was read before the view hides nothing."""
     body, message = READS[what]
@@ -140,7 +144,7 @@ def test_a_view_is_told_though_others_read_the_same(site: Site, what: str) -> No
     assert [message in text for text in told(site)] == [True]
 
 
-@pytest.mark.parametrize("ending", ["answers", "aborts", "raises"])
+@cases("ending", ["answers", "aborts", "raises"])
 def test_who_has_read_the_session_still_gets_its_headers(site: Site, ending: str) -> None:
     """Watching the view does not take ``Vary: Cookie`` from a request that read the session."""
     site.app.testing = False

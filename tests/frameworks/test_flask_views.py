@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -24,7 +25,7 @@ from flask import (
 from flask.views import MethodView, View
 
 from flask_caching_async import Cache
-from support.params import each_form
+from support.params import cases, each_form
 from support.sites import Site
 from support.waiting import at_once
 
@@ -83,7 +84,7 @@ def check_hits(site: Site, kinds: dict[str, Any]) -> None:
         assert site.calls == calls, kind
 
 
-@pytest.mark.parametrize("kind", ANSWERS)
+@cases("kind", ANSWERS, everywhere=("str", "response-status", "generator", "streamed-template"))
 def test_a_hit_is_what_an_uncached_view_answers(site: Site, kind: str) -> None:
     """Status, headers and body, for everything that Flask takes."""
     check_hits(site, {kind: ANSWERS[kind]})
@@ -218,8 +219,7 @@ def class_view(site: Site, base: Any, once: bool) -> tuple[Any, Any]:
     return type("Works", (base,), namespace), name
 
 
-@pytest.mark.parametrize("base", [View, MethodView], ids=lambda base: base.__name__)
-@pytest.mark.parametrize("once", [True, False])
+@cases("base,once", itertools.product([View, MethodView], [True, False]))
 def test_methods_of_view_classes_are_cached_by_path(site: Site, base: Any, once: bool) -> None:
     """``dispatch_request`` and ``get``, with an instance per request or one for all."""
     kind, name = class_view(site, base, once)
@@ -256,17 +256,27 @@ def wrapping(view: Any) -> Any:
     return functools.wraps(view)(plainly(view))
 
 
-@pytest.mark.parametrize("base", [View, MethodView], ids=lambda base: base.__name__)
-@pytest.mark.parametrize("once", [True, False], ids=["each request", "one instance"])
-@pytest.mark.parametrize(
-    ("inside", "outside"),
-    [(None, None), (plainly, None), (wrapping, wrapping)],
-    ids=["bare", "a decorator of the class", "one above, too"],
+@cases(
+    "base,once,above",
+    itertools.product(
+        [View, MethodView],
+        [True, False],
+        [(None, None), (plainly, None), (wrapping, wrapping)],
+    ),
+    ids=map(
+        "-".join,
+        itertools.product(
+            ["View", "MethodView"],
+            ["each request", "one instance"],
+            ["bare", "a decorator of the class", "one above, too"],
+        ),
+    ),
 )
 def test_a_refresh_makes_the_class_of_a_view_as_the_app_does(
-    site: Site, base: Any, once: bool, inside: Any, outside: Any
+    site: Site, base: Any, once: bool, above: tuple[Any, Any]
 ) -> None:
     """With the arguments of ``as_view`` of the endpoint that the path leads to."""
+    inside, outside = above
     kind, name = class_view(site, base, once)
     kind.decorators = [inside] if inside else []
     for rule, args, kwargs in (("/a/<int:n>", ("a",), {}), ("/b/<int:n>", (), {"token": "b"})):

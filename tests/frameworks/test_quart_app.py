@@ -26,6 +26,7 @@ from flask_caching_async.exceptions import CacheWarning, ConfigurationError, Not
 from support.backends import config_for
 from support.faces import own_colour
 from support.fault_proxy import FaultProxy
+from support.params import cases
 from support.quart_sites import (
     VERSION,
     QuartSite,
@@ -390,8 +391,12 @@ async def told(site: QuartSite, times: int = 3, **kwargs: Any) -> list[str]:
     return [str(w.message) for w in caught if issubclass(w.category, CacheWarning)]
 
 
-@pytest.mark.parametrize("debug", [True, False], ids=["debug", "production"])
-@pytest.mark.parametrize("what", READS)
+@cases(
+    "what,debug",
+    itertools.product(READS, [True, False]),
+    whole=("async",),
+    everywhere=("session-True", "session-False", "session-in-a-stream-True"),
+)
 @served
 async def test_a_view_that_reads_what_is_one_visitors_is_told_once(
     site: QuartSite, what: str, debug: bool
@@ -457,7 +462,7 @@ IN_THE_KEY: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("how", IN_THE_KEY)
+@cases("how", IN_THE_KEY, whole=("async",), everywhere=("vary-callable", "own-key", "unless"))
 @served
 async def test_nothing_is_said_of_what_is_in_the_key(site: QuartSite, how: str) -> None:
     """By any of the arguments that put it there, or that keep the cache out of it."""

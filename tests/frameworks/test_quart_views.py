@@ -38,6 +38,7 @@ from flask_caching_async.exceptions import ColourError
 from flask_caching_async.serializers import JSONSerializer, MsgpackSerializer
 from flask_caching_async.testing import FakeClock
 from support.faces import own_colour
+from support.params import cases
 from support.quart_sites import (
     QuartSite,
     Threads,
@@ -378,7 +379,6 @@ ANSWERS: dict[str, Callable[[], Any]] = {
     "template": lambda: quart.render_template_string("{{ request.path }}"),
     "streamed-template": lambda: quart.stream_template_string("{{ request.path }}"),
 }
-NEEDS_AWAIT = {"async-generator", "make-response", "template", "streamed-template"}
 
 
 async def facts(response: Any) -> tuple[Any, ...]:
@@ -397,11 +397,11 @@ def as_async(body: Callable[[], Any]) -> Callable[[], Any]:
     return view
 
 
-@pytest.mark.parametrize(
-    ("kind", "colour"),
-    [(kind, "async") for kind in ANSWERS]
-    + [(kind, "sync") for kind in ANSWERS if kind not in NEEDS_AWAIT],
-    indirect=["colour"],
+@cases(
+    "kind",
+    ANSWERS,
+    ways=("colour", ["async", "sync"]),
+    everywhere=("str", "generator", "http-exception"),
 )
 @served
 async def test_a_hit_is_what_an_uncached_view_answers(site: QuartSite, kind: str) -> None:

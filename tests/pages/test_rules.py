@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from flask import Response
 from werkzeug.exceptions import (
     Gone,
@@ -22,6 +21,7 @@ from flask_caching_async._frameworks.responses import fate_of, is_public
 from flask_caching_async.pages.inputs import Learned, values_of, variant_key
 from flask_caching_async.pages.reads import Base, Reads
 from flask_caching_async.pages.rules import PERSONAL, Keyed, judge, vary_of
+from support.params import table
 
 
 def request(path: str = "/works", **kwargs: Any) -> Request:
@@ -51,14 +51,14 @@ SELECTING = ("arg:page", "args", "header:x", "cookie:theme", "address", "host", 
 PERSONS = ("session", "authorization", "cookies", "headers", "body", "environ")
 
 
-@pytest.mark.parametrize("name", SELECTING)
+@table("name", SELECTING)
 def test_an_input_selects_unless_the_key_has_it(name: str) -> None:
     """Under any rule about persons."""
     assert judged(name) == judged(name, persons=False) == (set(), {name})
     assert judged(name, keyed=name) == (set(), set())
 
 
-@pytest.mark.parametrize("name", PERSONS)
+@table("name", PERSONS)
 def test_what_is_one_visitors_makes_a_page_theirs_unless_it_is_excused(name: str) -> None:
     """By the key, by ``unless``, or by who knows better."""
     assert judged(name) == ({name}, set())
@@ -71,8 +71,8 @@ def test_everything_that_is_personal_has_a_word_and_a_remedy() -> None:
     assert {*PERSONS, "changes", "argument"} == PERSONAL.keys()
 
 
-@pytest.mark.parametrize(
-    ("name", "keyed", "expected"),
+@table(
+    "name,keyed,expected",
     [
         ("session", "cookie:session", ""),
         ("session", "header:cookie", ""),
@@ -101,8 +101,8 @@ def test_a_key_has_what_it_is_made_of(name: str, keyed: str, expected: str) -> N
     assert personal | selecting == set(expected.split())
 
 
-@pytest.mark.parametrize(
-    ("before", "keyed", "personal", "selecting"),
+@table(
+    "before,keyed,personal,selecting",
     [
         ("", "", "", ""),
         ("session", "", "session by g.user", ""),
@@ -144,8 +144,8 @@ def test_an_answer_that_says_public_excuses_authorization_alone() -> None:
 # --- what an answer says --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("said", "expected"),
+@table(
+    "said,expected",
     [
         ([], set()),
         ([("Vary", "Accept")], {"header:accept"}),
@@ -163,7 +163,7 @@ STORED = (200, 203, 204, 301, 302, 307, 308, 404, 405, 410, 414, 451)
 PASSED_ON = (206, 304, 400, 401, 402, 403, 406, 409, 411, 412, 413, 415, 416, 422, 425, 428, 429)
 
 
-@pytest.mark.parametrize("status", [*STORED, *PASSED_ON, 500, 502, 503])
+@table("status", [*STORED, *PASSED_ON, 500, 502, 503])
 def test_a_status_says_whether_an_answer_is_for_others(status: int) -> None:
     """In each way to give one."""
     fate = Fate.STORE if status in STORED else Fate.UNCACHEABLE if status < 500 else Fate.FAIL
@@ -172,8 +172,8 @@ def test_a_status_says_whether_an_answer_is_for_others(status: int) -> None:
         assert fate_of(answer, store_private=True) is fate
 
 
-@pytest.mark.parametrize(
-    ("error", "stored"),
+@table(
+    "error,stored",
     [
         (NotFound, True), (Gone, True), (MethodNotAllowed, True),
         (UnavailableForLegalReasons, True), (Unauthorized, False), (TooManyRequests, False),
@@ -184,8 +184,8 @@ def test_an_error_is_an_answer(error: Any, stored: bool) -> None:
     assert (fate_of(error()) is Fate.STORE) is stored
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "stored"),
+@table(
+    "name,content,stored",
     [
         ("Cache-Control", "max-age=60", True),
         ("Cache-Control", "public, max-age=60", True),
@@ -212,8 +212,8 @@ def test_a_header_says_whether_an_answer_is_for_others(
         assert fate_of(answer, store_private=True) is Fate.STORE
 
 
-@pytest.mark.parametrize(
-    ("said", "public"),
+@table(
+    "said,public",
     [("public", True), ("S-MAXAGE=5", True), ("max-age=5", False), ("publicly", False)],
 )
 def test_public_is_a_directive(said: str, public: bool) -> None:
@@ -225,8 +225,8 @@ def test_public_is_a_directive(said: str, public: bool) -> None:
 # --- the values of inputs -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "first", "second"),
+@table(
+    "name,first,second",
     [
         ("arg:a", {"path": "/?a=1"}, {"path": "/?a=2"}),
         ("arg:a", {"path": "/?a"}, {"path": "/"}),

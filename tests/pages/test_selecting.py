@@ -18,7 +18,8 @@ from werkzeug.datastructures import Headers
 
 from flask_caching_async.serializers import JSONSerializer, MsgpackSerializer
 from support.backends import OURS, SHARED, ServerBackend, config_for, config_of_ours
-from support.visitors import Pages, Visitor, pages, redis_pages, told
+from support.params import cases
+from support.visitors import HOSTS, Pages, Visitor, pages, redis_pages, told
 from support.waiting import PATIENCE, at_once, together, until
 
 __all__ = ["pages", "redis_pages"]
@@ -169,7 +170,13 @@ def body_of(pages: Pages, read: Callable[[Pages], Any]) -> Callable[[], Any]:
     return body
 
 
-@pytest.mark.parametrize("what", SELECTING)
+@cases(
+    "what",
+    SELECTING,
+    ways=("pages", HOSTS),
+    whole=("sync", "quart"),  # whose requests differ
+    everywhere=("args", "header", "host", "external-in-a-template", "redirected", "in-a-loop"),
+)
 def test_a_page_is_given_to_who_asks_in_the_same_way(pages: Pages, what: str) -> None:
     """Nobody had to think of a key; what is not read makes no difference; each is computed once."""
     read, (first, second), same = SELECTING[what]
@@ -293,9 +300,8 @@ WAYS: dict[str, Callable[[Pages, Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("host", ["sync", "quart"])
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", ["SimpleCache", "RedisCache"])
+@cases("host", ["sync", "quart"])
+@cases("kind,way", itertools.product(["RedisCache", "SimpleCache"], WAYS))
 def test_what_deletes_a_page_deletes_its_variants(
     request: pytest.FixtureRequest, host: str, way: str, kind: str
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from flask_caching_async.exceptions import AddressKeyWarning, NotStoredError
 from flask_caching_async.testing import FakeClock
+from support.params import cases
 from support.visitors import HOSTS, Pages, Visitor, pages, redis_pages, told
 from support.waiting import auntil, together, until
 
@@ -318,7 +319,23 @@ def visitors_of(pages: Pages, made: Cause | None = None) -> dict[str, Visitor]:
     return {name: pages.visitor(name, **sends(name)) for name in ("ann", "bob")}
 
 
-@pytest.mark.parametrize("what", CAUSES)
+#: Flask in both colours has the same requests and sessions. For an ``async def`` view the contexts
+#: differ in which things are read, the functions that are called around it, and how it ends.
+FLASK_AND_QUART = ("sync", "quart")
+
+
+@cases(
+    "what",
+    CAUSES,
+    ways=("pages", HOSTS),
+    whole=FLASK_AND_QUART,
+    everywhere=(
+        "session_get", "session_written", "flashed", "session_in_a_template",
+        "a_function_of_a_context_processor", "authorization", "all_cookies", "body_of_a_get",
+        "g_set_by_before_request", "g_in_a_template", "g_as_a_whole", "an_attribute_of_the_request",
+        "a_variable_of_a_middleware", "a_change_after_this_request",
+    ),
+)  # fmt: skip
 def test_a_page_for_one_visitor_is_given_to_nobody_else(pages: Pages, what: str) -> None:
     """Each gets their own, however often; it is not stored, and that is told once."""
     made = CAUSES[what]
@@ -332,8 +349,11 @@ def test_a_page_for_one_visitor_is_given_to_nobody_else(pages: Pages, what: str)
     assert len(found) == 1 and made.message in found[0] and "Write " in found[0]
 
 
-@pytest.mark.parametrize(
-    "what", ["session_get", "authorization", "g_set_by_before_request", "body_of_a_get"]
+@cases(
+    "what",
+    ["session_get", "authorization", "g_set_by_before_request", "body_of_a_get"],
+    ways=("redis_pages", HOSTS),
+    everywhere=("session_get", "g_set_by_before_request"),
 )
 def test_nothing_of_one_visitor_is_kept_on_redis(redis_pages: Pages, what: str) -> None:
     """Nor given to those who wait in other processes."""
@@ -508,7 +528,13 @@ EXCUSES: dict[str, tuple[str, Callable[[Pages], dict[str, Any]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("how", EXCUSES)
+@cases(
+    "how",
+    EXCUSES,
+    ways=("pages", HOSTS),
+    whole=FLASK_AND_QUART,
+    everywhere=("vary-callable", "make-cache-key", "key-prefix", "vary-on-g"),
+)
 def test_what_is_in_the_key_is_stored_for_each_visitor(pages: Pages, how: str) -> None:
     """Nothing is told, and each has a page of their own."""
     what, options = EXCUSES[how]
@@ -551,7 +577,9 @@ def test_another_callback_than_those_of_the_key_excuses_nothing(pages: Pages) ->
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("options", [{"key_prefix": "k"}, {"key_prefix": "k/%s"}, {"tags": ["t"]}])
+@cases(
+    "options", [{"key_prefix": "k"}, {"key_prefix": "k/%s"}, {"tags": ["t"]}], ways=("pages", HOSTS)
+)
 def test_a_key_prefix_of_text_excuses_nothing(pages: Pages, options: dict[str, Any]) -> None:
     """It is the same for everybody."""
     pages.view(**options)(lambda: str(session_user(pages)))
