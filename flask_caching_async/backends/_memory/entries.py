@@ -88,6 +88,8 @@ class Memory:
         self._entries: dict[str, MemoryEntry] = {}
         self._versions = Versions()
         self._namespace = Version()
+        #: The versions of tags that were asked for last.
+        self._shared: tuple[Version, ...] = ()
         self._threshold = threshold
         self._evictor = Evictor(threshold)
         #: Entries that have come or gone, with what they replaced; the evictor is yet to know.
@@ -125,7 +127,12 @@ class Memory:
         get = self._versions.get
         with self._lock:
             of_key = (self._namespace, get("k:" + key))
-            return ExpectedVersions(of_key, tuple([get(tag) for tag in tags]), forced)
+            of_tags = tuple([get(tag) for tag in tags])
+            if of_tags == self._shared:  # entries of one function mostly have the same ones
+                of_tags = self._shared
+            else:
+                self._shared = of_tags
+            return ExpectedVersions(of_key, of_tags, forced)
 
     def set_if_current(
         self,

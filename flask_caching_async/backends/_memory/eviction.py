@@ -70,12 +70,12 @@ class Node:
     A subclass must keep the equality and the hash of ``object``.
 
     :param key: the key of the entry.
-    :param usable_until: when it expires, in seconds since the epoch; ``NEVER`` if it does not.
+    :param usable_until: when it expires, in seconds since the epoch; ``NEVER`` if it does not. That
+        must not change as long as the evictor knows the node.
     """
 
-    __slots__ = ("_due", "_newer", "_older", "_queue", "_rank", "key", "usable_until", "visited")
+    __slots__ = ("_newer", "_older", "_queue", "_rank", "key", "usable_until", "visited")
 
-    _due: float
     _newer: Node
     _older: Node
     _queue: _Queue
@@ -181,8 +181,7 @@ class _ExpiryBuckets:
         self.earliest = NEVER
 
     def add(self, node: Node) -> None:
-        # Kept on the node, so that the engine may change `usable_until` and do no harm here.
-        node._due = due = math.ceil(node.usable_until)
+        due = math.ceil(node.usable_until)  # not kept on the node: a number takes 40 bytes
         bucket = self._buckets.get(due)
         if bucket is None:
             self._buckets[due] = {node}
@@ -192,10 +191,11 @@ class _ExpiryBuckets:
             bucket.add(node)
 
     def remove(self, node: Node) -> None:
-        bucket = self._buckets[node._due]
+        due = math.ceil(node.usable_until)
+        bucket = self._buckets[due]
         bucket.remove(node)
         if not bucket:
-            del self._buckets[node._due]
+            del self._buckets[due]
             self._compact()
 
     def _compact(self) -> None:
@@ -274,14 +274,14 @@ class Evictor:
         """Let go of a node that left for a reason of its own."""
         self._queue_of(node).remove(node)
         self.size -= 1
-        if node._due != NEVER:
+        if node.usable_until != NEVER:
             self._expiries.remove(node)
 
     def replace(self, old: Node, new: Node) -> None:
         """Put a new node of the same key in the place of the old one, with what it had earned."""
         queue = self._queue_of(old)
         self._schedule(new)
-        if old._due != NEVER:
+        if old.usable_until != NEVER:
             self._expiries.remove(old)
         new.visited = old.visited
         new._rank = old._rank
@@ -301,7 +301,7 @@ class Evictor:
         if node._queue is self._small:
             self._ghosts.add(node.key)
         node._queue.remove(node)
-        if node._due != NEVER:
+        if node.usable_until != NEVER:
             self._expiries.remove(node)
         return node
 
@@ -331,9 +331,7 @@ class Evictor:
         self.size = 0
 
     def _schedule(self, node: Node) -> None:
-        if node.usable_until == NEVER:
-            node._due = NEVER
-        else:
+        if node.usable_until != NEVER:
             self._expiries.add(node)
 
     def _queue_of(self, node: Node) -> _Queue:
