@@ -111,13 +111,25 @@ class Operations(Deletions):
         :param tags: names by which :meth:`delete_tags` finds it.
         :raises SerializationError: if the value cannot be stored.
         """
-        return bool(self._set("set", {key: value}, timeout, tags))
+        direct = None if tags else self._direct()
+        if direct is None:
+            return bool(self._set("set", {key: value}, timeout, tags))
+        try:
+            return direct.set_one_directly(key, value, timeout)
+        finally:
+            self._forget_flights((key,))
 
     async def aset(
         self, key: str, value: Value, timeout: Timeout | None = None, *, tags: Iterable[str] = ()
     ) -> bool:
         """Awaitable :meth:`set`."""
-        return bool(await self._aset({key: value}, timeout, tags))
+        direct = None if tags else self._adirect()
+        if direct is None:
+            return bool(await self._aset({key: value}, timeout, tags))
+        try:
+            return direct.set_one_directly(key, value, timeout)
+        finally:
+            self._forget_flights((key,))
 
     def set_many(
         self,

@@ -87,6 +87,10 @@ class DirectSteps(Protocol):
         """The value of a key, ``MISSING`` where there is none."""
         ...
 
+    def set_one_directly(self, key: str, value: Value, timeout: Any) -> bool:
+        """Set a value without tags, which no computation under way overwrites."""
+        ...
+
     def set_directly(
         self, mapping: Mapping[str, Value], timeout: Any, tags: tuple[str, ...]
     ) -> list[str]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from .._entries.entry import MISSING, AnyEntry, Entry, Lookup, is_marker
-from .._entries.times import Times, seconds, times_from
+from .._entries.times import FOREVER, NEVER, Times, seconds
 from .._flow.store_protocol import DirectSteps, Store, StoreSteps
 from ..backends._memory.entries import ExpectedVersions
 from ..backends.simplecache import SimpleCache
@@ -166,6 +166,14 @@ class MemoryStore(Store, StoreSteps, DirectSteps):
         self.memory.set_and_supersede(items, self._times(timeout), tags)
         return list(mapping)
 
+    def set_one_directly(self, key: str, value: Value, timeout: Timeout | None) -> bool:
+        """Set a value without tags by hand."""
+        if type(key) is not str:
+            check_text((key,))
+        kept, thaw = self.backend.pack(value)
+        self.memory.set_one(key, kept, thaw, self._times(timeout))
+        return True
+
     async def add(
         self, key: str, value: Value, timeout: Timeout | None, tags: tuple[str, ...]
     ) -> bool:
@@ -175,8 +183,12 @@ class MemoryStore(Store, StoreSteps, DirectSteps):
         return self.memory.add(key, kept, thaw, self._times(timeout), tags)
 
     def _times(self, timeout: Timeout | None) -> Times:
-        life = seconds(self.backend.default_timeout if timeout is None else timeout)
-        return times_from(self.backend.clock(), life or 0)
+        life = self.backend.default_timeout if timeout is None else timeout
+        if type(life) is not int or life > FOREVER:
+            life = seconds(life) or 0
+        now = self.backend.clock()
+        until = now + life if life else NEVER
+        return Times(now, until, until)
 
     async def touch(self, key: str, timeout: Timeout | None) -> bool:
         """Let a living entry live anew."""

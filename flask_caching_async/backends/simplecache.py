@@ -108,7 +108,7 @@ class SimpleCache(BaseCache):
 
     def set(self, key: str, value: Value, timeout: Timeout | None = None) -> bool:
         """Store a value; whatever computes the same key right now will not overwrite it."""
-        self.memory.set_and_supersede([(key, *self.pack(value))], self._times(timeout))
+        self.memory.set_one(key, *self.pack(value), self._times(timeout))
         return True
 
     def set_many(self, mapping: Mapping[str, Value], timeout: Timeout | None = None) -> list[str]:

@@ -23,58 +23,20 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
-from ..._entries.entry import BY_HAND, Thaw
+from ..._entries.entry import Thaw
 from ..._entries.times import Times
 from ...typing import Value
-from .eviction import NOWHERE, Evictor, Node
+from .entry import MemoryEntry
+from .eviction import Evictor
 from .versions import BY_HAND_VERSION, ExpectedVersions, Version, Versions
 
 __all__ = ["ExpectedVersions", "MemoryEntry", "Memory", "Version"]
 
-#: The generation of an entry that no reader has checked yet.
-_UNCHECKED = -1
-
 #: A key, what is kept for its value, and what makes a copy of that.
 Item = tuple[str, Value, Thaw | None]
-
-
-class MemoryEntry(Node):
-    """An entry in memory; has the attributes of :class:`.Entry`."""
-
-    __slots__ = ("kept", "thaw", "created", "fresh_until", "versions", "generation", "owner")
-
-    def __init__(
-        self,
-        key: str,
-        kept: Value,
-        thaw: Thaw | None,
-        times: Times,
-        versions: tuple[Version, ...],
-    ) -> None:
-        # What Node.__init__ does, too: a call costs as much as all of this.
-        self.key, self.visited, self._queue = key, False, NOWHERE
-        self.created, self.fresh_until, self.usable_until = times
-        self.kept = kept
-        self.thaw = thaw
-        self.versions = versions
-        #: When its versions were found alive, counted in invalidations.
-        self.generation = _UNCHECKED
-        #: The first tag: that of the function it was computed by, or that of what is set by hand.
-        self.owner = versions[0].name if versions else BY_HAND
-
-    def value(self) -> Value:
-        """The value, never one that another caller can mutate."""
-        return self.kept if self.thaw is None else self.thaw(self.kept)
-
-    def answers(self, tags: Collection[str]) -> bool:
-        """Whether it carries all these tags, or was set by hand; else it is another function's."""
-        versions = self.versions
-        if not versions or versions[0] is BY_HAND_VERSION or BY_HAND in tags:
-            return True
-        return {version.name for version in versions}.issuperset(tags)
 
 
 class Memory:
@@ -170,6 +132,13 @@ class Memory:
                     self._supersede(name)
                 self._note(MemoryEntry(key, kept, thaw, times, versions), times.created)
             self._settle(times.created)
+
+    def set_one(self, key: str, kept: Value, thaw: Thaw | None, times: Times) -> None:
+        """:meth:`set_and_supersede` for one value without tags."""
+        with self._lock:
+            if (name := "k:" + key) in self._versions.known:
+                self._supersede(name)
+            self._put(MemoryEntry(key, kept, thaw, times, ()), times.created)
 
     def add(
         self,

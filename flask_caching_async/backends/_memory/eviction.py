@@ -190,6 +190,18 @@ class _ExpiryBuckets:
         else:
             bucket.add(node)
 
+    def replace(self, old: Node, new: Node) -> None:
+        due = math.ceil(old.usable_until) if old.usable_until != NEVER else NEVER
+        if due != NEVER and new.usable_until != NEVER and due == math.ceil(new.usable_until):
+            bucket = self._buckets[due]
+            bucket.remove(old)
+            bucket.add(new)
+            return
+        if new.usable_until != NEVER:
+            self.add(new)
+        if due != NEVER:
+            self.remove(old)
+
     def remove(self, node: Node) -> None:
         due = math.ceil(node.usable_until)
         bucket = self._buckets[due]
@@ -280,9 +292,7 @@ class Evictor:
     def replace(self, old: Node, new: Node) -> None:
         """Put a new node of the same key in the place of the old one, with what it had earned."""
         queue = self._queue_of(old)
-        self._schedule(new)
-        if old.usable_until != NEVER:
-            self._expiries.remove(old)
+        self._expiries.replace(old, new)
         new.visited = old.visited
         new._rank = old._rank
         queue.replace(old, new)
