@@ -59,6 +59,8 @@ class Peer:
     awaits = True
     #: What else is to be said of its memoized functions.
     note = ""
+    #: Whether a method may be decorated as it is, and what it keeps is kept for each instance.
+    keeps_instances_apart = False
     #: Whether there is a bound to what it keeps in memory.
     bounded = True
 
@@ -95,7 +97,7 @@ class Peer:
 
 class Ours(Peer):
     name, distribution, module = OURS, "flask-caching-async", "flask_caching_async"
-    database = 1
+    database, keeps_instances_apart = 1, True
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
@@ -210,7 +212,7 @@ class AioCache(Peer):
 
 class Cashews(Peer):
     name, distribution, module, database = "cashews", "cashews", "cashews", 4
-    gives = VERY_OBJECT
+    gives, keeps_instances_apart = VERY_OBJECT, True
 
     def open(self, url: str, **options: Any) -> None:
         from cashews import Cache
@@ -277,7 +279,7 @@ class Dogpile(Peer):
 
 class CacheBox(Peer):
     name, distribution, module, database = "cachebox", "cachebox", "cachebox", 6
-    gives = SHALLOW
+    gives, keeps_instances_apart = SHALLOW, True
 
     def on_memory(self, store: Store) -> None:
         from cachebox import TTLCache

@@ -41,4 +41,4 @@ def tables() -> Iterator[Table]:
 
 
 if __name__ == "__main__":
-    main("by_hand", tables)
+    main("by_hand", tables, waits=False)

@@ -7,6 +7,7 @@ that write.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import pickle
 from collections.abc import Callable, Iterator
@@ -60,6 +61,16 @@ def ahits(store: Store) -> Iterator[Candidate]:
     yield from calls(store, afunction)
 
 
+def short_hits(store: Store) -> Iterator[Candidate]:
+    """A hit of a memoized ``async def``, on a loop of its own."""
+
+    async def nothing() -> None: ...
+
+    empty = timed("run(nothing())", run=asyncio.run, nothing=nothing)
+    yield Candidate("an empty loop", empty, "no cache")
+    yield from calls(store, afunction, short_loops=True)
+
+
 def misses(store: Store) -> Iterator[Candidate]:
     """A miss of a memoized ``def``."""
     put = "n = next(fresh); client.get(f'n:{n}'); client.set(f'n:{n}', data, 300, noreply=False)"
@@ -104,6 +115,8 @@ def tables() -> Iterator[Table]:
             return
         yield contest("Memcached: hit of a def", hits(store), limit=GET)
         yield contest("Memcached: hit of an async def, long-lived loop", ahits(store), limit=AGET)
+        title = "Memcached: hit of an async def, a loop for each call"
+        yield contest(title, short_hits(store), limit="an empty loop")
         yield contest("Memcached: miss of a def", misses(store), limit=PUT)
         yield contest("Memcached: miss of an async def", amisses(store), limit=PUT)
         yield commands("Memcached: a hit of a def, counted", store, hits)

@@ -119,4 +119,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--bytes"]:
         print(bytes_per_entry(sys.argv[2]))
     else:
-        main("memory", tables)
+        main("memory", tables, waits=False)

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterator
 
 from _candidates import calls
-from _harness import Candidate, Table, contest, main, timed
+from _harness import Candidate, LeftOut, Table, contest, main, timed
 from _peers import MEMORY, peers
 
 DICT = "a dict"
@@ -46,6 +46,32 @@ def amisses() -> Iterator[Candidate]:
     yield from calls(MEMORY, afunction, "next(numbers)")
 
 
+def method_misses(is_async: bool) -> Iterator[Candidate]:
+    """A miss of a memoized method; each instance has entries of its own."""
+
+    class Shop:
+        def price(self, number: int) -> int:
+            return number
+
+        async def aprice(self, number: int) -> int:
+            return number
+
+    shop, held = Shop(), {}
+    put = f"n = next(numbers); held[(shop, n & 511)] = {'await ' * is_async}price(n)"
+    names = {"numbers": itertools.count(), "held": held, "shop": shop}
+    bare = shop.aprice if is_async else shop.price
+    yield Candidate(DICT, timed(put, price=bare, **names), "the call, and a set")
+    for peer in peers(MEMORY):
+        if peer.keeps_instances_apart and (peer.awaits or not is_async):
+            try:
+                method = peer.amemoize(Shop.aprice) if is_async else peer.memoize(Shop.price)
+            except LeftOut:
+                continue
+            bound = type("Cached", (Shop,), {"price": method})()
+            call = f"{'await ' * is_async}shop.price(next(numbers))"
+            yield Candidate(peer.name, timed(call, shop=bound, numbers=itertools.count()))
+
+
 def shown(a: int, b: int = 1) -> int:
     return a
 
@@ -69,8 +95,10 @@ def tables() -> Iterator[Table]:
     """All of it."""
     yield contest("miss of a memoized def", misses(), limit=DICT)
     yield contest("miss of a memoized async def", amisses(), limit=DICT)
+    yield contest("miss of a memoized method", method_misses(False), limit=DICT)
+    yield contest("miss of a memoized async method", method_misses(True), limit=DICT)
     yield contest("the key of a call", keys(), limit="a tuple")
 
 
 if __name__ == "__main__":
-    main("misses", tables)
+    main("misses", tables, waits=False)

@@ -107,6 +107,28 @@ def hand(store: Store, method: str) -> Iterator[Candidate]:
     yield from by_hand(store, method)
 
 
+def ahand(store: Store, method: str) -> Iterator[Candidate]:
+    """One awaitable method of all that have it."""
+    client = redis.asyncio.Redis(port=store.port)
+    awaited(client.mset(MANY))
+
+    async def set_many() -> None:
+        async with client.pipeline(transaction=False) as pipeline:
+            for key, value in MANY.items():
+                pipeline.set(key, value, 300)
+            await pipeline.execute()
+
+    bare = {
+        "aget": "client.get('key 1')",
+        "aset": "client.set('key 1', value, 300)",
+        "aget_many": "client.mget(names)",
+        "aset_many": "set_many()",
+    }[method]
+    names = {"client": client, "value": MANY["key 1"], "names": list(MANY), "set_many": set_many}
+    yield Candidate("redis.asyncio", timed(f"await {bare}", **names), "raw bytes")
+    yield from by_hand(store, method)
+
+
 # --- what the server counts -----------------------------------------------------------------------
 
 
@@ -158,6 +180,8 @@ def tables() -> Iterator[Table]:
         yield contest("Redis: miss of an async def", amisses(store), limit=PUT)
         for method in ("get", "set", "get_many", "set_many"):
             yield contest(f"Redis: {method}()", hand(store, method), limit="redis-py")
+        for method in ("aget", "aset", "aget_many", "aset_many"):
+            yield contest(f"Redis: await {method}()", ahand(store, method), limit="redis.asyncio")
         yield trips("Redis: trips of a hit, def", store, hits)
         yield trips("Redis: trips of a hit, async def", store, ahits)
         yield trips("Redis: trips of a miss, def", store, misses)

@@ -34,8 +34,8 @@ TOPICS = (
     "redis_hits",
     "memcached_hits",
     "file_hits",
-    "stampede",
     "servers",
+    "stampede",
 )
 
 #: What a figure depends on, besides the peers.
