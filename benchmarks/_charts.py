@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from _harness import OURS, Row, Table, number
+from _harness import OURS, Row, Table, amount, number
 
 BLUE, ORANGE, GREY = "#2f7fd6", "#c2620e", "#7d8590"
 #: Of lines; ours is the first, a limit is grey.
@@ -82,7 +82,8 @@ def _row(
 ) -> Iterator[str]:
     top = 24 + STEP * place
     bold = ' font-weight="600"' if row.name in (OURS, table.base) else ""
-    figure = f"{number(row.figure)} {table.unit}".replace(" % hits", " %")
+    unit = {"% hits": "%", "computations": ""}.get(table.unit, table.unit)
+    figure = f"{amount(table, row)} {unit}".rstrip()
     if row.to_us is not None and not bold:
         figure += f" \N{MIDDLE DOT} {number(row.to_us)} \N{MULTIPLICATION SIGN}"
     yield text("0", top + 14, row.name, bold)

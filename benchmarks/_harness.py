@@ -248,6 +248,12 @@ def number(figure: float | None) -> str:
     return f"{figure:.{digits}f}"
 
 
+def amount(table: Table, row: Row) -> str:
+    """The figure of a row: what was counted by the server or by us is whole, or nearly so."""
+    counts = table.unit in ("computations", "round trips", "commands and keys")
+    return f"{row.figure:g}" if counts and row.figure is not None else number(row.figure)
+
+
 def show(table: Table) -> Table:
     """Print a table."""
     wanted = ", more is better" if table.more_is_better else ""
@@ -257,7 +263,7 @@ def show(table: Table) -> Table:
         ratios = f"{number(row.to_us):>8} x {base}"
         if table.limit:
             ratios += f" {number(row.to_limit):>8} x limit"
-        figure = "" if row.figure is None else f"{number(row.figure):>10}"
+        figure = "" if row.figure is None else f"{amount(table, row):>10}"
         print(f"  {row.name:<34}{figure:>10}{ratios}   {row.note}".rstrip(), flush=True)
     return table
 

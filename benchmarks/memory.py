@@ -111,7 +111,7 @@ def tables() -> Iterator[Table]:
     about = f"{ENTRIES:,} texts of 100 characters, keys of 10"
     yield counted("memory for an entry", list(grown()), limit=DICT, unit="bytes", about=about)
     for entries in (500, 50_000):
-        title = f"set() when {entries:,} entries are there, and no more fit"
+        title = f"set() into a full cache of {entries:,}"
         yield contest(title, at_capacity(entries), limit=LRU, rounds=21)
 
 

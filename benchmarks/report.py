@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from _charts import bars, lines
-from _harness import OURS, Results, Row, Table, number
+from _harness import OURS, Results, Row, Table, amount, number
 from _peers import PEERS
 from run import RESULTS, TOPICS
 
@@ -31,7 +31,7 @@ CHARTS = {
     "by_hand": ["get()", "set()"],
     "memory": [
         "memory for an entry",
-        "set() when 50,000 entries are there, and no more fit",
+        "set() into a full cache of 50,000",
     ],
     "eviction": ["Zipf and a scan, 500 entries", "loop, 500 entries"],
     "redis_hits": [
@@ -46,7 +46,7 @@ CHARTS = {
         "100 threads: computations",
         "100 tasks of four loops: computations",
         "4 processes of 25 threads, Redis: computations",
-        "4 processes of 25 threads, Redis: until the last has it",
+        "4 processes of 25 threads, Redis: time",
     ],
     "servers": [
         "Flask on gunicorn gthread: sync view",
@@ -98,7 +98,7 @@ def full(table: Table) -> Iterator[str]:
         note = row.note
         if row.name == table.limit:
             note = "; ".join(filter(None, ["the limit", note]))
-        yield from listed([name, number(row.figure), *ratios, note.replace("_", "\\_")])
+        yield from listed([name, amount(table, row), *ratios, note.replace("_", "\\_")])
     yield ""
 
 
@@ -110,7 +110,7 @@ def listed(cells: list[str]) -> Iterator[str]:
 
 def matrix(tables: list[Table]) -> Iterator[str]:
     """All contests of a topic at a glance: the ratios of the peers to us, and ours to the limit."""
-    tables = [table for table in tables if table.base == OURS]
+    tables = [table for table in tables if table.base == OURS and table.series is None]
     names = [name for name in NAMES if any(find(table, name) for table in tables)]
     if not names:
         return
@@ -122,7 +122,7 @@ def matrix(tables: list[Table]) -> Iterator[str]:
             continue
         cells = [cell(table, find(table, name)) for name in names]
         limit = number(own.to_limit) if table.limit else ""
-        figure = f"{number(own.figure)} {table.unit}".replace(" % hits", " %")
+        figure = f"{amount(table, own)} {table.unit}".replace(" % hits", " %")
         yield from listed([table.title, figure, limit, *cells])
     yield ""
 

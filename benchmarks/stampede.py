@@ -62,7 +62,7 @@ def protections(peer: Peer, is_async: bool) -> Iterator[tuple[str, Any]]:
         yield "aiocache, cached_stampede", stampede(function)
     if isinstance(peer, Dogpile) and peer.store.kind == "redis":
         peer.open("redis", host="127.0.0.1", port=peer.store.port, db=10, distributed_lock=True)
-        yield "dogpile.cache, distributed_lock", peer.memoize(function)
+        yield "dogpile.cache, shared lock", peer.memoize(function)
 
 
 def all_protected(store: Store, is_async: bool) -> Iterator[tuple[Peer, str, Any]]:
@@ -138,11 +138,11 @@ def two_rows(
 
 
 def both(title: str, pairs: list[tuple[Row, Row]]) -> Iterator[Table]:
-    """A table of computations, and one of milliseconds."""
+    """A table of computations, and one of milliseconds until the last caller has the value."""
     pairs = [two_rows(LIMIT, 1, SECONDS), *pairs]
     counts, times = ([pair[kind] for pair in pairs] for kind in (0, 1))
     yield counted(f"{title}: computations", counts, limit=LIMIT, unit="computations")
-    yield counted(f"{title}: until the last has it", times, limit=LIMIT, unit="ms")
+    yield counted(f"{title}: time", times, limit=LIMIT, unit="ms")
 
 
 # --- processes ------------------------------------------------------------------------------------
