@@ -162,7 +162,7 @@ def losses(results: Results) -> Iterator[str]:
                     title = found.setdefault(table.series or table.title, {})
                     title.setdefault(row.name, []).append(row.to_us)
         for title, best in found.items():
-            yield from listed([title, ", ".join(f"{n} {span(r)}" for n, r in best.items())])
+            yield from listed([title, "; ".join(f"{n} {span(r)}" for n, r in best.items())])
     yield ""
 
 
