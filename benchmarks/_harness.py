@@ -38,10 +38,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 OURS = "flask-caching-async"
-#: Seconds of one turn, and how many rounds there are.
-TURN, ROUNDS = 0.005, 41
-#: What all turns are timed with: ``main`` chooses it.
-clock = time.perf_counter
+#: What turns are timed with, seconds of one turn, and how many rounds there are: ``main`` chooses.
+clock, TURN, ROUNDS = time.perf_counter, 0.003, 101
 
 #: Does the work so often, and says how many seconds it took.
 Turn = Callable[[int], float]
@@ -143,8 +141,8 @@ def contest(
     candidates: Iterable[Candidate],
     *,
     limit: str | None = None,
-    turn: float = TURN,
-    rounds: int = ROUNDS,
+    turn: float | None = None,
+    rounds: int | None = None,
     base: str = OURS,
     per_second: int = 0,
     **table: Any,
@@ -157,10 +155,10 @@ def contest(
     playing, failed = [], []
     for candidate in candidates:
         try:
-            playing.append((candidate, _times(candidate, turn)))
+            playing.append((candidate, _times(candidate, turn or TURN)))
         except Exception as error:
             failed.append(Row(candidate.name, None, note=f"fails: {_first_line(error)}"))
-    taken = _take_turns(playing, rounds)
+    taken = _take_turns(playing, rounds or ROUNDS)
     rows = [_row(candidate, taken, limit, base) for candidate, _ in playing]
     made = Table(title, rows + failed, limit=limit, base=base, **table)
     return show(_per_second(made, per_second) if per_second else made)
@@ -182,7 +180,8 @@ def _times(candidate: Candidate, turn: float) -> int:
     times, seconds = 1, candidate.turn(1)
     while seconds < turn / 4:
         times *= 2
-        seconds = candidate.turn(times)
+        # Of two, since one that was interrupted would make all turns too short.
+        seconds = min(candidate.turn(times), candidate.turn(times))
     return max(1, round(times * turn / seconds))
 
 
@@ -257,7 +256,7 @@ def amount(table: Table, row: Row) -> str:
 def show(table: Table) -> Table:
     """Print a table."""
     wanted = ", more is better" if table.more_is_better else ""
-    print(f"\n{table.title} [{table.unit}{wanted}]")
+    print(f"\n{table.title} [{table.unit}{wanted}]" + f": {table.about}" * bool(table.about))
     for row in table.rows:
         base = "us" if table.base == OURS else table.base
         ratios = f"{number(row.to_us):>8} x {base}"
@@ -333,8 +332,9 @@ def main(topic: str, tables: Callable[[], Iterator[Table]], *, waits: bool = Tru
 
     :param waits: whether it waits for servers or threads; else, the processor's time is taken.
     """
-    global clock
-    clock = time.perf_counter if waits else time.process_time
+    global clock, TURN, ROUNDS
+    if not waits:
+        clock, TURN, ROUNDS = time.process_time, 0.005, 41
     parser = argparse.ArgumentParser()
     parser.add_argument("--save", type=Path, help="a file of results to put these into")
     path = parser.parse_args().save

@@ -90,7 +90,8 @@ def full(table: Table) -> Iterator[str]:
     base = "to ours" if table.base == OURS else f"to {table.base}"
     wanted = ", more is better" if table.more_is_better else ""
     columns = ["", table.unit, base, *(["to the limit"] if table.limit else []), ""]
-    yield from [f".. list-table:: {table.title} ({table.unit}{wanted})", "   :header-rows: 1", ""]
+    title = f"{table.title} ({table.unit}{wanted})" + f": {table.about}" * bool(table.about)
+    yield from [f".. list-table:: {title}", "   :header-rows: 1", ""]
     yield from listed(columns)
     for row in table.rows:
         name = f"**{row.name}**" if row.name == OURS else row.name

@@ -26,13 +26,20 @@ from _servers import redis_server
 THREADS, TASKS = (1, 2, 4, 8), (1, 10, 100, 1_000)
 KEYS = (1, 10, 100, 1_000, 10_000, 100_000)
 DICT = "a dict"
+LIMITS = {"memory": DICT, "redis": "redis.asyncio GET"}
+
+
+#: What was computed: nothing, while hits are measured.
+computed: list[int] = []
 
 
 def value_of(number: int) -> int:
+    computed.append(number)
     return number
 
 
 async def avalue_of(number: int) -> int:
+    computed.append(number)
     return number
 
 
@@ -88,15 +95,21 @@ def in_tasks(function: Callable[[int], Any], tasks: int, same: bool) -> Turn:
 
     async def divided(times: int) -> float:
         share = max(1, times // tasks)
+        computed.clear()
         began = time.perf_counter()
         await asyncio.gather(*(hits(0 if same else number, share) for number in range(tasks)))
-        return (time.perf_counter() - began) * times / (share * tasks)
+        seconds = time.perf_counter() - began
+        if computed:
+            raise LeftOut(f"{len(computed)} of {share * tasks} calls are computed")
+        return seconds * times / (share * tasks)
 
     return on_loop(divided)
 
 
 def over_tasks(tasks: int, store: Store, same: bool = False) -> Iterator[Candidate]:
     """Hits of a memoized ``async def`` by so many tasks."""
+    bare = dict_look(tasks) if store.kind == "memory" else redis_look(store)
+    yield Candidate(LIMITS[store.kind], in_tasks(bare, tasks, same))
     for name, cached, peer in memoized(store, True):
         if isinstance(peer, Ours) and store.kind != "memory":
             peer.enter()
@@ -104,6 +117,26 @@ def over_tasks(tasks: int, store: Store, same: bool = False) -> Iterator[Candida
             continue  # it keeps 256 entries
         awaited(warm(cached, 1 if same else tasks))
         yield Candidate(name, in_tasks(cached, tasks, same))
+
+
+def dict_look(tasks: int) -> Callable[[int], Any]:
+    """What a dict does in the place of a cache in memory."""
+    held = {(number,): number for number in range(tasks)}
+
+    async def look(number: int) -> int:
+        return held[(number,)]
+
+    return look
+
+
+def redis_look(store: Store) -> Callable[[int], Any]:
+    """What the driver does in the place of a cache on Redis."""
+    import redis.asyncio
+
+    pool = redis.asyncio.BlockingConnectionPool(port=store.port, max_connections=50, timeout=None)
+    client = redis.asyncio.Redis(connection_pool=pool)
+    awaited(client.mset({f"raw {number}": b"x" * 20 for number in range(max(TASKS))}))
+    return lambda number: client.get(f"raw {number}")
 
 
 async def warm(cached: Callable[[int], Any], count: int) -> None:
@@ -164,15 +197,16 @@ def tables() -> Iterator[Table]:
     wide = Store("memory", capacity=2_000)
     for tasks in TASKS:
         title, more = f"{series}: {tasks}", {**more, "series": series, "at": tasks}
-        yield contest(title, over_tasks(tasks, wide), **more)
+        yield contest(title, over_tasks(tasks, wide), limit=DICT, **more)
     with redis_server() as store:
         series = "hits a second over tasks, Redis"
         for tasks in TASKS if store else ():
             title, more = f"{series}: {tasks}", {**more, "series": series, "at": tasks}
-            yield contest(title, over_tasks(tasks, store), **more)
+            yield contest(title, over_tasks(tasks, store), limit=LIMITS["redis"], **more)
         if store:
             title = "hits a second of 100 tasks, Redis, all for one key"
-            yield contest(title, over_tasks(100, store, True), **{**more, "series": None})
+            more = {**more, "series": None, "limit": LIMITS["redis"]}
+            yield contest(title, over_tasks(100, store, True), **more)
     series = "hits a second over keys"
     more = {"rounds": 9, "limit": DICT, "per_second": 5_000, "series": series}
     for count in KEYS:
