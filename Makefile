@@ -27,7 +27,7 @@ extras:  ## Test the backends whose drivers `make test` does not install.
 coverage:  ## Run all tests, and say which lines none of them reaches.
 wheel:  ## Build the wheel, and run some of the tests against it.
 docs:  ## Build the documentation: docs/_build/html/index.html.
-bench:  ## Run the benchmarks; ARGS="benchmarks/hits.py" runs one of them.
+bench:  ## Run the benchmarks; ARGS="benchmarks/hits.py" runs one of them, ARGS=--save keeps the results.
 lowest downstream extras coverage wheel: servers
 lowest downstream extras coverage wheel docs bench:
 	@tools/setup.sh nox

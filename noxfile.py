@@ -174,13 +174,15 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks, or those that are named: ``nox -s bench -- benchmarks/hits.py``."""
+    """Run the benchmarks, or those that are named: ``nox -s bench -- benchmarks/hits.py``.
+
+    ``nox -s bench -- --save`` keeps the results and makes the tables and charts of
+    docs/benchmarks.rst from them.
+    """
     install(session, "benchmarks")
-    scripts = session.posargs or sorted(
-        str(path.relative_to(ROOT)) for path in (ROOT / "benchmarks").glob("[!_]*.py")
-    )
-    for script in scripts:
-        session.run("python", script)
+    session.run("python", "benchmarks/run.py", *session.posargs)
+    if "--save" in session.posargs:
+        session.run("python", "benchmarks/report.py")
 
 
 @nox.session

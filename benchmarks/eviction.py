@@ -4,36 +4,36 @@ Each policy is a small cache of keys: ``get`` is what a reader does on every cal
 engine does on a miss. All requests come from one seed, their popularity after Zipf(0.9) over
 50,000 keys:
 
-* *overall*, *before*, *after*: 200,000 requests, then a crawler asks once for 10,000 keys nobody
-  else wants, then 200,000 requests again. Hit ratio over all of it, in the last 2 x capacity
-  requests before the scan, and in the first 2 x capacity after it.
+* *Zipf and a scan*: 200,000 requests, then a crawler asks once for 10,000 keys nobody else wants,
+  then 200,000 requests again. Hit ratio over all of it, and in the first 2 x capacity requests
+  after the scan.
 * *drift*: 200,000 requests; every 20,000 a twentieth of the keys change places with random others,
   so a policy that clings to what was popular is found out.
+* *loop*: the same keys in the same order again and again, half as many again as there is room for.
 
-The costs are of the Python code on one thread, the best of five runs, in nanoseconds:
+MIN is the limit: it knows the future, and keeps what is asked for soonest (Belady 1966).
+
+The costs are of the Python code on one thread, in nanoseconds:
 
 * *hit*: of asking for keys that are in, again and again.
-* *put*: of an insertion with its eviction, for keys nobody asks for again.
-* *miss*: the same for the misses among ordinary requests, where the policy finds entries to spare
-  and keys it remembers.
+* *insertion*: with its eviction, for keys nobody asks for again.
 
-*lock* tells whether a hit reorders something, so that a reader has to hold the lock of the cache;
-taking it is not in the figure.
+What takes part in a hit with a lock, since it reorders something, is noted; taking the lock is not
+in the figure.
 """
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import random
-import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 from zlib import crc32
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from _harness import OURS, Candidate, Row, Table, contest, counted, main
 
 from flask_caching_async.backends._memory.eviction import Evictor, Node
 
@@ -223,7 +223,7 @@ class S3FIFOBit(S3FIFO):
 class Ours:
     """The policy of the package, driven as the engine of the in-memory backend drives it."""
 
-    name, lock = "backends._eviction", "no"
+    name, lock = OURS, "no"
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -247,7 +247,7 @@ class Ours:
 class OursTimed(Ours):
     """The same, with entries that expire, to see what their timetable costs."""
 
-    name = "same, with timeouts"
+    name = f"{OURS}, with timeouts"
     clock = itertools.count()
 
     def put(self, key: str) -> None:
@@ -376,82 +376,106 @@ def make_traces() -> Traces:
     return Traces(before, scan, after, drift)
 
 
-def replay(cache: Policy, trace: Sequence[str]) -> int:
-    """Ask for each key, enter it when it is missing, and count the hits."""
-    hits = 0
+# --- hit ratios -----------------------------------------------------------------------------------
+
+
+def replay(cache: Policy, trace: Sequence[str]) -> list[bool]:
+    """Ask for each key, enter it when it is missing; what was a hit."""
+    hits = []
     for key in trace:
-        if cache.get(key):
-            hits += 1
-        else:
+        hits.append(cache.get(key))
+        if not hits[-1]:
             cache.put(key)
     return hits
 
 
-def hit_ratios(policy: type[Policy], capacity: int, traces: Traces) -> list[float]:
-    """Overall, right before the scan, right after it, and with drifting popularity."""
-    cache, window = policy(capacity), 2 * capacity
-    early = replay(cache, traces.before[:-window])
-    before = replay(cache, traces.before[-window:])
-    early += replay(cache, traces.scan)
-    after = replay(cache, traces.after[:window])
-    late = replay(cache, traces.after[window:])
-    requests = 2 * REQUESTS + SCAN
-    overall = (early + before + after + late) / requests
-    drift = replay(policy(capacity), traces.drift) / REQUESTS
-    return [overall, before / window, after / window, drift]
+def best_possible(capacity: int, trace: Sequence[str]) -> list[bool]:
+    """What is a hit for MIN, which evicts what is asked for last, and enters nothing that is."""
+    following, last = [0] * len(trace), dict.fromkeys(trace, len(trace))
+    for place in range(len(trace) - 1, -1, -1):
+        following[place], last[trace[place]] = last[trace[place]], place
+    held: dict[str, int] = {}
+    farthest: list[tuple[int, str]] = []
+    hits = []
+    for key, after in zip(trace, following, strict=True):
+        hits.append(key in held)
+        held[key] = after
+        heapq.heappush(farthest, (-after, key))
+        while len(held) > capacity:
+            when, victim = heapq.heappop(farthest)
+            if held.get(victim) == -when:
+                del held[victim]
+    return hits
 
 
-def nanoseconds(action: Callable[[str], object], keys: Sequence[str]) -> float:
-    """How long one call takes."""
-    start = time.perf_counter_ns()
-    for key in keys:
-        action(key)
-    return (time.perf_counter_ns() - start) / len(keys)
+def hit_ratios(capacity: int, traces: Traces) -> Iterator[Table]:
+    """One table for each trace."""
+    scanned = [*traces.before, *traces.scan, *traces.after]
+    first = REQUESTS + SCAN
+    loop = [f"view//loop/{number}" for number in range(capacity * 3 // 2)] * 20
+    runs = [
+        ("Zipf and a scan", scanned, slice(None)),
+        ("right after the scan", scanned, slice(first, first + 2 * capacity)),
+        ("drift", traces.drift, slice(None)),
+        ("loop", loop, slice(None)),
+    ]
+    for title, trace, counts in runs:
+        found = {"MIN": best_possible(capacity, trace)}
+        found |= {policy.name: replay(policy(capacity), trace) for policy in POLICIES}
+        locks = {policy.name: "a hit takes a lock" * (policy.lock == "yes") for policy in POLICIES}
+        rows = [
+            Row(name, 100 * sum(hits[counts]) / len(hits[counts]), note=locks.get(name, ""))
+            for name, hits in found.items()
+        ]
+        more = {"unit": "% hits", "more_is_better": True, "limit": "MIN"}
+        yield counted(f"{title}, {capacity:,} entries", rows, **more)
 
 
-def costs_once(policy: type[Policy], capacity: int, traces: Traces) -> list[float]:
-    """Of a hit, of an insertion nobody asks for again, and of one among hits."""
-    cache = policy(capacity)
-    replay(cache, traces.before)
-    resident = [key for key in dict.fromkeys(traces.before[-capacity:]) if cache.get(key)]
-    hit = nanoseconds(cache.get, resident[: capacity // 2] * (50_000 // capacity))
-    insert = nanoseconds(cache.put, traces.scan)
-    return [hit, insert, cost_among_hits(cache, traces.after[: REQUESTS // 4])]
+# --- costs ----------------------------------------------------------------------------------------
 
 
-def cost_among_hits(cache: Policy, trace: Sequence[str]) -> float:
-    """What one ``put`` takes on the misses of a trace, less what reading the clock takes."""
-    clock, spent, misses = time.perf_counter_ns, 0, 0
-    for key in trace:
-        if not cache.get(key):
-            start = clock()
-            cache.put(key)
-            spent += clock() - start
-            misses += 1
-    ticks = [clock() for _ in range(10_000)]
-    return spent / misses - (ticks[-1] - ticks[0]) / (len(ticks) - 1)
+def each(action: Callable[[str], object], keys: Iterator[str]) -> Callable[[int], float]:
+    """A turn of as many calls."""
+
+    def turn(times: int) -> float:
+        wanted = list(itertools.islice(keys, times))
+        began = time.process_time()
+        for key in wanted:
+            action(key)
+        return time.process_time() - began
+
+    return turn
 
 
-def costs(policy: type[Policy], capacity: int, traces: Traces) -> list[float]:
-    """The best of five, since noise only ever adds."""
-    runs = [costs_once(policy, capacity, traces) for _ in range(5)]
-    return [min(column) for column in zip(*runs, strict=True)]
+def hits_of(capacity: int, traces: Traces) -> Iterator[Candidate]:
+    """Hits of what is in."""
+    for policy in POLICIES:
+        cache = policy(capacity)
+        replay(cache, traces.before)
+        resident = [key for key in dict.fromkeys(traces.before[-capacity:]) if cache.get(key)]
+        yield Candidate(policy.name, each(cache.get, itertools.cycle(resident)))
 
 
-def main() -> None:
+def insertions(capacity: int, traces: Traces) -> Iterator[Candidate]:
+    """Insertions of what nobody asks for again."""
+    for policy in POLICIES:
+        cache = policy(capacity)
+        replay(cache, traces.before)
+        new = (f"view//archive/{number}" for number in itertools.count())
+        yield Candidate(policy.name, each(cache.put, new))
+
+
+def tables() -> Iterator[Table]:
+    """All of it."""
     traces = make_traces()
-    titles = ("before", "after", "drift", "hit ns", "put ns", "miss ns")
-    print(
-        f"{'policy':<20}{'capacity':>9}{'overall':>9}"
-        + "".join(f"{t:>9}" for t in titles)
-        + "  lock"
-    )
     for capacity in CAPACITIES:
-        for policy in POLICIES:
-            ratios = "".join(f"{ratio:>9.1%}" for ratio in hit_ratios(policy, capacity, traces))
-            times = "".join(f"{cost:>9.0f}" for cost in costs(policy, capacity, traces))
-            print(f"{policy.name:<20}{capacity:>9,}{ratios}{times}  {policy.lock}")
+        yield from hit_ratios(capacity, traces)
+    for capacity in CAPACITIES:
+        title = f"a hit, {capacity:,} entries"
+        yield contest(title, hits_of(capacity, traces), limit="FIFO", rounds=15)
+        title = f"an insertion with its eviction, {capacity:,} entries"
+        yield contest(title, insertions(capacity, traces), limit="FIFO", rounds=15)
 
 
 if __name__ == "__main__":
-    main()
+    main("eviction", tables, waits=False)
