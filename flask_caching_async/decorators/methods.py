@@ -49,6 +49,11 @@ class Decorated:
         "__call__", "__code__", "__defaults__", "__dict__", "__kwdefaults__", "__weakref__"
     )  # fmt: skip
 
+    #: What ``inspect`` looks for to tell the colour, from Python 3.12 on: found here, it is not
+    #: looked for in ``__getattr__``, which took as long as all else that a hit of a view does.
+    __partialmethod__ = None
+    _is_coroutine_mark = None
+
     __name__: str
     __qualname__: str
     uncached: Callback
