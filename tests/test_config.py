@@ -44,7 +44,7 @@ def test_the_config_of_init_app_wins_over_the_constructors_over_the_apps(app: Fl
     cache = Cache(config=of_cache)
     cache.init_app(app, config=of_call)
     assert cache.cache.default_timeout == 2
-    assert cache.cache.memory._threshold == 3
+    assert cache.cache.memory.threshold == 3
     assert (of_cache, of_call) == (
         {"CACHE_DEFAULT_TIMEOUT": 2, "CACHE_THRESHOLD": 2}, {"CACHE_THRESHOLD": 3}
     )  # fmt: skip

@@ -17,6 +17,7 @@ import pytest
 from flask import Flask
 
 from flask_caching_async import Cache, ColourError, ConfigurationError
+from flask_caching_async.decorators.wrappers import plan_of
 from flask_caching_async.testing import FakeClock
 from support.faces import Face
 from support.params import copying
@@ -851,6 +852,23 @@ def test_no_context_is_needed(app: Flask, face: Face, count: Counter) -> None:
         assert call() == 1
 
 
+@pytest.mark.parametrize(
+    ("threshold", "remembered"), [(500, 1024), (5000, 10_000), (10**9, 100_000), (0, 100_000)]
+)
+def test_the_keys_of_all_calls_that_may_be_stored_are_remembered(
+    app: Flask, threshold: int, remembered: int
+) -> None:
+    """Within bounds, since a hit takes less than the making of its key."""
+    cache = Cache(app, config={"CACHE_TYPE": "SimpleCache", "CACHE_THRESHOLD": threshold})
+    call = cache.memoize()(lambda number: number)
+    assert call(1) == 1
+    state = plan_of(call).state()
+    assert state.remembered == remembered
+    state.remembered = 3
+    assert [call(number) for number in range(10)] == [*range(10)]
+    assert len(state.memo) <= 3
+
+
 # --- recursion ------------------------------------------------------------------------------------
 
 
@@ -858,7 +876,7 @@ def test_no_context_is_needed(app: Flask, face: Face, count: Counter) -> None:
 @pytest.mark.asyncio
 async def test_a_memoized_function_may_call_itself(cache: Cache, colour: str, depth: int) -> None:
     """To a depth that Python's own limit of 1000 frames leaves: at least 150."""
-    cache.cache.memory._threshold = 0
+    cache.cache.memory.threshold = 0
 
     def fib(n: int) -> int:
         return n if n < 2 else memoized(n - 1) + memoized(n - 2)  # type: ignore[no-any-return]

@@ -31,9 +31,6 @@ from .plan import KeyAndTags, OwningCache, Plan, State
 
 __all__ = ["CallPlan"]
 
-#: How many texts of calls are remembered with their keys, for each function.
-REMEMBERED = 1024
-
 
 class CallPlan(Plan):
     """A memoized function: its key is its name and the call's arguments."""
@@ -181,7 +178,7 @@ class CallPlan(Plan):
         if key is None:
             key = self._hashed(state, text, self.namespace, self.place)
             if len(text) <= 512:
-                if len(state.memo) >= REMEMBERED:
+                if len(state.memo) >= state.remembered:
                     state.memo.clear()
                 state.memo[text] = key
         return key

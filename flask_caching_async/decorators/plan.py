@@ -16,6 +16,7 @@ from .._entries.times import seconds
 from .._flow.callbacks import CallCallback, ajoin_generated, resolved
 from .._flow.policy import Call, CallHooks, Policy
 from .._runtime.colour import is_coroutine_function
+from ..backends.simplecache import SimpleCache
 from ..binding import Binding
 from ..call_text import CallText
 from ..config import Settings
@@ -36,6 +37,11 @@ __all__ = ["KeyAndTags", "OwningCache", "Plan", "State", "user_tags"]
 
 #: Under which key a value is stored, and which tags drop it.
 KeyAndTags: TypeAlias = tuple[str, tuple[str, ...]]
+
+
+#: How many keys of calls are remembered for each function: at least, and where a cache in memory
+#: holds any number of entries.
+REMEMBERED, MOST_REMEMBERED = 1024, 100_000
 
 
 class OwningCache(Protocol):
@@ -69,6 +75,7 @@ class State:
         "binding",
         "policy",
         "memo",
+        "remembered",
         "peek",
         "timekeeper",
         "counters",
@@ -95,6 +102,12 @@ class State:
         self.learned = Learned(settings.variants)
         #: The keys of calls by their texts.
         self.memo: dict[str, str] = {}
+        #: How many of them are remembered: those of all that a cache in memory may hold, since a
+        #: hit there takes less than the making of its key.
+        self.remembered, backend = REMEMBERED, binding.timekeeper
+        if isinstance(backend, SimpleCache):
+            most = 2 * backend.memory.threshold or MOST_REMEMBERED
+            self.remembered = min(max(REMEMBERED, most), MOST_REMEMBERED)
         #: What is said of its pages in HTTP, if anything is.
         self.page_rules = rules = plan.rules_of_pages(binding)
         peek = binding.peek if plan.fast and not settings.signals else None

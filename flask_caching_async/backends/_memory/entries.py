@@ -52,7 +52,7 @@ class Memory:
         self._namespace = Version()
         #: The versions of tags that were asked for last.
         self._shared: tuple[Version, ...] = ()
-        self._threshold = threshold
+        self.threshold = threshold
         self._evictor = Evictor(threshold)
         #: Entries that have come or gone, with what they replaced; the evictor is yet to know.
         self._changes: deque[tuple[MemoryEntry, MemoryEntry | None]] = deque()
@@ -253,7 +253,7 @@ class Memory:
 
     def _settle(self, now: float) -> None:
         """Tell the evictor what has changed, unless this is a handler that came in between."""
-        changes, most = self._changes, self._threshold
+        changes, most = self._changes, self.threshold
         while changes and not self._settling:
             self._settling = True
             try:
@@ -292,7 +292,7 @@ class Memory:
 
     def _begin_evictor(self) -> Evictor:
         """Begin a new evictor, which is told all that there is; the old one."""
-        old, self._evictor = self._evictor, Evictor(self._threshold)
+        old, self._evictor = self._evictor, Evictor(self.threshold)
         self._changes.extend([(entry, None) for entry in list(self._entries.values())])
         return old
 
