@@ -95,16 +95,13 @@ class Candidate:
             raise
         return self if answer is None else answer
 
-    def prepare_directly(self, direct: DirectSteps) -> None:
-        """:meth:`prepare` for the first look at a key in memory: there is no lease to wait for."""
+    def expect_directly(self, direct: DirectSteps) -> None:
+        """What :meth:`prepare` comes to in memory, where there is no lease to wait for."""
         call, flight = self.call, self.flight
-        try:
-            self.expected = direct.expect_directly(call.key, call.tags, call.forced)
-        except BaseException:
-            self.abandon()
-            raise
+        self.expected = direct.expect_directly(call.key, call.tags, call.forced)
         if flight is not None:
             flight.expected = self.expected
+            flight.abandon = self.abandon
         self.has_begun = True
 
     async def _look(self, lookup: Lookup | None = None) -> Answer | None:

@@ -42,9 +42,12 @@ async def begin(
         if not leading and not flight.serves(call.tags):
             break  # two functions have this key, and neither's value is an answer of the other
         if leading:
-            return await Leader(flight, call, lookup, ports).prepare(
-                flights.landed != landed_before
-            )
+            try:
+                leader = Leader(flight, call, lookup, ports)
+                return await leader.prepare(flights.landed != landed_before)
+            except BaseException:  # of a handler, at whatever step
+                flights.land(flight, Outcome.ABANDONED)
+                raise
         if flight.expected is not None and not ports.stands(flight.expected, lookup):
             # An invalidation came after this flight began, or after our own look: look again.
             names = tuple(dict.fromkeys((*call.tags, *flight.tags)))
@@ -77,18 +80,22 @@ def lead_directly(call: Call, lookup: Lookup, landed_before: int, ports: Ports) 
     may_serve = policy.stale_while_revalidate or policy.soft_timeout is not None
     if lookup.entry is not None and may_serve and not call.forced:
         return None
-    flight = flights.lead(call.key, call.tags)
-    if flight is None:
-        return None
-    leader = Leader(flight, call, lookup, ports)
-    if flights.landed != landed_before:
-        leader.lookup = direct.load_directly(call.key, call.tags)
-        if found(call, leader.lookup, ports.clock()) is not None:
-            leader.abandon()
+    leader = Leader(None, call, lookup, ports)
+    try:
+        leader.flight = flights.lead(call.key, call.tags)
+        if leader.flight is None:
             return None
-    ports.stats.misses += 1
-    leader.prepare_directly(direct)
-    return leader
+        if flights.landed != landed_before:
+            leader.lookup = direct.load_directly(call.key, call.tags)
+            if found(call, leader.lookup, ports.clock()) is not None:
+                leader.abandon()
+                return None
+        ports.stats.misses += 1
+        leader.expect_directly(direct)
+        return leader
+    except BaseException:  # of a handler, at whatever step
+        leader.abandon()
+        raise
 
 
 def _stale(call: Call, lookup: Lookup, ports: Ports) -> Answer:

@@ -140,29 +140,41 @@ def _ports(engine: Engine, kind: type[SyncPorts]) -> SyncPorts:
 def read_through(engine: Engine, call: Call, lookup: Lookup, landed_before: int) -> Value:
     """Answer a call that its wrapper could not answer from a fresh entry."""
     ports = engine.ports.get(SyncPorts) or _ports(engine, SyncPorts)
-    leader = lead_directly(call, lookup, landed_before, ports)
-    if leader is not None:
+    leader: Leader | None = None
+    try:
+        leader = lead_directly(call, lookup, landed_before, ports)
+        if leader is None:
+            answer = run_now(begin(call, lookup, landed_before, ports))
+            if type(answer) is Answer:
+                return answer.value
+            if type(answer) is Failed:  # raised here: no coroutine can raise a StopIteration
+                raise answer.copy()
+            leader = cast(Leader, answer)
         return compute(leader)
-    answer = run_now(begin(call, lookup, landed_before, ports))
-    if type(answer) is Answer:
-        return answer.value
-    if type(answer) is Failed:  # raised here: no coroutine can raise a StopIteration
-        raise answer.copy()
-    return compute(cast(Leader, answer))
+    except BaseException:
+        if leader is not None:
+            leader.abandon()  # a handler may have raised at any step; else it has landed already
+        raise
 
 
 async def aread_through(engine: Engine, call: Call, lookup: Lookup, landed_before: int) -> Value:
     """Answer a call that its wrapper could not answer from a fresh entry."""
     ports = engine.ports.get(AsyncPorts) or _ports(engine, AsyncPorts)
-    leader = lead_directly(call, lookup, landed_before, ports)
-    if leader is not None:
+    leader: Leader | None = None
+    try:
+        leader = lead_directly(call, lookup, landed_before, ports)
+        if leader is None:
+            answer = await begin(call, lookup, landed_before, ports)
+            if type(answer) is Answer:
+                return answer.value
+            if type(answer) is Failed:
+                raise answer.copy()
+            leader = cast(Leader, answer)
         return await acompute(leader)
-    answer = await begin(call, lookup, landed_before, ports)
-    if type(answer) is Answer:
-        return answer.value
-    if type(answer) is Failed:
-        raise answer.copy()
-    return await acompute(cast(Leader, answer))
+    except BaseException:
+        if leader is not None:
+            leader.abandon()
+        raise
 
 
 # --- in the background ----------------------------------------------------------------------------

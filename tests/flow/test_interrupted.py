@@ -6,11 +6,12 @@ garbage collector does, or where an old value is dropped.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,61 @@ CALLS: dict[str, Callable[[Site], object]] = {
     "call": lambda site: site.function(1),
     "refresh": lambda site: site.function.refresh(1),
 }
+
+
+class TimeIsUp(BaseException):
+    """What a handler raises to end what its thread is at."""
+
+
+def time_is_up() -> None:
+    """Such a handler."""
+    raise TimeIsUp
+
+
+def run_async(call: Coroutine[Any, Any, object]) -> object:
+    """What a coroutine comes to that has nothing to wait for."""
+    try:
+        call.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("it waits")
+
+
+# Python tells of what was raised in the callback of a weak reference, where nothing can be raised,
+# and of a coroutine that was made and, one step later, never awaited.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+@pytest.mark.parametrize("outcome", ["a value", "an error", "a new value"])
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_handler_that_raises_leaves_nobody_waiting(colour: str, outcome: str) -> None:
+    """At whatever step of a miss: no flight stays open, whose followers would wait in vain."""
+    cache = Cache.standalone({"CACHE_TYPE": "SimpleCache"})
+
+    def number(n: int) -> int:
+        return 1 // (outcome != "an error") * n
+
+    async def anumber(n: int) -> int:
+        return number(n)
+
+    function: Any = cache.memoize()(number if colour == "sync" else anumber)
+    asked = function.refresh if outcome == "a new value" else function
+
+    def call() -> object:
+        with contextlib.suppress(ZeroDivisionError, TimeIsUp):
+            return asked(n) if colour == "sync" else run_async(asked(n))
+        return None
+
+    n = 0
+    call()
+    flights = cache._binding().engine.flights
+    while True:
+        n += 1
+        interrupt = Interrupt(time_is_up, n - 1, raises=True)
+        interrupt.run(call)
+        assert not flights._flights, interrupt.where
+        if not interrupt.where:
+            break
+    assert n > 100
 
 
 @pytest.mark.parametrize("call", CALLS)

@@ -28,10 +28,13 @@ class Interrupt:
     :param handler: what comes in between; its own steps do not count.
     :param at: at which step, counted from 0.
     :param opcodes: whether each instruction is a step, or each line.
+    :param raises: whether what the handler raises is raised at that step.
     """
 
-    def __init__(self, handler: Callable[[], object], at: int, opcodes: bool = False) -> None:
-        self.handler, self.at = handler, at
+    def __init__(
+        self, handler: Callable[[], object], at: int, opcodes: bool = False, raises: bool = False
+    ) -> None:
+        self.handler, self.at, self.raises = handler, at, raises
         self._event = "opcode" if opcodes else "line"
         self._left = at
         #: Where it came in between, if it did: the call may have had fewer steps.
@@ -71,6 +74,8 @@ class Interrupt:
             self.handler()
         except BaseException as error:
             self.error = error
+            if self.raises:
+                raise
 
 
 def ended(call: Callable[[], Any], patience: float = PATIENCE) -> Any:
