@@ -27,6 +27,7 @@ import os
 import platform
 import statistics
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -115,6 +116,29 @@ def timed(statement: str, **names: Any) -> Turn:
 def on_loop(turn: Callable[[int], Any]) -> Turn:
     """A turn that is a coroutine function, on the one loop that lives as long as the process."""
     return lambda times: runner().run(turn(times))
+
+
+def threads_take(work: Callable[[], object], threads: int) -> float:
+    """So many threads do this at once; the seconds from their start to the end of the last one."""
+    barrier, failed = threading.Barrier(threads + 1), list[Exception]()
+
+    def part() -> None:
+        barrier.wait()
+        try:
+            work()
+        except Exception as error:
+            failed.append(error)
+
+    started = [threading.Thread(target=part) for _ in range(threads)]
+    for thread in started:
+        thread.start()
+    barrier.wait()
+    began = time.perf_counter()
+    for thread in started:
+        thread.join()
+    if failed:
+        raise failed[0]
+    return time.perf_counter() - began
 
 
 def runner() -> asyncio.Runner:

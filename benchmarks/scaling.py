@@ -13,13 +13,23 @@ import random
 import shutil
 import subprocess
 import sysconfig
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from _harness import Candidate, Results, Table, Turn, awaited, contest, main, on_loop, timed
+from _harness import (
+    Candidate,
+    Results,
+    Table,
+    Turn,
+    awaited,
+    contest,
+    main,
+    on_loop,
+    threads_take,
+    timed,
+)  # fmt: skip
 from _peers import MEMORY, LeftOut, Ours, Store, peers, say
 from _servers import redis_server
 
@@ -59,21 +69,9 @@ def in_threads(turn: Turn, threads: int) -> Turn:
     """The turn, divided among threads: from the first that starts to the last that ends."""
 
     def divided(times: int) -> float:
-        share, barrier = max(1, times // threads), threading.Barrier(threads + 1)
-
-        def part() -> None:
-            barrier.wait()
-            turn(share)
-
-        started = [threading.Thread(target=part) for _ in range(threads)]
-        for thread in started:
-            thread.start()
-        barrier.wait()
-        began = time.perf_counter()
-        for thread in started:
-            thread.join()
+        share = max(1, times // threads)
         # Several threads do no less than one was asked for.
-        return (time.perf_counter() - began) * times / (share * threads)
+        return threads_take(lambda: turn(share), threads) * times / (share * threads)
 
     return divided
 

@@ -14,12 +14,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from _harness import Row, Table, awaited, counted, main
+from _harness import Row, Table, awaited, counted, main, threads_take
 from _peers import MEMORY, TIMEOUT, AioCache, Cashews, Dogpile, LeftOut, Ours, Peer, Store, peers
 from _servers import redis_server
 
@@ -77,26 +76,11 @@ def all_protected(store: Store, is_async: bool) -> Iterator[tuple[Peer, str, Any
 
 def in_threads(cached: Callable[[int], Any], number: int, callers: int = CALLERS) -> float:
     """So many threads call at once; the seconds until the last one has it."""
-    barrier = threading.Barrier(callers + 1)
-    failed: list[Exception] = []
 
     def call() -> None:
-        barrier.wait()
-        try:
-            assert cached(number) == number
-        except Exception as error:
-            failed.append(error)
+        assert cached(number) == number
 
-    threads = [threading.Thread(target=call) for _ in range(callers)]
-    for thread in threads:
-        thread.start()
-    barrier.wait()
-    began = time.perf_counter()
-    for thread in threads:
-        thread.join()
-    if failed:
-        raise failed[0]
-    return time.perf_counter() - began
+    return threads_take(call, callers)
 
 
 async def in_tasks(cached: Callable[[int], Any], number: int, callers: int = CALLERS) -> float:

@@ -14,6 +14,7 @@ from ._flow.callbacks import resolved
 from ._flow.engine import Engine
 from ._flow.policy import Call, CallHooks, Policy
 from ._flow.run import aread_through, read_through
+from ._flow.store_protocol import DirectSteps
 from ._runtime.colour import run_now
 from ._runtime.threads import offload
 from .decorators.plan import user_tags
@@ -114,10 +115,7 @@ class Operations(Deletions):
         direct = None if tags else self._direct()
         if direct is None:
             return bool(self._set("set", {key: value}, timeout, tags))
-        try:
-            return direct.set_one_directly(key, value, timeout)
-        finally:
-            self._forget_flights((key,))
+        return self._set_one(direct, key, value, timeout)
 
     async def aset(
         self, key: str, value: Value, timeout: Timeout | None = None, *, tags: Iterable[str] = ()
@@ -126,6 +124,11 @@ class Operations(Deletions):
         direct = None if tags else self._adirect()
         if direct is None:
             return bool(await self._aset({key: value}, timeout, tags))
+        return self._set_one(direct, key, value, timeout)
+
+    def _set_one(
+        self, direct: DirectSteps, key: str, value: Value, timeout: Timeout | None
+    ) -> bool:
         try:
             return direct.set_one_directly(key, value, timeout)
         finally:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from .._entries.entry import MISSING, AnyEntry, Entry, Lookup, is_marker
-from .._entries.times import FOREVER, NEVER, Times, seconds
+from .._entries.times import Times
 from .._flow.store_protocol import DirectSteps, Store, StoreSteps
 from ..backends._memory.entries import ExpectedVersions
 from ..backends.simplecache import SimpleCache
@@ -163,7 +163,7 @@ class MemoryStore(Store, StoreSteps, DirectSteps):
         check_text(mapping)
         pack = self.backend.pack
         items = [(key, *pack(value)) for key, value in mapping.items()]
-        self.memory.set_and_supersede(items, self._times(timeout), tags)
+        self.memory.set_and_supersede(items, self.backend.times(timeout), tags)
         return list(mapping)
 
     def set_one_directly(self, key: str, value: Value, timeout: Timeout | None) -> bool:
@@ -171,7 +171,7 @@ class MemoryStore(Store, StoreSteps, DirectSteps):
         if type(key) is not str:
             check_text((key,))
         kept, thaw = self.backend.pack(value)
-        self.memory.set_one(key, kept, thaw, self._times(timeout))
+        self.memory.set_one(key, kept, thaw, self.backend.times(timeout))
         return True
 
     async def add(
@@ -180,20 +180,12 @@ class MemoryStore(Store, StoreSteps, DirectSteps):
         """Set a value by hand unless there is one."""
         check_text((key,))
         kept, thaw = self.backend.pack(value)
-        return self.memory.add(key, kept, thaw, self._times(timeout), tags)
-
-    def _times(self, timeout: Timeout | None) -> Times:
-        life = self.backend.default_timeout if timeout is None else timeout
-        if type(life) is not int or life > FOREVER:
-            life = seconds(life) or 0
-        now = self.backend.clock()
-        until = now + life if life else NEVER
-        return Times(now, until, until)
+        return self.memory.add(key, kept, thaw, self.backend.times(timeout), tags)
 
     async def touch(self, key: str, timeout: Timeout | None) -> bool:
         """Let a living entry live anew."""
         check_text((key,))
-        return self.memory.touch(key, self._times(timeout))
+        return self.memory.touch(key, self.backend.times(timeout))
 
     async def inc(self, key: str, delta: int) -> int | None:
         """Add to a number."""

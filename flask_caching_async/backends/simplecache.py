@@ -87,7 +87,8 @@ class SimpleCache(BaseCache):
             return data, serializer.loads
         return data, lambda data: decode(kind, serializer.loads(data))
 
-    def _times(self, timeout: Timeout | None) -> Times:
+    def times(self, timeout: Timeout | None) -> Times:
+        """The times of a value that is set now; ``None`` is the default timeout."""
         life = seconds(self.default_timeout if timeout is None else timeout)
         return times_from(self.clock(), life or 0)
 
@@ -108,18 +109,18 @@ class SimpleCache(BaseCache):
 
     def set(self, key: str, value: Value, timeout: Timeout | None = None) -> bool:
         """Store a value; whatever computes the same key right now will not overwrite it."""
-        self.memory.set_one(key, *self.pack(value), self._times(timeout))
+        self.memory.set_one(key, *self.pack(value), self.times(timeout))
         return True
 
     def set_many(self, mapping: Mapping[str, Value], timeout: Timeout | None = None) -> list[str]:
         """Store several values; none of them if one cannot be stored."""
         items = [(key, *self.pack(value)) for key, value in mapping.items()]
-        self.memory.set_and_supersede(items, self._times(timeout))
+        self.memory.set_and_supersede(items, self.times(timeout))
         return list(mapping)
 
     def add(self, key: str, value: Value, timeout: Timeout | None = None) -> bool:
         """Store a value unless the key has one."""
-        return self.memory.add(key, *self.pack(value), self._times(timeout))
+        return self.memory.add(key, *self.pack(value), self.times(timeout))
 
     def delete(self, key: str) -> bool:
         """Delete a key; whether it existed."""
@@ -132,7 +133,7 @@ class SimpleCache(BaseCache):
 
     def inc(self, key: str, delta: int = 1) -> int:
         """Add to the number under ``key``, atomically; its time runs on."""
-        return self.memory.update(key, lambda old: (old or 0) + delta, self._times(None))  # type: ignore[no-any-return]
+        return self.memory.update(key, lambda old: (old or 0) + delta, self.times(None))  # type: ignore[no-any-return]
 
     def clear(self) -> bool:
         """Forget everything."""

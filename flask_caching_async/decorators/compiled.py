@@ -2,8 +2,8 @@
 
 Where all arguments are given by position, a call has nothing to do but to make its text, to look it
 up twice, and to look at the clock. A call of a function in Python takes as long as half of that,
-so they stand in one function, whose source is made of that of the text (``keys.py``). Whatever is
-not as usual goes the general way, ``fast_path.py``, which says the same with all its cases.
+so they stand in one function, whose source is made of that of the text (``call_text.py``). Whatever
+is not as usual goes the general way, ``fast_path.py``, which says the same with all its cases.
 """
 
 from __future__ import annotations

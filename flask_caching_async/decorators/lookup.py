@@ -124,13 +124,13 @@ def look_directly(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Pendi
     above: tuple[str, ...] = ()
     try:
         made = plan.make_key(state, args, kwargs, ())
+        if made is None:
+            return None
+        key, tags = made
+        if plan.of_request:
+            key, tags, above = plan.vary(state, key, tags, keyed)
     except Exception:
         return None
-    if made is None:
-        return None
-    key, tags = made
-    if plan.of_request:
-        key, tags, above = plan.vary(state, key, tags, keyed)
     called, landed_before = state.timekeeper.clock(), engine.flights.landed
     lookup = engine.direct.load_directly(key, tags)
     if above or lookup.entry is not None:

@@ -51,9 +51,6 @@ from .plan import KeyAndTags, OwningCache, State
 
 __all__ = ["PagePlan"]
 
-#: How many keys of variants are remembered for a view.
-REMEMBERED = 1024
-
 
 class PagePlan(MadeOfRequest):
     """A function whose key is made of the request, or is its user's own."""
@@ -153,7 +150,7 @@ class PagePlan(MadeOfRequest):
             given = repr((query, *[said_of(request, str(vary)) for vary in self.vary_on]))
             found = state.memo.get(given + base)
             if found is None:
-                if len(state.memo) >= REMEMBERED:
+                if len(state.memo) >= state.remembered:
                     state.memo.clear()
                 found, settings = base, state.binding.settings
                 if query is not None:

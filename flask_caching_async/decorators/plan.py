@@ -39,7 +39,7 @@ __all__ = ["KeyAndTags", "OwningCache", "Plan", "State", "user_tags"]
 KeyAndTags: TypeAlias = tuple[str, tuple[str, ...]]
 
 
-#: How many keys of calls are remembered for each function: at least, and where a cache in memory
+#: How many keys are remembered for each function: at least, and where a cache in memory
 #: holds any number of entries.
 REMEMBERED, MOST_REMEMBERED = 1024, 100_000
 
@@ -100,7 +100,7 @@ class State:
         )
         #: What its pages are known to be made from.
         self.learned = Learned(settings.variants)
-        #: The keys of calls by their texts.
+        #: The keys of calls by their texts, of variants of pages by what makes them.
         self.memo: dict[str, str] = {}
         #: How many of them are remembered: those of all that a cache in memory may hold, since a
         #: hit there takes less than the making of its key.

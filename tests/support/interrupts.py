@@ -7,6 +7,7 @@ be told at which step of a call to run something.
 
 from __future__ import annotations
 
+import linecache
 import sys
 import threading
 from collections.abc import Callable
@@ -60,6 +61,8 @@ class Interrupt:
         return self._step
 
     def _step(self, frame: FrameType, event: str, argument: object) -> Any:
+        if self.raises and self._is_with(frame):
+            return self._step
         if event == self._event and not self.where:
             if self._left == 0:
                 code = frame.f_code
@@ -67,6 +70,12 @@ class Interrupt:
                 self._handle()
             self._left -= 1
         return self._step
+
+    def _is_with(self, frame: FrameType) -> bool:
+        # The end of a ``with`` is a step of its first line. What is raised there is raised before
+        # the lock is given back, and in no program of Python can anything be done about that.
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        return line.lstrip().startswith("with ")
 
     def _handle(self) -> None:
         # A trace function is not traced itself.
