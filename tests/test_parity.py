@@ -32,6 +32,7 @@ ALONE = {
     "shards": "views of the same backend; does no I/O",
     "shard_of": "chooses by a hash; does no I/O",
     "warn_of_risks": "warns; does no I/O",
+    "times": "reads the clock; does no I/O",
     "for_prefix": "a view of the same backend; does no I/O",
     "entries_name_key_version": "a property of the class",
     "native_here": "looks at the running loop",
