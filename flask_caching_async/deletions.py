@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Collection
 from typing import TypeVar
 
+from ._flow.engine import Engine
 from ._flow.store_protocol import DirectSteps, StoreSteps
 from ._runtime.colour import run_now
 from .binding import Binding
@@ -55,6 +56,16 @@ class Deletions:
                 )
         return binding.engine.sync
 
+    def _sole(self) -> Engine | None:
+        """The engine for sync code, if there is only one, and no event loop runs on this thread."""
+        if asyncio._get_running_loop() is not None:
+            return None
+        return (self._only or self._binding()).engines.sole
+
+    def _asole(self) -> Engine | None:
+        """The engine for async code, if there is only one."""
+        return (self._only or self._binding()).engines.sole
+
     def _direct(self) -> DirectSteps | None:
         """The steps of a store in memory as plain functions; ``None`` if there is more to it."""
         if asyncio._get_running_loop() is not None:
@@ -73,10 +84,7 @@ class Deletions:
 
     def _forget_flights(self, keys: Collection[str], tags: Collection[str] = ()) -> None:
         """After a deletion or a set, however it ended: no new caller joins what it overtakes."""
-        try:
-            (self._only or self._binding()).engine.flights.forget(keys, tags)
-        except TypeError:  # of a key that no dict would have, and that was refused
-            pass
+        (self._only or self._binding()).engine.flights.forget(keys, tags)
 
     # --- deleting ---------------------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ from ._flow.callbacks import resolved
 from ._flow.engine import Engine
 from ._flow.policy import Call, CallHooks, Policy
 from ._flow.run import aread_through, read_through
-from ._flow.store_protocol import DirectSteps
 from ._runtime.colour import run_now
 from ._runtime.threads import offload
 from .decorators.plan import user_tags
@@ -112,27 +111,25 @@ class Operations(Deletions):
         :param tags: names by which :meth:`delete_tags` finds it.
         :raises SerializationError: if the value cannot be stored.
         """
-        direct = None if tags else self._direct()
-        if direct is None:
+        engine = None if tags else self._sole()
+        if engine is None or engine.direct is None:
             return bool(self._set("set", {key: value}, timeout, tags))
-        return self._set_one(direct, key, value, timeout)
+        try:
+            return engine.direct.set_one_directly(key, value, timeout)
+        finally:
+            engine.flights.forget((key,))
 
     async def aset(
         self, key: str, value: Value, timeout: Timeout | None = None, *, tags: Iterable[str] = ()
     ) -> bool:
         """Awaitable :meth:`set`."""
-        direct = None if tags else self._adirect()
-        if direct is None:
+        engine = None if tags else self._asole()
+        if engine is None or engine.direct is None:
             return bool(await self._aset({key: value}, timeout, tags))
-        return self._set_one(direct, key, value, timeout)
-
-    def _set_one(
-        self, direct: DirectSteps, key: str, value: Value, timeout: Timeout | None
-    ) -> bool:
         try:
-            return direct.set_one_directly(key, value, timeout)
+            return engine.direct.set_one_directly(key, value, timeout)
         finally:
-            self._forget_flights((key,))
+            engine.flights.forget((key,))
 
     def set_many(
         self,

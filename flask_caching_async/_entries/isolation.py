@@ -20,7 +20,7 @@ from ..exceptions import SerializationError
 from ..typing import Value
 from .entry import Elsewhere, Thaw
 
-__all__ = ["FREEZERS", "keep"]
+__all__ = ["FREEZERS", "IMMUTABLE", "keep"]
 
 IMMUTABLE = frozenset(
     {
@@ -46,9 +46,10 @@ def keep(value: Value) -> tuple[Value, Thaw | None]:
     if kind in IMMUTABLE:
         return value, None
     if kind is dict:
-        if IMMUTABLE.issuperset(map(type, value)) and IMMUTABLE.issuperset(
-            map(type, value.values())
-        ):
+        for key, item in value.items():  # for small ones in half the time of issuperset and map
+            if type(item) not in IMMUTABLE or type(key) not in IMMUTABLE:
+                break
+        else:
             return value.copy(), dict.copy
     elif kind is list:
         if IMMUTABLE.issuperset(map(type, value)):

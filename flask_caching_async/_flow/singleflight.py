@@ -272,14 +272,18 @@ class Flights:
             flight.outcome.set_result(outcome)
 
     def forget(self, keys: Collection[str], tags: Collection[str] = ()) -> None:
-        """Let no new caller join the flights that an invalidation has overtaken."""
+        """Let no new caller join the flights that an invalidation has overtaken.
+
+        A key that is no text has no flight; it was refused before.
+        """
         if not self._flights:  # what begins from here on is younger than the invalidation
             return
         with _lock:
-            gone = [flight for key in keys if (flight := self._flights.get(key)) is not None]
+            names = [key for key in keys if isinstance(key, str)]
+            gone = [flight for key in names if (flight := self._flights.get(key)) is not None]
             if tags:
-                names = set(tags)
-                gone += [f for f in list(self._flights.values()) if not names.isdisjoint(f.tags)]
+                dead = set(tags)
+                gone += [f for f in list(self._flights.values()) if not dead.isdisjoint(f.tags)]
             for flight in gone:
                 flight.overtaken = True
                 self._flights.pop(flight.key, None)

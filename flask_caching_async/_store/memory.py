@@ -170,9 +170,7 @@ class MemoryStore(Store, StoreSteps, DirectSteps):
         """Set a value without tags by hand."""
         if type(key) is not str:
             check_text((key,))
-        kept, thaw = self.backend.pack(value)
-        self.memory.set_one(key, kept, thaw, self.backend.times(timeout))
-        return True
+        return self.backend.set(key, value, timeout)
 
     async def add(
         self, key: str, value: Value, timeout: Timeout | None, tags: tuple[str, ...]

@@ -78,6 +78,13 @@ class Engine(RuleBasedStateMachine):
             victim = self.take_victim()
             assert victim is not node or is_due(node, self.now)
 
+    @rule(key=KEYS, life=LIVES)
+    def reschedule(self, key: str, life: float) -> None:
+        node = self.entries.get(key)
+        if node is not None:
+            self.evictor.reschedule(node, self.now + life)
+            assert node.usable_until == self.now + life
+
     @rule(keys=st.sets(KEYS))
     def read(self, keys: set[str]) -> None:
         for key in keys & self.entries.keys():

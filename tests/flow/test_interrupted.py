@@ -23,6 +23,7 @@ from flask_caching_async.backends._connections.slots import Slots
 from flask_caching_async.backends.filesystemcache import FileSystemCache
 from support.backends import OURS, config_of_ours
 from support.interrupts import Interrupt, ended
+from support.params import table
 from support.waiting import PATIENCE, together
 
 #: How many steps lie between two at which a handler comes in; a whole walk takes too long.
@@ -138,10 +139,10 @@ def test_a_handler_that_raises_leaves_nobody_waiting(colour: str, outcome: str) 
     def number(n: int) -> int:
         return 1 // (outcome != "an error") * n
 
-    async def anumber(n: int) -> int:
+    async def number_async(n: int) -> int:
         return number(n)
 
-    function: Any = cache.memoize()(number if colour == "sync" else anumber)
+    function: Any = cache.memoize()(number if colour == "sync" else number_async)
     asked = function.refresh if outcome == "a new value" else function
 
     def call() -> object:
@@ -197,6 +198,43 @@ def test_in_memory_a_handler_may_come_between_any_two_instructions(call: str) ->
         assert interrupt.error is None, interrupt.where
         site.check()
         at += 23
+
+
+#: What changes a key, its value and timeout before, and what they may be after a handler has set
+#: 100 for 50 seconds meanwhile: one after the other, in either order.
+CHANGES: dict[str, tuple[Callable[[Cache], object], int | None, set[tuple[int | None, int]]]] = {
+    "set": (lambda cache: cache.set("k", 1, 900), 3, {(1, 900), (100, 50)}),
+    "set_many": (lambda cache: cache.set_many({"k": 1}, 900), 3, {(1, 900), (100, 50)}),
+    "a first set": (lambda cache: cache.set("k", 1, 900), None, {(1, 900), (100, 50)}),
+    "inc": (lambda cache: cache.inc("k"), 3, {(101, 50), (100, 50)}),
+    "touch": (lambda cache: cache.touch("k", 900), 3, {(100, 900), (100, 50)}),
+    "add": (lambda cache: cache.add("k", 1, 900), None, {(100, 50)}),
+    "delete": (lambda cache: cache.delete("k"), 3, {(None, 0), (100, 50)}),
+}
+
+
+@table("change", CHANGES)
+def test_what_a_handler_sets_is_neither_lost_nor_mixed(change: str) -> None:
+    """The value of one with the timeout of the other, for example."""
+    call, before, allowed = CHANGES[change]
+    cache = Cache.standalone({"CACHE_TYPE": "SimpleCache"})
+    cache.cache.clock = lambda: 1000.0
+    memory, at, came = cache.cache.memory, 0, True
+    while came:
+        cache.clear()
+        if before is not None:
+            cache.set("k", before, 300)
+        # A step of one line that calls nothing is one to a handler: see _swap.
+        opcodes = change not in ("inc", "touch")
+        interrupt = Interrupt(lambda: cache.set("k", 100, 50), at, opcodes)
+        interrupt.run(lambda: call(cache))
+        came = bool(interrupt.where)
+        assert interrupt.error is None
+        entry = memory.peek("k")
+        until = 0 if entry is None else entry.usable_until - 1000
+        assert not came or (cache.get("k"), until) in allowed, interrupt.where
+        at += 1
+    assert at > 30
 
 
 class Dying:

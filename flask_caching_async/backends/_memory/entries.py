@@ -7,30 +7,19 @@ entry that was checked in the current generation needs no further look at its ve
 Reads take no lock. A reader that races with an invalidation either sees the new generation, or
 began before the invalidation returned.
 
-The lock is reentrant, for a handler that uses the cache may come in between at any step: that of a
-signal, or a ``__del__`` when the garbage collector runs or an old value is dropped. Rules that a
-change must keep:
-
-1. ``_entries`` and the versions say what there is. Each step that changes them is one call of a
-   dict, so that a handler finds them whole; what was decided before such a step (that versions
-   stand, that a key is free) is looked at again after it.
-2. The evictor is told afterwards: a change is noted, and the outermost caller settles all that is
-   noted. A handler that comes in between there only notes. What is noted is an entry, not what
-   happened to it: whether it belongs there is looked up then, so that order does not matter.
+A handler may come in between at any step; see ``bounded.py``, whose rules hold for versions, too:
+what was decided before a step (that versions stand) is looked at again after it.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import cast
 
 from ..._entries.entry import Thaw
 from ..._entries.times import Times
 from ...typing import Value
+from .bounded import BoundedEntries
 from .entry import MemoryEntry
-from .eviction import Evictor
 from .versions import BY_HAND_VERSION, ExpectedVersions, Version, Versions
 
 __all__ = ["ExpectedVersions", "MemoryEntry", "Memory", "Version"]
@@ -39,29 +28,19 @@ __all__ = ["ExpectedVersions", "MemoryEntry", "Memory", "Version"]
 Item = tuple[str, Value, Thaw | None]
 
 
-class Memory:
+class Memory(BoundedEntries):
     """A bounded map from keys to entries.
 
     :param threshold: the most entries it holds; 0 for no bound.
     """
 
     def __init__(self, threshold: int) -> None:
+        super().__init__(threshold)
         self.generation = 0
-        self._entries: dict[str, MemoryEntry] = {}
         self._versions = Versions()
         self._namespace = Version()
-        #: The versions of tags that were asked for last.
-        self._shared: tuple[Version, ...] = ()
-        self.threshold = threshold
-        self._evictor = Evictor(threshold)
-        #: Entries that have come or gone, with what they replaced; the evictor is yet to know.
-        self._changes: deque[tuple[MemoryEntry, MemoryEntry | None]] = deque()
-        self._settling = False
-        self._lock = threading.RLock()
-
-    def __len__(self) -> int:
-        with self._lock:  # a store adds one before it evicts another
-            return len(self._entries)
+        #: The tags that were asked for last, and their versions.
+        self._shared: tuple[tuple[str, ...], tuple[Version, ...]] = ((), ())
 
     def peek(self, key: str) -> MemoryEntry | None:
         """The entry of ``key`` unless it was invalidated; its time is not looked at."""
@@ -84,16 +63,17 @@ class Memory:
         entry.generation = generation
         return True
 
-    def expect(self, key: str, tags: Iterable[str], forced: bool = False) -> ExpectedVersions:
+    def expect(self, key: str, tags: tuple[str, ...], forced: bool = False) -> ExpectedVersions:
         """The versions of ``key`` and of ``tags``; created where they are missing."""
-        get = self._versions.get
         with self._lock:
-            of_key = (self._namespace, get("k:" + key))
-            of_tags = tuple([get(tag) for tag in tags])
-            if of_tags == self._shared:  # entries of one function mostly have the same ones
-                of_tags = self._shared
-            else:
-                self._shared = of_tags
+            of_key = (self._namespace, self._versions.get("k:" + key))
+            asked, of_tags = self._shared
+            # Calls of one function mostly have the same tags; so their entries share one tuple.
+            if asked is not tags or any([version.dead for version in of_tags]):
+                of_tags = tuple([self._versions.get(tag) for tag in tags])
+                if of_tags == self._shared[1]:
+                    of_tags = self._shared[1]
+                self._shared = (tags, of_tags)
             return ExpectedVersions(of_key, of_tags, forced)
 
     def set_if_current(
@@ -125,20 +105,24 @@ class Memory:
         tags: Iterable[str] = (),
     ) -> None:
         """Store values as a user sets them: computations that are under way lose."""
+        now, until, _ = times
         with self._lock:
             versions = self._versions_by_hand(tags)
             for key, kept, thaw in items:
                 if (name := "k:" + key) in self._versions.known:
                     self._supersede(name)
-                self._note(MemoryEntry(key, kept, thaw, times, versions), times.created)
-            self._settle(times.created)
+                held = None if versions else self._entries.get(key)
+                if held is None or not self._overwrite(held, kept, thaw, now, until):
+                    self._put(MemoryEntry(key, kept, thaw, times, versions), now)
 
-    def set_one(self, key: str, kept: Value, thaw: Thaw | None, times: Times) -> None:
-        """:meth:`set_and_supersede` for one value without tags."""
+    def set_one(self, key: str, kept: Value, thaw: Thaw | None, now: float, until: float) -> None:
+        """:meth:`set_and_supersede` for one value without tags, which is good until ``until``."""
         with self._lock:
             if (name := "k:" + key) in self._versions.known:
                 self._supersede(name)
-            self._put(MemoryEntry(key, kept, thaw, times, ()), times.created)
+            held = self._entries.get(key)
+            if held is None or not self._overwrite(held, kept, thaw, now, until):
+                self._put(MemoryEntry(key, kept, thaw, (now, until, until), ()), now)
 
     def add(
         self,
@@ -152,9 +136,9 @@ class Memory:
         now = times.created
         with self._lock:
             entry = MemoryEntry(key, kept, thaw, times, self._versions_by_hand(tags))
-            while self._alive(key, now) is None:
-                if (dead := self._entries.get(key)) is not None:
-                    self._drop(dead)
+            while (held := self._entries.get(key)) is None or not _is_alive(held, now):
+                if held is not None:
+                    self._drop(held)
                 elif entry.usable_until <= now:
                     return True
                 elif self._entries.setdefault(key, entry) is entry:
@@ -166,28 +150,36 @@ class Memory:
     def update(self, key: str, change: Callable[[Value], Value], times: Times) -> Value:
         """Replace a number by ``change(number)``; a living entry keeps its time."""
         with self._lock:
-            while True:
-                held, old = self._entries.get(key), self._alive(key, times.created)
-                value = change(None if old is None else old.value())
-                if old is not None:
-                    times = Times(times.created, old.fresh_until, old.usable_until)
-                versions = () if old is None else old.versions
-                entry = MemoryEntry(key, value, None, times, versions)
-                self._supersede("k:" + key)
-                if self._entries.get(key) is held:  # no handler has counted meanwhile
-                    self._put(entry, times.created)
-                    return value
+            exact = self._exact
+            try:
+                self._exact = True
+                while True:
+                    held, old = self._entries.get(key), self._alive(key, times.created)
+                    value = change(None if old is None else old.value())
+                    if old is not None:
+                        times = Times(times.created, old.fresh_until, old.usable_until)
+                    versions = () if old is None else old.versions
+                    entry = MemoryEntry(key, value, None, times, versions)
+                    self._supersede("k:" + key)
+                    if self._swap(held, entry, times.created):  # no handler has counted meanwhile
+                        return value
+            finally:
+                self._exact = exact
 
     def touch(self, key: str, times: Times) -> bool:
         """Give a living entry other times; whether there was one."""
         with self._lock:
-            while (old := self._alive(key, times.created)) is not None:
-                new = times._replace(created=old.created)
-                entry = MemoryEntry(key, old.kept, old.thaw, new, old.versions)
-                if self._entries.get(key) is old:  # no handler has changed it meanwhile
-                    self._put(entry, times.created)
-                    return True
-            return False
+            exact = self._exact
+            try:
+                self._exact = True
+                while (old := self._alive(key, times.created)) is not None:
+                    new = times._replace(created=old.created)
+                    entry = MemoryEntry(key, old.kept, old.thaw, new, old.versions)
+                    if self._swap(old, entry, times.created):  # no handler has changed it meanwhile
+                        return True
+                return False
+            finally:
+                self._exact = exact
 
     def invalidate(self, keys: Iterable[str], tags: Iterable[str], now: float) -> list[str]:
         """Delete keys, invalidate tags; the keys that were alive, the tags that had a version."""
@@ -217,9 +209,7 @@ class Memory:
 
     def _alive(self, key: str, now: float) -> MemoryEntry | None:
         entry = self._entries.get(key)
-        if entry is None or now >= entry.usable_until:
-            return None
-        return None if any(version.dead for version in entry.versions) else entry
+        return entry if entry is not None and _is_alive(entry, now) else None
 
     def _versions_by_hand(self, tags: Iterable[str]) -> tuple[Version, ...]:
         return (BY_HAND_VERSION, *map(self._versions.get, tags)) if tags else ()
@@ -230,74 +220,7 @@ class Memory:
         self.generation += 1
         return True
 
-    def _drop(self, entry: MemoryEntry) -> None:
-        if self._entries.get(entry.key) is entry:
-            gone = self._entries.pop(entry.key, None)
-            if gone is not None:
-                self._changes.append((gone, None))
 
-    def _put(self, entry: MemoryEntry, now: float) -> None:
-        self._note(entry, now)
-        self._settle(now)
-
-    def _note(self, entry: MemoryEntry, now: float) -> None:
-        entries = self._entries
-        old = entries.get(entry.key)
-        if entry.usable_until > now:
-            entries[entry.key] = entry
-            self._changes.append((entry, old))
-        elif old is not None:
-            self._drop(old)
-
-    # --- the evictor ------------------------------------------------------------------------------
-
-    def _settle(self, now: float) -> None:
-        """Tell the evictor what has changed, unless this is a handler that came in between."""
-        changes, most = self._changes, self.threshold
-        while changes and not self._settling:
-            self._settling = True
-            try:
-                while changes:
-                    entry, old = changes.popleft()
-                    self._tell(entry, old)
-                    evictor = self._evictor
-                    while most and evictor.size > most:
-                        self._let_go(cast(MemoryEntry, evictor.evict(now)))
-            except BaseException:  # a handler has raised, perhaps in the midst of a change
-                self._begin_evictor()
-                raise
-            finally:
-                self._settling = False
-
-    def _tell(self, entry: MemoryEntry, old: MemoryEntry | None) -> None:
-        evictor, entries, key = self._evictor, self._entries, entry.key
-        if entries.get(key) is not entry:
-            evictor.discard(entry)
-        elif old is not None and evictor.has(old):
-            evictor.replace(old, entry)
-        elif not evictor.has(entry):
-            evictor.add(entry)
-        if old is not None and entries.get(key) is not old:
-            evictor.discard(old)
-        if entries.get(key) is not entry and evictor.has(entry):
-            self._changes.append((entry, None))  # it went in the meantime
-
-    def _let_go(self, chosen: MemoryEntry) -> None:
-        """Drop an entry that the evictor has chosen, and knows no more."""
-        entries = self._entries
-        if entries.get(chosen.key) is chosen:
-            gone = entries.pop(chosen.key, None)
-            if gone is not None and gone is not chosen:  # a handler has just stored it
-                self._changes.append((gone, None))
-
-    def _begin_evictor(self) -> Evictor:
-        """Begin a new evictor, which is told all that there is; the old one."""
-        old, self._evictor = self._evictor, Evictor(self.threshold)
-        self._changes.extend([(entry, None) for entry in list(self._entries.values())])
-        return old
-
-    def forget_parent(self) -> None:
-        """A child inherits the entries, and a lock that may never be released."""
-        self._lock, self._settling = threading.RLock(), False
-        self._begin_evictor()
-        self._settle(0.0)
+def _is_alive(entry: MemoryEntry, now: float) -> bool:
+    """Whether it may be served in some way; readers, who take no lock, ask :meth:`Memory.peek`."""
+    return now < entry.usable_until and not any(version.dead for version in entry.versions)

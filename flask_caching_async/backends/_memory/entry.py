@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..._entries.entry import BY_HAND, Thaw
-from ..._entries.times import Times
 from ...typing import Value
 from .eviction import NOWHERE, Node
 from .versions import BY_HAND_VERSION, Version
@@ -17,7 +16,10 @@ _UNCHECKED = -1
 
 
 class MemoryEntry(Node):
-    """An entry in memory; has the attributes of :class:`.Entry`."""
+    """An entry in memory; has the attributes of :class:`.Entry`.
+
+    :param times: a :class:`.Times`, or a bare tuple of the same.
+    """
 
     __slots__ = ("kept", "thaw", "created", "fresh_until", "versions", "generation", "owner")
 
@@ -26,7 +28,7 @@ class MemoryEntry(Node):
         key: str,
         kept: Value,
         thaw: Thaw | None,
-        times: Times,
+        times: tuple[float, float, float],
         versions: tuple[Version, ...],
     ) -> None:
         # What Node.__init__ does, too: a call costs as much as all of this.

@@ -54,10 +54,10 @@ queue may hold; seconds without a bucket by the number of buckets in use, plus 6
 
 from __future__ import annotations
 
-import math
 from heapq import heapify, heappop, heappush
+from math import ceil, inf
 
-NEVER = math.inf
+NEVER = inf
 _SMALL_SHARE = 10
 _TOP_RANK = 2
 _PATIENCE = 64
@@ -70,8 +70,8 @@ class Node:
     A subclass must keep the equality and the hash of ``object``.
 
     :param key: the key of the entry.
-    :param usable_until: when it expires, in seconds since the epoch; ``NEVER`` if it does not. That
-        must not change as long as the evictor knows the node.
+    :param usable_until: when it expires, in seconds since the epoch; ``NEVER`` if it does not. As
+        long as the evictor knows the node, only :meth:`Evictor.reschedule` may change that.
     """
 
     __slots__ = ("_newer", "_older", "_queue", "_rank", "key", "usable_until", "visited")
@@ -144,29 +144,25 @@ class _Ghosts:
 
     # Two generations instead of a queue: the older half is forgotten at once. They remember between
     # half of `most` and all of it, in less than half of the memory.
-    __slots__ = ("_half", "_old", "_young")
+    __slots__ = ("_half", "old", "young")
 
     def __init__(self, most: int) -> None:
         self._half = (most + 1) // 2
-        self._young: set[int] = set()
-        self._old: set[int] = set()
+        self.young: set[int] = set()
+        self.old: set[int] = set()
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
-
-    def knows(self, key: str) -> bool:
-        code = hash(key)
-        return code in self._young or code in self._old
+        return len(self.young) + len(self.old)
 
     def add(self, key: str) -> None:
         if not self._half:
             return
-        self._young.add(hash(key))
-        if len(self._young) >= self._half:
-            self._old, self._young = self._young, set()
+        self.young.add(hash(key))
+        if len(self.young) >= self._half:
+            self.old, self.young = self.young, set()
 
     def clear(self) -> None:
-        self._young, self._old = set(), set()
+        self.young, self.old = set(), set()
 
 
 class _ExpiryBuckets:
@@ -181,7 +177,7 @@ class _ExpiryBuckets:
         self.earliest = NEVER
 
     def add(self, node: Node) -> None:
-        due = math.ceil(node.usable_until)  # not kept on the node: a number takes 40 bytes
+        due = ceil(node.usable_until)  # not kept on the node: a number takes 40 bytes
         bucket = self._buckets.get(due)
         if bucket is None:
             self._buckets[due] = {node}
@@ -191,19 +187,19 @@ class _ExpiryBuckets:
             bucket.add(node)
 
     def replace(self, old: Node, new: Node) -> None:
-        due = math.ceil(old.usable_until) if old.usable_until != NEVER else NEVER
-        if due != NEVER and new.usable_until != NEVER and due == math.ceil(new.usable_until):
+        was, until = old.usable_until, new.usable_until
+        if was != NEVER and until != NEVER and (due := ceil(was)) == ceil(until):
             bucket = self._buckets[due]
             bucket.remove(old)
             bucket.add(new)
             return
-        if new.usable_until != NEVER:
+        if until != NEVER:
             self.add(new)
-        if due != NEVER:
+        if was != NEVER:
             self.remove(old)
 
     def remove(self, node: Node) -> None:
-        due = math.ceil(node.usable_until)
+        due = ceil(node.usable_until)
         bucket = self._buckets[due]
         bucket.remove(node)
         if not bucket:
@@ -263,11 +259,13 @@ class Evictor:
 
     def add(self, node: Node) -> None:
         """Take in a node whose key is not here yet."""
-        self._schedule(node)
+        if node.usable_until != NEVER:
+            self._expiries.add(node)
         node._rank = 0
         # A ghost goes through the small queue even so: at the end of a main queue in which all
         # others are visited, the newcomer would be the first to go.
-        if self._ghosts.knows(node.key):
+        code, ghosts = hash(node.key), self._ghosts
+        if code in ghosts.young or code in ghosts.old:
             node.visited = True
         self._small.append(node)
         self.size += 1
@@ -292,10 +290,23 @@ class Evictor:
     def replace(self, old: Node, new: Node) -> None:
         """Put a new node of the same key in the place of the old one, with what it had earned."""
         queue = self._queue_of(old)
-        self._expiries.replace(old, new)
+        if not old.usable_until == NEVER == new.usable_until:
+            self._expiries.replace(old, new)
         new.visited = old.visited
         new._rank = old._rank
         queue.replace(old, new)
+
+    def reschedule(self, node: Node, until: float) -> None:
+        """Let a node expire at another time, whether it is here or not yet."""
+        was = node.usable_until
+        if not (was == until or (was != NEVER != until and ceil(was) == ceil(until))):
+            known = self.has(node)
+            if known and was != NEVER:
+                self._expiries.remove(node)
+            node.usable_until = until
+            if known and until != NEVER:
+                self._expiries.add(node)
+        node.usable_until = until
 
     def evict(self, now: float) -> Node:
         """Take out one node: an expired one if there is any, else the one least worth keeping.
@@ -307,10 +318,11 @@ class Evictor:
             self.size -= 1
             return due
         node = self._victim()
-        self.size -= 1
-        if node._queue is self._small:
+        queue = node._queue
+        if queue is self._small:
             self._ghosts.add(node.key)
-        node._queue.remove(node)
+        queue.remove(node)
+        self.size -= 1
         if node.usable_until != NEVER:
             self._expiries.remove(node)
         return node
@@ -340,20 +352,16 @@ class Evictor:
         self._expiries.clear()
         self.size = 0
 
-    def _schedule(self, node: Node) -> None:
-        if node.usable_until != NEVER:
-            self._expiries.add(node)
-
     def _queue_of(self, node: Node) -> _Queue:
         queue = node._queue
-        if not self.has(node):
+        if queue is not self._small and queue is not self._main:
             raise LookupError(f"the node of {node.key!r} is not in this evictor: it left before")
         return queue
 
     def _victim(self) -> Node:
         """The node which is to go; those found worth keeping on the way move to the end of main."""
         small, main, target = self._small, self._main, self._target
-        if not small.size and not main.size:
+        if not self.size:
             raise LookupError("nothing to evict: the evictor is empty")
         for _ in range(_PATIENCE):
             queue = small if small.size > target or not main.size else main
