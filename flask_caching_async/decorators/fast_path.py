@@ -23,7 +23,7 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
     """What answers a fresh hit in memory for which no callback is called; else ``MISSING``."""
     cache, cache_none = plan.cache, plan.options.cache_none
     text_of, key_of, quick_key = plan.text, plan.key_of, plan.quick_key
-    unwrap, tag = plan.unwrap if plan.answers else None, plan.author
+    answers, tag = plan.answers, plan.author
     user_tags, shares, answer_page = plan.fixed_tags, plan.shares, page_hit(plan)
 
     def answer(args: Args, kwargs: Kwargs) -> Value:
@@ -60,7 +60,9 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
         if value is None and not cache_none:
             return MISSING
         state.counters.hits += 1
-        return value if unwrap is None else unwrap(value)
+        if answers and isinstance(value, answers):
+            raise value
+        return value
 
     return answer
 

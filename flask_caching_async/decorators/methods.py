@@ -33,7 +33,13 @@ __all__ = [
 ]
 
 
-class Decorated:
+class _LooksLike:
+    """Has a place for the class that its instances name as their own."""
+
+    __slots__ = ("_looks_like",)
+
+
+class Decorated(_LooksLike):
     """What replaces a decorated function.
 
     It looks like the function, down to the flags of its code, by which Python tells an ``async
@@ -52,7 +58,7 @@ class Decorated:
     #: What ``inspect`` looks for to tell the colour, from Python 3.12 on: found here, it is not
     #: looked for in ``__getattr__``, which took as long as all else that a hit of a view does.
     __partialmethod__ = None
-    _is_coroutine_mark = None
+    _is_coroutine_marker = None
 
     __name__: str
     __qualname__: str
@@ -67,11 +73,12 @@ class Decorated:
     delete_cached: Callback
     adelete_cached: Callback
 
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return types.FunctionType
+    #: That slot, under the name by which Python asks: for Flask seven times in each request, and
+    #: so no function is called.
+    __class__ = vars(_LooksLike)["_looks_like"]
 
     def __init__(self, function: Callback, wrapper: Callback) -> None:
+        self._looks_like = types.FunctionType
         self.__call__: Callback = wrapper
         for name in ("__code__", "__defaults__", "__kwdefaults__"):
             setattr(self, name, getattr(wrapper, name))
