@@ -212,6 +212,8 @@ def make_template_fragment_key(fragment_name: str, vary_on: Iterable[Value] | No
 
 def _fragment_part(part: Value) -> str:
     """The text of a part, with a hash of what its ``str`` leaves out."""
+    if type(part) is str and "0x" not in part:  # so it has no address; what most parts are
+        return part
     part = resolved(part)
     kind: type = type(part)
     text, how = str(part), kind_of(kind)

@@ -230,6 +230,9 @@ class Operations(Deletions):
         :param default: a value, or a callable that makes it. However many ask at the same time,
             also through a decorated function with this key, it is called once.
         """
+        sole = self._sole()
+        if sole is not None and (value := _fresh(sole, key, timeout, tags)) is not MISSING:
+            return value
         self._sync("get_or_set")
         engine, call = self._call(key, default, timeout, tags)
         landed_before, lookup = engine.flights.landed, run_now(engine.sync.load(key, call.tags))
@@ -248,6 +251,9 @@ class Operations(Deletions):
         tags: Iterable[str] = (),
     ) -> Value:
         """Awaitable :meth:`get_or_set`; ``default`` may also be an async callable."""
+        sole = self._asole()
+        if sole is not None and (value := _fresh(sole, key, timeout, tags)) is not MISSING:
+            return value
         engine, call = self._call(key, default, timeout, tags)
         landed_before, lookup = engine.flights.landed, await engine.aio.load(key, call.tags)
         if call.policy.judge(lookup.entry, call.called) is Verdict.FRESH:
@@ -309,6 +315,16 @@ class Operations(Deletions):
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._serving().end()
+
+
+def _fresh(engine: Engine, key: str, timeout: Timeout | None, tags: Iterable[str]) -> Value:
+    """The fresh value of a key in memory, for a hit that needs no more; else ``MISSING``."""
+    usual = not tags and (timeout is None or type(timeout) is int)  # else they are looked at
+    if engine.direct is None or not usual:
+        return MISSING
+    value = engine.direct.get_directly(key, fresh=True)
+    engine.stats.hits += value is not MISSING
+    return value
 
 
 def _number(delta: int) -> int:

@@ -83,8 +83,8 @@ class DirectSteps(Protocol):
         """Store a computed value if ``expected`` stands; ``None`` if it cannot be stored at all."""
         ...
 
-    def get_directly(self, key: str) -> Value:
-        """The value of a key, ``MISSING`` where there is none."""
+    def get_directly(self, key: str, fresh: bool = False) -> Value:
+        """The value of a key, ``MISSING`` where there is none, or no fresh one if it must be."""
         ...
 
     def set_one_directly(self, key: str, value: Value, timeout: Any) -> bool:

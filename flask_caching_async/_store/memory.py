@@ -133,14 +133,16 @@ class MemoryStore(Store, StoreSteps, DirectSteps):
         """The values of several keys, ``MISSING`` where there is none."""
         return [self.get_directly(key) for key in keys]
 
-    def get_directly(self, key: str) -> Value:
-        """The value of a key, ``MISSING`` where there is none."""
+    def get_directly(self, key: str, fresh: bool = False) -> Value:
+        """The value of a key, ``MISSING`` where there is none, or no fresh one if it must be."""
         try:
             entry = self.memory.peek(key)
         except TypeError:  # a dict would not have it
             entry = None
         if entry is None or self.backend.clock() >= entry.usable_until or is_marker(entry):
             check_text((key,))  # only here: what is found was set under a text
+            return MISSING
+        if fresh and self.backend.clock() >= entry.fresh_until:
             return MISSING
         return entry.kept if entry.thaw is None else self._read(entry)
 
