@@ -18,6 +18,7 @@ from .identity import (
     TooDeep,
     canonical,
     function_name,
+    quick_text,
     text_while_alive,
 )
 from .keys import signature_of
@@ -45,7 +46,8 @@ class CallText(NamedTuple):
     :param write: takes the arguments of a call, and returns its text.
     :param names: the names of the parameters, if all of them can be given by position.
     :param plain: source code: whether these have a quick text.
-    :param text: source code: that text, as the inside of an f-string.
+    :param text: source code: that text, as the inside of an f-string. It is that of a call whose
+        key is known: of an instance without a text of its own nothing is said.
     :param ours: what our own names in that code begin with, and no parameter's.
     :param scope: what they stand for.
     """
@@ -88,16 +90,18 @@ def call_text(
         ours = f"_{ours}"
     scope: dict[str, Value] = {
         f"{ours}_plain": PLAIN | {LeftOut}, f"{ours}_type": type,
-        f"{ours}_write": write, f"{ours}_order": order
+        f"{ours}_write": write, f"{ours}_order": order, f"{ours}_quick": quick_text
     }  # fmt: skip
     scope["__name__"] = __name__  # a warning is about the code that called this
     for p in parameters:
         if p.default is not p.empty:
             scope[f"{ours}_default_{p.name}"] = LEFT_OUT if left_out else p.default
     counted = [_source(p, ours, bool(ignored)) for p in parameters if p.name not in ignored]
+    quick = ""
     if parameters and parameters[0].name in ("self", "cls") and parameters[0].name not in ignored:
         # An instance is hardly ever plain; what comes after it most often is.
         counted[0] = counted[0]._replace(plain="", text=f"{{{counted[0].careful}}}")
+        quick = f"{ours}_quick({parameters[0].name}) or "
     text = ",".join([part.text for part in counted if part.text])
     plain = " and ".join([part.plain for part in counted if part.plain]) or "True"
     lines = [f"def text({_head(parameters, ours)}):"]
@@ -110,7 +114,9 @@ def call_text(
     scope["text"].__qualname__ = getattr(function, "__qualname__", type(function).__qualname__)
     by_position = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
     names = tuple([p.name for p in parameters]) if by_position else None
-    return CallText(scope["text"], names, plain, text, ours, scope)
+    return CallText(
+        scope["text"], names, plain, f"{{{quick}{text[1:]}" if quick else text, ours, scope
+    )
 
 
 def _argument_writer(

@@ -78,6 +78,7 @@ class Kind(NamedTuple):
     :param has_repr_only: whether nothing but the ``repr``, or a ``__caching_id__``, tells an object
         apart.
     :param is_address: whether that ``repr`` is the address of the object in memory.
+    :param is_repr: whether it says all that there is to say, unless it has an address in it.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Kind(NamedTuple):
     elides: bool
     has_repr_only: bool
     is_address: bool
+    is_repr: bool
 
     def says_less(self, text: str) -> bool:
         """Whether the ``repr`` of an object is known to say less than its value."""
@@ -110,21 +112,25 @@ def kind_of(kind: type) -> Kind:
     shown_by = next(base for base in kind.__mro__ if "__repr__" in vars(base))
     scalar = any(_library(base) == ("numpy", "generic") for base in kind.__mro__)
     parts, is_secret = _parts_of(kind), callable(getattr(kind, "get_secret_value", None))
+    describes = shown_by.__module__.partition(".")[0] in DESCRIBING
+    elides = not scalar and any(hasattr(kind, name) for name in DATA)
+    has_repr_only = not (
+        parts
+        or is_secret
+        or issubclass(kind, (type, enum.Enum, *FUNCTIONS))
+        or kind.__module__.startswith(f"{__package__}.")
+    )
     return Kind(
         name=f"{kind.__module__}.{kind.__qualname__}",
         parts=parts,
         is_class=issubclass(kind, type),
         is_enum=issubclass(kind, enum.Enum),
         is_secret=is_secret,
-        describes=shown_by.__module__.partition(".")[0] in DESCRIBING,
-        elides=not scalar and any(hasattr(kind, name) for name in DATA),
-        has_repr_only=not (
-            parts
-            or is_secret
-            or issubclass(kind, (type, enum.Enum, *FUNCTIONS))
-            or kind.__module__.startswith(f"{__package__}.")
-        ),
+        describes=describes,
+        elides=elides,
+        has_repr_only=has_repr_only,
         is_address=shown_by is object,
+        is_repr=has_repr_only and not (shown_by is object or describes or elides),
     )
 
 

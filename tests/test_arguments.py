@@ -26,7 +26,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.local import LocalProxy
 
 from flask_caching_async import AddressKeyWarning, Cache, ConfigurationError, InvalidKeyError
-from flask_caching_async.identity import canonical
+from flask_caching_async.identity import Notes, NoText, canonical, quick_text, text_while_alive
 from support.backends import OURS, config_of_ours
 from support.faces import Face
 from support.params import PACES, cases, each_pace, table
@@ -137,6 +137,65 @@ def test_what_a_repr_leaves_out_counts(cache: Cache, name: str) -> None:
 
     one, same, other = (f.make_cache_key(f.uncached, VALUES[name](n)) for n in (1, 1, 2))
     assert one == same != other
+
+
+class Said:
+    """Has a repr that is given to it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+#: Instances of methods; each is asked for twice, for it may have a token by then.
+INSTANCES: dict[str, Callable[[], Any]] = {
+    **{name: functools.partial(make, 1) for name, make in VALUES.items()},
+    "no repr": lambda: type("Plain", (), {})(),
+    "no repr, and an identity": lambda: type("Known", (), {"__caching_id__": lambda self: "k"})(),
+    "a repr": lambda: Said("Shop"),
+    "a longer repr": lambda: Said("Shop('Hamburg')"),
+    "a repr in brackets": lambda: Said("<Shop 7>"),
+    "a repr with a number": lambda: Said("Shop(1234567)"),
+    "a repr with another object": lambda: Said(f"Shop({object()!r})"),
+    "a repr with its own number": lambda: _numbered("{}"),
+    "a repr with its own number in hex": lambda: _numbered("{:X}"),
+    "a proxy": lambda: LocalProxy(lambda: Said("Shop")),
+    "a class": lambda: Said,
+    "a decorated function": lambda: Cache().memoize()(abs),
+}
+
+
+def _numbered(form: str) -> Said:
+    said = Said("")
+    said.text = f"number {form.format(id(said))}"
+    return said
+
+
+@table("name", INSTANCES)
+def test_the_quick_text_of_an_instance_is_its_careful_one(name: str) -> None:
+    """Where it has one at all."""
+    instance, notes = INSTANCES[name](), Notes(lambda v, text, name: text_while_alive(v, text))
+    for known in (False, True):
+        quick = quick_text(instance)
+        try:
+            careful = canonical(instance, notes)
+        except NoText:
+            careful = None
+        assert quick in (None, careful)
+        assert quick or not (known and name in ("no repr", "a repr", "a longer repr"))
+
+
+def test_an_instance_that_changes_its_class_or_gets_an_identity_has_another_text() -> None:
+    """Though it had a token before."""
+    instance = Opaque()
+    before = canonical(instance, Notes(lambda v, text, name: text_while_alive(v, text)))
+    assert quick_text(instance) == before
+    instance.__class__ = Again
+    assert quick_text(instance) is None
+    instance.__class__, instance.__caching_id__ = Opaque, lambda: "x"  # type: ignore[attr-defined]
+    assert quick_text(instance) is None
 
 
 def test_a_secret_stands_in_no_text(cache: Cache) -> None:
