@@ -18,10 +18,9 @@ from .identity import (
     TooDeep,
     canonical,
     function_name,
-    quick_text,
-    text_while_alive,
 )
 from .keys import signature_of
+from .tokens import quick_text, text_while_alive
 from .typing import Callback, Kwargs, Value
 
 __all__ = ["CallText", "call_text"]
@@ -85,14 +84,12 @@ def call_text(
     def order(given: Kwargs) -> Kwargs:
         return {name: given[name] for name in sorted(given) if name not in ignored}
 
-    ours = "_our"  # names of ours, and of no parameter: a function may well have one called `type`
-    while any(p.name.startswith(ours) for p in parameters):
-        ours = f"_{ours}"
+    ours = _ours(parameters)
     scope: dict[str, Value] = {
         f"{ours}_plain": PLAIN | {LeftOut}, f"{ours}_type": type,
-        f"{ours}_write": write, f"{ours}_order": order, f"{ours}_quick": quick_text
+        f"{ours}_write": write, f"{ours}_order": order, f"{ours}_quick": quick_text,
+        "__name__": __name__,  # a warning is about the code that called this
     }  # fmt: skip
-    scope["__name__"] = __name__  # a warning is about the code that called this
     for p in parameters:
         if p.default is not p.empty:
             scope[f"{ours}_default_{p.name}"] = LEFT_OUT if left_out else p.default
@@ -112,11 +109,25 @@ def call_text(
     lines.append(f"    return ','.join([{', '.join([part.careful for part in counted])}])")
     exec(compile("\n".join(lines), f"<key of {function_name(function)}>", "exec"), scope)
     scope["text"].__qualname__ = getattr(function, "__qualname__", type(function).__qualname__)
-    by_position = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
-    names = tuple([p.name for p in parameters]) if by_position else None
+    names = _by_position(parameters)
     return CallText(
         scope["text"], names, plain, f"{{{quick}{text[1:]}" if quick else text, ours, scope
     )
+
+
+def _by_position(parameters: list[inspect.Parameter]) -> tuple[str, ...] | None:
+    """The names of the parameters, if all of them can be given by position."""
+    if all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters):
+        return tuple([p.name for p in parameters])
+    return None
+
+
+def _ours(parameters: list[inspect.Parameter]) -> str:
+    """What names of ours begin with, and no parameter: one may well be called `type`."""
+    ours = "_our"
+    while any(p.name.startswith(ours) for p in parameters):
+        ours = f"_{ours}"
+    return ours
 
 
 def _argument_writer(

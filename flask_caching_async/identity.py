@@ -2,7 +2,8 @@
 
 No ``hash()``, no memory address, sets sorted; types and lengths count, so that no two different
 values share a text. Where an object has no such text, :class:`Notes` decides what stands in its
-place: a token that belongs to this one object and to no later one, or nothing (:class:`NoText`).
+place: a token that belongs to this one object and to no later one (``tokens.py``), or nothing
+(:class:`NoText`).
 
 **Functions** are told apart by module and qualified name, and where several can share those, by
 what they were made of: the arguments of a ``partial``, the object of a bound method, the values in
@@ -17,7 +18,6 @@ import inspect
 import os
 import re
 import types
-import weakref
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from werkzeug.local import LocalProxy
 
 from ._flow.callbacks import resolved
 from .parts import FUNCTIONS, Kind, kind_of
+from .tokens import ADDRESS, NoText, represent, token_of
 from .typing import Callback, Value
 
 __all__ = [
@@ -41,20 +42,11 @@ __all__ = [
     "identify",
     "lacks_text",
     "no_text",
-    "quick_text",
-    "text_while_alive",
 ]
 
 PLAIN = frozenset({int, str, float, bool, bytes, type(None)})
-ADDRESS = re.compile(r"at (0x[0-9A-Fa-f]{6,})")
-#: What may be an address, in either base.
-LONG_NUMBER = re.compile(r"[0-9A-Fa-f]{6}")
 #: What ``object.__repr__`` writes.
 DEFAULT_REPR = re.compile(r"<[\w.<>]+ object at 0x[0-9A-Fa-f]+>")
-
-
-class NoText(Exception):
-    """A value has no text that no later value could have, too."""
 
 
 class TooDeep(NoText):
@@ -173,11 +165,7 @@ def _represented(value: Value, kind: Kind, notes: Notes) -> str:
     text = repr(value)
     if kind.is_address or has_address(value, text) or kind.says_less(text):
         text = notes.stand_in(value, text, notes.variable)
-    return _represent(kind, text)
-
-
-def _represent(kind: Kind, text: str) -> str:
-    return f"<{kind.name} {len(text)}:{text}>"
+    return represent(kind, text)
 
 
 def get_id(obj: object) -> str:
@@ -214,96 +202,6 @@ def no_text(value: Value, text: str, variable: str) -> str:
     :raises NoText: always.
     """
     raise NoText(type(value).__qualname__)
-
-
-# --- objects without a text -----------------------------------------------------------------------
-
-
-class _Token(NamedTuple):
-    """A text that belongs to one object.
-
-    :param watch: refers to the object.
-    :param token: that text.
-    :param kind: its class by then.
-    :param text: how the object is written down, if nothing but the token tells it apart.
-    """
-
-    watch: weakref.ref[Value]
-    token: str
-    kind: type
-    text: str | None
-
-
-#: The token of each object that was given one, by its address.
-_tokens: dict[int, _Token] = {}
-
-
-def token_of(value: Value) -> str | None:
-    """A text that belongs to this one object, and that no later one gets at its address.
-
-    ``None`` for an object whose end cannot be noticed.
-    """
-    number = id(value)
-    known = _tokens.get(number)
-    if known is None or known.watch() is not value:
-        try:
-            watch = weakref.ref(value, functools.partial(_forget, number))
-        except TypeError:
-            return None
-        if known is not None:
-            _forget(number, known.watch)
-        kind: type = type(value)
-        token = os.urandom(12).hex()
-        how = kind_of(kind)
-        alone = how.is_address and how.has_repr_only
-        made = _Token(watch, token, kind, _represent(how, token) if alone else None)
-        # Another thread may have been here in the meantime.
-        known = _tokens.setdefault(number, made)
-    return known.token
-
-
-def _forget(number: int, watch: weakref.ref[Value]) -> None:
-    known = _tokens.get(number)
-    if known is not None and known.watch is watch:
-        _tokens.pop(number, None)
-
-
-def quick_text(value: Value) -> str | None:
-    """:func:`canonical` of an instance, as it is written in keys that only this process finds.
-
-    In a few steps; ``None`` where it takes more of them, and for one that has no token yet.
-    """
-    if getattr(value, "__caching_id__", None) is not None:
-        return None
-    kind: type = type(value)
-    known = _tokens.get(id(value))
-    if known is not None:
-        watch, _, was, text = known
-        return text if was is kind and watch() is value else None
-    how = kind_of(kind)
-    if not how.is_repr:
-        return None
-    text = repr(value)
-    if "at 0x" in text or (len(text) > 8 and LONG_NUMBER.search(text)):
-        return None
-    return _represent(how, text)
-
-
-def text_while_alive(value: Value, text: str) -> str:
-    """What stands for an argument without a text in keys that only this process finds.
-
-    :param text: its ``repr``.
-    :raises NoText: where nothing can: its end would not be noticed, or it may be another value by
-        then. An array may be written to; and of an object whose ``repr`` has the address of another
-        one, that one may have been replaced by a third at the same address.
-    """
-    kind_of_value: type = type(value)
-    kind, found = kind_of(kind_of_value), ADDRESS.findall(text)
-    others = not kind.is_address and any(int(number, 16) != id(value) for number in found)
-    token = None if others or kind.says_less(text) else token_of(value)
-    if token is None:
-        raise NoText
-    return token
 
 
 # --- functions ------------------------------------------------------------------------------------

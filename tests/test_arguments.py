@@ -26,7 +26,8 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.local import LocalProxy
 
 from flask_caching_async import AddressKeyWarning, Cache, ConfigurationError, InvalidKeyError
-from flask_caching_async.identity import Notes, NoText, canonical, quick_text, text_while_alive
+from flask_caching_async.identity import Notes, NoText, canonical
+from flask_caching_async.tokens import quick_text, text_while_alive
 from support.backends import OURS, config_of_ours
 from support.faces import Face
 from support.params import PACES, cases, each_pace, table

@@ -23,7 +23,7 @@ LAYERS = (
     ("_store",),
     (
         *("config", "identity", "keys", "call_text", "pages", "parts"),
-        *("signals", "_frameworks", "utils"),
+        *("signals", "_frameworks", "tokens", "utils"),
     ),
     ("binding",),
     ("decorators", "jinja2ext"),

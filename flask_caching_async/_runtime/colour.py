@@ -74,8 +74,6 @@ def is_coroutine_function(function: object) -> bool:
 class Instant:
     """The sync methods of an object, as coroutines that return at once."""
 
-    __slots__ = ("_target",)
-
     def __init__(self, target: object) -> None:
         self._target = target
 
@@ -83,11 +81,15 @@ class Instant:
         return type(self._target).__name__
 
     def __getattr__(self, name: str) -> Step[Value]:
-        method = getattr(self._target, name)
+        if name.startswith("__"):
+            raise AttributeError(name)
+        target = self._target
 
         async def call(*args: object, **kwargs: object) -> Value:
-            return method(*args, **kwargs)
+            return getattr(target, name)(*args, **kwargs)  # may be another one by now
 
+        getattr(target, name)  # it has none, perhaps
+        self.__dict__[name] = call  # found without this function from now on
         return call
 
 

@@ -36,23 +36,21 @@ from .._entries.times import NEVER, life_of, seconds
 from ..exceptions import BackendError
 from ..serializers._checked import dumps
 from ..typing import Config, Timeout, Value
-from ._files.directory import (
+from ._files.directory import Directory, existing_directory, is_full
+from ._files.foreign import warn_of_writers
+from ._files.lease import FileLease
+from ._files.locks import remove
+from ._files.records import (
     ABSENT,
     HEADER_SIZE,
     TOMBSTONE,
     VALUE,
-    Directory,
     Record,
     damaged,
-    existing_directory,
-    is_full,
     look,
     pack,
-    parse,
+    read_entry,
 )
-from ._files.foreign import warn_of_writers
-from ._files.lease import FileLease
-from ._files.locks import remove, slurp
 from ._files.sweeper import Sweeper
 from ._versioned.contract import (
     KEY_VERSION_LIFE,
@@ -142,10 +140,14 @@ class FileSystemCache(BaseCache):
     def get(self, key: str) -> Value:
         """The value of ``key``, or ``None``."""
         try:
-            data = slurp(self._files.entries[key])
+            record, data = read_entry(self._files.entries[key])
         except OSError:
             return None
-        return self._value(parse(data, len(data)), data)
+        return self._value(record, data)
+
+    def get_many(self, *keys: str) -> list[Value]:
+        """The values of ``keys``, ``None`` for what is missing."""
+        return [self.get(key) for key in keys]
 
     def has(self, key: str) -> bool:
         """Whether there is a value (a ``None`` counts), without loading it."""
@@ -222,13 +224,12 @@ class FileSystemCache(BaseCache):
         """Look at a key, its version and some tag versions: one small file each, and no lock."""
         files, path = self._files, self._files.entries[key]
         try:
-            data = slurp(path)
+            record, data = read_entry(path)
         except FileNotFoundError:
             value, key_version = None, files.version_of_absence()
         except OSError:
             value, key_version = None, damaged(path).key_version
         else:
-            record = parse(data, len(data))
             value = self._value(record, data)
             key_version = record.key_version if record is not None else damaged(path).key_version
         # Tag versions after the entry: one that is dropped in between shows the entry dead.
@@ -333,7 +334,7 @@ class FileSystemCache(BaseCache):
                     section.disturbed = False
                     old = look(path)
                     data = decide(old)
-                    if data is None or self._files.write(path, data, section):
+                    if data is None or self._files.replace(path, old, data, section):
                         return old, data
 
         old, data = self._with_room(change)
@@ -378,6 +379,6 @@ class FileSystemCache(BaseCache):
         if record is None or not record.lives(self.clock()):
             return None
         try:
-            return self.serializer.loads(data[HEADER_SIZE:])
+            return self.serializer.loads(data[HEADER_SIZE : HEADER_SIZE + record.size])
         except Exception:
             return None

@@ -21,10 +21,9 @@ __all__ = ["LooplessHit", "fast_hit", "resume"]
 
 def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
     """What answers a fresh hit in memory for which no callback is called; else ``MISSING``."""
-    cache, cache_none = plan.cache, plan.options.cache_none
+    cache, cache_none, answers = plan.cache, plan.options.cache_none, plan.answers
     text_of, key_of, quick_key = plan.text, plan.key_of, plan.quick_key
-    answers, tag = plan.answers, plan.author
-    user_tags, shares, answer_page = plan.fixed_tags, plan.shares, page_hit(plan)
+    tag, user_tags, shares, answer_page = plan.author, plan.fixed_tags, plan.shares, page_hit(plan)
 
     def answer(args: Args, kwargs: Kwargs) -> Value:
         state = plan.last
@@ -48,8 +47,7 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
         if entry is None or state.timekeeper.clock() >= entry.fresh_until:
             return MISSING
         # The function's own tag is the first; one of another function under this key is no answer.
-        owner = entry.owner
-        if owner is not tag and owner != tag and owner != BY_HAND and not shares:
+        if entry.owner is not tag and entry.owner not in (tag, BY_HAND) and not shares:
             return MISSING
         if user_tags and not entry.answers(user_tags):
             return MISSING

@@ -75,7 +75,7 @@ class Decorated(_LooksLike):
 
     #: That slot, under the name by which Python asks: for Flask seven times in each request, and
     #: so no function is called.
-    __class__ = vars(_LooksLike)["_looks_like"]
+    __class__ = vars(_LooksLike)["_looks_like"]  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __init__(self, function: Callback, wrapper: Callback) -> None:
         self._looks_like = types.FunctionType

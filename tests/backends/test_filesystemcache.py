@@ -25,9 +25,10 @@ from cachelib import FileSystemCache as CachelibFileSystemCache
 from cachelib.serializers import JSONSerializer
 
 import flask_caching_async
-from flask_caching_async.backends._files import directory as _files
+from flask_caching_async.backends._files import records
 from flask_caching_async.backends._files import sweeper as _sweeper
 from flask_caching_async.backends._files.locks import Section
+from flask_caching_async.backends._files.records import Record
 from flask_caching_async.backends.base import KEY_VERSION_LIFE
 from flask_caching_async.backends.filesystemcache import FileSystemCache
 from flask_caching_async.exceptions import (
@@ -342,7 +343,7 @@ def test_garbage_is_a_miss_and_is_overwritten(cache: FileSystemCache) -> None:
         assert cache.set_if_current("key", 1, 60, cache.look_up("key").key_version, {})
         assert cache.get("key") == 1
     data = bytearray(Path(path).read_bytes())
-    data[_files.HEADER_SIZE :] = b"\xff" * (len(data) - _files.HEADER_SIZE)
+    data[records.HEADER_SIZE :] = b"\xff" * (len(data) - records.HEADER_SIZE)
     Path(path).write_bytes(data)
     assert cache.get("key") is None
     assert cache.set_if_current("key", 2, 60, cache.look_up("key").key_version, {})
@@ -449,6 +450,7 @@ def test_a_failing_disk_is_a_backend_error(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", broken)
+        patch.setattr(os, "write", broken)
         for operation in (
             lambda: cache.set("key", 2),
             lambda: cache.invalidate(["key"]),
@@ -781,7 +783,7 @@ def test_eviction_spares_what_was_written_meanwhile(
     """A sweep that has seen an old value does not remove the new one."""
     cache.set("key", "old", 1)
     path = cache._files.entries["key"]
-    seen = _files.look(path)
+    seen = records.look(path)
     cache.set("key", "new")
     for until in (0.0, seen.keep_until):
         cache._sweeper._retire(path, seen._replace(keep_until=until), clock.now)
@@ -794,7 +796,8 @@ def test_deleting_and_setting_one_key_does_not_sweep(
     """Only what makes the directory grow counts."""
     cache = make(threshold=20)
     cache.set("key", 0)
-    monkeypatch.setattr(os, "listdir", None)
+    for lists in ("listdir", "scandir"):
+        monkeypatch.setattr(os, lists, None)
     monkeypatch.setattr(cache._sweeper, "_until_tidy", 1000)
     for number in range(100):
         cache.delete("key")
@@ -978,15 +981,15 @@ class Hold:
     """Stops the next write of one file, inside its section, until it is told to go on."""
 
     def __init__(self, cache: FileSystemCache, key: str) -> None:
-        self._path, self._write = cache._files.entries[key], cache._files.write
+        self._path, self._write = cache._files.entries[key], cache._files.replace
         self.inside, self.release = threading.Event(), threading.Event()
-        cache._files.write = self._stop  # type: ignore[method-assign]
+        cache._files.replace = self._stop  # type: ignore[method-assign]
 
-    def _stop(self, path: str, data: bytes, section: Section | None = None) -> bool:
+    def _stop(self, path: str, old: Record, data: bytes, section: Section) -> bool:
         if path == self._path and not self.inside.is_set():
             self.inside.set()
             assert self.release.wait(PATIENCE)
-        return self._write(path, data, section)
+        return self._write(path, old, data, section)
 
 
 @pytest.fixture

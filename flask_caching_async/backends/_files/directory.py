@@ -21,120 +21,31 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import math
 import os
 import re
 import secrets
 import stat
 import struct
-import sys
 import zlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..._entries.times import NEVER
 from ...exceptions import BackendError, ConfigurationError
 from .._versioned.contract import KeyVersion, as_token, new_token
 from .lease import discard_lease
-from .locks import (
-    CREATE,
-    READ,
-    Section,
-    begins_with,
-    clear_the_way,
-    is_odd,
-    left_alone,
-    patiently,
-    remove,
-    slurp,
-)
+from .locks import Section, clear_the_way, is_odd, left_alone, remove
+from .plain import CREATE, begins_with, patiently, slurp
+from .records import MAGIC, TOMBSTONE, VALUE, Record, expiry_on_disk, look, overwrite
 
 log = logging.getLogger(__name__)
 
 #: The path of an entry: what else ends like it may be of another program.
 _NAME = re.compile(r".*[/\\][0-9a-f]+\.fca", re.DOTALL)
 
-MAGIC = b"FCA\x01"
-VALUE, TOMBSTONE, TAG_VERSION = MAGIC + b"V", MAGIC + b"T", MAGIC + b"S"
+TAG_VERSION = MAGIC + b"S"
+_TAG_VERSION = struct.Struct("<4s4xd")
 ENTRY_SUFFIX, VERSION_SUFFIX, LEASE_SUFFIX, TEMP_SUFFIX = ".fca", ".stamp", ".lock", ".fca-tmp"
-
-HEADER, _TAG_VERSION = struct.Struct("<5s3x12sdddQ"), struct.Struct("<5s3xd")
-HEADER_SIZE = HEADER.size
-
-
-class Record(NamedTuple):
-    """The header of an entry."""
-
-    kind: bytes
-    #: The id of the write that made it.
-    key_version: KeyVersion
-    #: When the value expires.
-    expiry: float
-    #: Until when its version must not be forgotten.
-    keep_until: float
-    written: float
-    #: Length of what follows the header.
-    size: int
-
-    def lives(self, now: float) -> bool:
-        """Whether there is a value that has not expired."""
-        return self.kind == VALUE and now < self.expiry
-
-
-ABSENT = Record(b"absent", None, 0, 0, 0, 0)
-
-
-def damaged(path: str) -> Record:
-    """What stands for a file that is no readable entry, or no file: its identity is its version."""
-    try:
-        found = os.lstat(path)
-    except OSError:
-        key_version = new_token()  # equal to nothing, so nothing can be stored
-    else:
-        key_version = f"{found.st_ino}-{found.st_ctime_ns}-{found.st_size}"
-    return Record(b"damaged", key_version, 0, math.inf, 0, 0)
-
-
-def pack(kind: bytes, payload: bytes, expiry: float, keep_until: float, now: float) -> bytes:
-    """A new entry, with an id of its own."""
-    key_version = os.urandom(12)
-    stored = _on_disk(expiry), keep_until, now, len(payload)
-    return HEADER.pack(kind, key_version, *stored) + payload
-
-
-def parse(head: bytes, length: int) -> Record | None:
-    """The header of an entry; ``None`` if there is none, or if its file is cut off.
-
-    :param head: the file, or the beginning of it.
-    :param length: the length of the whole file.
-    """
-    if len(head) < HEADER_SIZE or head[:4] != MAGIC:
-        return None
-    kind, key_version, expiry, keep_until, written, size = HEADER.unpack_from(head)
-    record = Record(kind, key_version, expiry or NEVER, keep_until, written, size)
-    return record if length == HEADER_SIZE + record.size else None
-
-
-def _on_disk(expiry: float) -> float:
-    """An expiry as files have it: 0 is ``NEVER``."""
-    return 0.0 if expiry == NEVER else max(expiry, sys.float_info.min)
-
-
-def look(path: str) -> Record:
-    """The header of an entry file, :data:`ABSENT`, or a :func:`damaged` one."""
-    try:
-        fd = os.open(path, READ)
-    except FileNotFoundError:
-        return ABSENT
-    except OSError:
-        return damaged(path)
-    try:
-        record = parse(os.read(fd, HEADER_SIZE), os.fstat(fd).st_size)
-    except OSError:
-        record = None
-    finally:
-        os.close(fd)
-    return record or damaged(path)
 
 
 def is_full(error: BaseException | None) -> bool:
@@ -189,8 +100,18 @@ class Directory:
         slot = zlib.crc32(os.path.basename(path).encode()) % self.SLOTS
         return Section(self._slots[slot], self.mode, self.patience)
 
+    def replace(self, path: str, old: Record, data: bytes, section: Section) -> bool:
+        """Replace an entry; readers see the old one or the new one.
+
+        False if a handler has been in the ``section`` meanwhile: then the file is left.
+        """
+        done = None
+        if old.kind in (VALUE, TOMBSTONE):
+            done = overwrite(path, data, section, self.mode)
+        return self.write(path, data, section) if done is None else done
+
     def write(self, path: str, data: bytes, section: Section | None = None) -> bool:
-        """Replace a file as a whole; readers see the old one or the new one.
+        """Write a file beside, and move it into its place.
 
         False if a handler has been in the ``section`` meanwhile: then the file is left.
         """
@@ -203,28 +124,12 @@ class Directory:
             except OSError:
                 clear_the_way(path)  # a directory, perhaps, which no file replaces
                 patiently(os.replace, temp, path)
-        except BaseException as error:
+        except BaseException:
             remove(temp)
-            if not (is_full(error) and self._shrink(path, data)):
-                raise
+            raise
         if left:
             remove(temp)
         return not left
-
-    def _shrink(self, path: str, tombstone: bytes) -> bool:
-        """Make a tombstone of a file in its own place, which needs no room; whether that worked.
-
-        A reader sees the old header or the new one, or a length that belongs to neither.
-        """
-        if len(tombstone) != HEADER_SIZE or look(path).kind not in (VALUE, TOMBSTONE):
-            return False
-        fd = os.open(path, os.O_WRONLY)
-        try:
-            os.write(fd, tombstone)
-            os.ftruncate(fd, HEADER_SIZE)
-        finally:
-            os.close(fd)
-        return True
 
     def _create(self, path: str, data: bytes) -> None:
         fd = os.open(path, CREATE, self.mode)
@@ -265,7 +170,7 @@ class Directory:
             kind, expiry = _TAG_VERSION.unpack_from(data)
         except (OSError, struct.error):
             return None
-        stands = kind == TAG_VERSION and max(now, until) < (expiry or NEVER)
+        stands = kind == TAG_VERSION and (not expiry or max(now, until) < expiry)
         return as_token(data[_TAG_VERSION.size :]) if stands else None
 
     def end_of_version(self, path: str) -> float:
@@ -278,7 +183,7 @@ class Directory:
 
     def ensure_tag_version(self, path: str, now: float, until: float) -> str:
         """The version of a tag, made where there is none, and let live until then."""
-        head = _TAG_VERSION.pack(TAG_VERSION, _on_disk(until))
+        head = _TAG_VERSION.pack(TAG_VERSION, expiry_on_disk(until))
         with self.section(path) as section:  # what is there cannot be dropped meanwhile
             while True:  # but by a handler
                 section.disturbed = False

@@ -7,7 +7,8 @@ import os
 
 from ...exceptions import BackendError
 from .._versioned.contract import Lease, new_token
-from .locks import LockedFile, slurp
+from .locks import LockedFile
+from .plain import slurp
 
 __all__ = ["FileLease", "discard_lease"]
 
@@ -49,7 +50,7 @@ class FileLease(Lease):
 
     def _try(self) -> bool:
         for _ in range(8):
-            file = LockedFile(self._path, self._mode)
+            file = LockedFile(self._path, self._mode, new=True)
             try:
                 if not file.lock():
                     self.holder = _unpack(file.read())[0]

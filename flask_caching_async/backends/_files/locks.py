@@ -34,64 +34,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any
 
 from ..._runtime.fork import forget_in_child, held_while_forking
 from ...exceptions import BackendError, BackendTimeout
+from .plain import SAFELY, patiently
 
 __all__ = [
     "LockedFile",
     "Section",
-    "begins_with",
     "clear_the_way",
     "is_odd",
     "left_alone",
-    "patiently",
     "remove",
-    "slurp",
 ]
 
-_BINARY = 0
-for _name in ("O_CLOEXEC", "O_BINARY", "O_NONBLOCK", "O_NOFOLLOW", "O_NOCTTY"):
-    _BINARY |= getattr(os, _name, 0)
-READ = os.O_RDONLY | _BINARY
-CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
-_FLAGS = os.O_RDWR | _BINARY
-_CHUNK = 1 << 16
+_FLAGS = os.O_RDWR | SAFELY
 _HELD_BY_ANOTHER = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
 
 
 # --- file operations beside other processes ------------------------------------------------------
-
-
-def slurp(path: str) -> bytes:
-    """A whole file, with three system calls where it is small.
-
-    :raises OSError: if it is no file.
-    """
-    fd = os.open(path, READ)
-    try:
-        data = os.read(fd, _CHUNK)
-        if 0 < len(data) < _CHUNK:
-            return data
-        if not stat.S_ISREG(os.fstat(fd).st_mode):  # an empty FIFO, or a device without an end
-            raise OSError(errno.EINVAL, "this is no file", path)
-        parts = [data]
-        while part := os.read(fd, max(_CHUNK, os.fstat(fd).st_size)):
-            parts.append(part)
-        return b"".join(parts)
-    finally:
-        os.close(fd)
-
-
-def patiently(operation: Callable[..., None], *args: Any) -> None:
-    """Do something that Windows and network drives refuse while others have the file open."""
-    for pause in (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128):
-        try:
-            return operation(*args)
-        except PermissionError:
-            time.sleep(pause)
-    return operation(*args)
 
 
 def remove(path: str) -> None:
@@ -103,14 +64,6 @@ def remove(path: str) -> None:
     except OSError:
         if not clear_the_way(path):  # a directory, perhaps
             raise
-
-
-def begins_with(path: str, magic: bytes) -> bool:
-    """Whether a file begins with ``magic``, as far as it was written before the power failed."""
-    try:
-        return magic.startswith(slurp(path)[: len(magic)])
-    except OSError:
-        return False
 
 
 # --- locks ----------------------------------------------------------------------------------------
@@ -218,13 +171,16 @@ class LockedFile:
     """A file that is open for locking, and that no forked child keeps open.
 
     :param path: the file; with ``mode`` it is created where it is missing, and its directory too.
+    :param new: whether it hardly ever exists.
     """
 
     __slots__ = ("fd", "path")
 
-    def __init__(self, path: str, mode: int | None) -> None:
+    def __init__(self, path: str, mode: int | None, new: bool = False) -> None:
         self.path = path
         try:
+            if new and mode is not None and self._made(mode):
+                return
             self._open(_FLAGS)
         except OSError as error:
             odd = clear_the_way(path) or clear_the_way(os.path.dirname(path), stat.S_ISDIR)
@@ -240,16 +196,28 @@ class LockedFile:
             self.close()
             raise OSError(errno.EINVAL, "this is no file", self.path)
 
+    def _made(self, mode: int) -> bool:
+        """Create the file; whether it was missing, and its directory was not."""
+        try:
+            self._open(_FLAGS | os.O_CREAT | os.O_EXCL, mode)
+        except (FileExistsError, FileNotFoundError):
+            return False
+        self._let_others_lock(mode)
+        return True
+
     def _create(self, mode: int) -> None:
-        # A process that may write to the cache directory may lock, too, whatever the umask is.
+        # A process that may write to the cache directory may lock, too.
         parent = os.path.dirname(self.path)
         if not os.path.isdir(parent):
             os.makedirs(parent, exist_ok=True)
             with contextlib.suppress(OSError):
                 os.chmod(parent, stat.S_IMODE(os.stat(os.path.dirname(parent)).st_mode))
         self._open(_FLAGS | os.O_CREAT, mode)
+        self._let_others_lock(mode)
+
+    def _let_others_lock(self, mode: int) -> None:
         with contextlib.suppress(OSError):
-            os.chmod(self.path, mode)
+            os.chmod(self.path, mode)  # whatever the umask is
 
     def lock(self) -> bool:
         """Try once to lock it."""

@@ -8,24 +8,15 @@ import math
 import os
 import random
 import time
+from collections.abc import Iterator
+from typing import TypeAlias
 
 from ...exceptions import BackendError
 from .._versioned.contract import NAMESPACE
-from .directory import (
-    ABSENT,
-    ENTRY_SUFFIX,
-    HEADER,
-    LEASE_SUFFIX,
-    TEMP_SUFFIX,
-    TOMBSTONE,
-    VALUE,
-    VERSION_SUFFIX,
-    Directory,
-    Record,
-    look,
-)
+from .directory import ENTRY_SUFFIX, LEASE_SUFFIX, TEMP_SUFFIX, VERSION_SUFFIX, Directory
 from .lease import discard_lease
 from .locks import LockedFile, remove
+from .records import ABSENT, TOMBSTONE, VALUE, Record, look, pack
 
 __all__ = ["Sweeper"]
 
@@ -37,8 +28,13 @@ _TOMBSTONES = 1000
 _VERSIONS = 1000
 #: Writes between two looks at tag versions, leases and temporary files; more where there are more.
 _TIDY_EVERY = 500
+#: Entries of which it is remembered what was read of them: half a kilobyte for each.
+_KNOWN = 10_000
 #: Seconds after which a temporary file has no writer any more, and an unheld lease no reader.
 _TEMP_AGE, _LEASE_AGE = 3600, 60
+
+#: What a file looked like: its inode, and where it is no value, when it changed, and its size.
+Seen: TypeAlias = tuple[int, int, int]
 
 
 class Sweeper:
@@ -53,6 +49,8 @@ class Sweeper:
 
     def __init__(self, files: Directory, threshold: int) -> None:
         self._files, self._threshold = files, threshold
+        #: What was read of entries, and what their files looked like then.
+        self._known: dict[str, tuple[Seen, Record]] = {}
         self.restart()
 
     def restart(self) -> None:
@@ -68,6 +66,7 @@ class Sweeper:
         :param old: what it replaced.
         :param data: the new file, which this sweep leaves alone.
         """
+        self._known.pop(path, None)
         self._until_tidy -= 1
         self._until_sweep -= old is ABSENT
         self._room -= data.startswith(VALUE) - old.lives(now)
@@ -109,28 +108,54 @@ class Sweeper:
     def _survey(self, now: float) -> tuple[list[tuple[str, Record]], list[tuple[str, Record]]]:
         """The files of the values that live, and of all other entries."""
         living, over = [], []
-        for path in self._files.listing(self._files.path, ENTRY_SUFFIX):
-            record = look(path)
+        for path, record in self._records():
             if record.lives(now):
                 living.append((path, record))
             elif record.kind in (VALUE, TOMBSTONE):
                 over.append((path, record))
         return living, over
 
+    def _records(self) -> Iterator[tuple[str, Record]]:
+        """All entries; a file that looks as it did when it was read is not read again.
+
+        Of a value only the name and the inode are compared, which cost nothing: another process may
+        have written to it. So who acts on a record looks at the file once more; see ``_retire``.
+        """
+        known, self._known = self._known, {}
+        with os.scandir(self._files.path) as found:
+            for file in found:
+                if not file.name.endswith(ENTRY_SUFFIX):
+                    continue
+                before, record = known.get(file.path, (None, ABSENT))
+                seen: Seen = (file.inode(), 0, 0)
+                if before != seen:
+                    try:
+                        state = file.stat(follow_symlinks=False)
+                    except OSError:  # gone
+                        continue
+                    written = (state.st_ino, state.st_ctime_ns, state.st_size)
+                    if before != written:
+                        record = look(file.path)
+                    if record.kind != VALUE:
+                        seen = written
+                if len(self._known) < _KNOWN:
+                    self._known[file.path] = seen, record
+                yield file.path, record
+
     def _retire(self, path: str, seen: Record, now: float) -> None:
         """Forget an entry, but not its version before the time until which that is kept."""
         if seen.kind == TOMBSTONE and seen.keep_until > now:
             return
         with self._files.section(path) as section:
+            self._known.pop(path, None)
             if look(path).key_version != seen.key_version:
                 return
             if seen.keep_until <= now:
                 section.unlink(path)
             else:
-                tombstone = Record(
-                    TOMBSTONE, seen.key_version, seen.keep_until, seen.keep_until, seen.written, 0
-                )
-                self._files.write(path, HEADER.pack(*tombstone), section)
+                end, version = seen.keep_until, seen.key_version
+                tombstone = pack(TOMBSTONE, b"", end, end, seen.written, version)
+                self._files.replace(path, seen, tombstone, section)
 
     def _thin_out(self, tombs: list[tuple[str, Record]]) -> None:
         """Where there are too many tombstones, let the epoch stand for the older half of them."""

@@ -1,0 +1,193 @@
+"""The file of an entry: a header, and the value.
+
+A small one is replaced in its own place, by one write: a file that is moved over another one makes
+a journaling file system write it out, which takes thirty times as long. A reader in another thread
+or process may find a part of each, which the checksum tells. One that is larger than a block is
+written beside, and moved.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import struct
+import sys
+import zlib
+from typing import NamedTuple
+
+from ..._entries.times import NEVER
+from .._versioned.contract import KeyVersion, new_token
+from .locks import Section, left_alone
+from .plain import READ, WRITE, slurp
+
+__all__ = [
+    "ABSENT",
+    "HEADER_SIZE",
+    "MAGIC",
+    "TOMBSTONE",
+    "VALUE",
+    "Record",
+    "damaged",
+    "expiry_on_disk",
+    "look",
+    "overwrite",
+    "pack",
+    "read_entry",
+]
+
+MAGIC = b"FCA"
+VALUE, TOMBSTONE = MAGIC + b"V", MAGIC + b"T"
+
+#: What it is, a checksum of all else (0 in a file that is larger than ``IN_PLACE``), and a record.
+HEADER = struct.Struct("<4sI12sdddQ")
+HEADER_SIZE = HEADER.size
+#: Bytes of a file that is replaced in its place: it has one block, and is read at once.
+IN_PLACE = 4096
+#: How often a reader looks again at what fails its checksum: a write takes less than a look.
+LOOKS = 4
+
+
+class Record(NamedTuple):
+    """The header of an entry."""
+
+    kind: bytes
+    #: The id of the write that made it.
+    key_version: KeyVersion
+    #: When the value expires.
+    expiry: float
+    #: Until when its version must not be forgotten.
+    keep_until: float
+    written: float
+    #: Length of what follows the header.
+    size: int
+
+    def lives(self, now: float) -> bool:
+        """Whether there is a value that has not expired."""
+        return self.kind == VALUE and now < self.expiry
+
+
+ABSENT = Record(b"absent", None, 0, 0, 0, 0)
+
+
+def damaged(path: str) -> Record:
+    """What stands for a file that is no readable entry, or no file: its identity is its version."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        key_version = new_token()  # equal to nothing, so nothing can be stored
+    else:
+        key_version = f"{found.st_ino}-{found.st_ctime_ns}-{found.st_size}"
+    return Record(b"damaged", key_version, 0, math.inf, 0, 0)
+
+
+def pack(
+    kind: bytes,
+    payload: bytes,
+    expiry: float,
+    keep_until: float,
+    now: float,
+    key_version: KeyVersion = None,
+) -> bytes:
+    """An entry.
+
+    :param key_version: an id of its own, if it is not given.
+    """
+    version = key_version or os.urandom(12)
+    stored = expiry_on_disk(expiry), keep_until, now, len(payload)
+    data = HEADER.pack(kind, 0, version, *stored) + payload
+    if len(data) > IN_PLACE:
+        return data
+    return b"%b%b%b" % (kind, _checksum(data).to_bytes(4, "little"), data[8:])
+
+
+def _checksum(data: bytes) -> int:
+    return zlib.crc32(data[8:], zlib.crc32(data[:4])) or 1
+
+
+def parse(data: bytes, length: int) -> Record | None:
+    """The header of an entry; ``None`` if there is none, or if its file is not whole.
+
+    :param data: the file, or the beginning of it.
+    :param length: the length of the whole file.
+    """
+    if len(data) < HEADER_SIZE or data[:3] != MAGIC:
+        return None
+    kind, checksum, key_version, expiry, keep_until, written, size = HEADER.unpack_from(data)
+    record = Record(kind, key_version, expiry or NEVER, keep_until, written, size)
+    end = HEADER_SIZE + size
+    if not checksum:
+        return record if length == end else None
+    if len(data) != end:  # a longer one was here before
+        data = data[:end]
+    return record if len(data) == end and _checksum(data) == checksum else None
+
+
+def expiry_on_disk(expiry: float) -> float:
+    """An expiry as files have it: 0 is ``NEVER``."""
+    return 0.0 if expiry == NEVER else max(expiry, sys.float_info.min)
+
+
+def read_entry(path: str) -> tuple[Record | None, bytes]:
+    """The header of an entry file, unless it is damaged, and what is in the file.
+
+    :raises OSError: if there is no file.
+    """
+    data, looks = slurp(path), 1
+    while (record := parse(data, len(data))) is None and data.startswith(MAGIC) and looks < LOOKS:
+        data, looks = slurp(path), looks + 1
+    return record, data
+
+
+def look(path: str) -> Record:
+    """The header of an entry file, :data:`ABSENT`, or a :func:`damaged` one."""
+    try:
+        fd = os.open(path, READ)
+    except FileNotFoundError:
+        return ABSENT
+    except OSError:
+        return damaged(path)
+    try:
+        record = None
+        for _ in range(LOOKS):
+            data = os.read(fd, IN_PLACE)
+            record = parse(data, os.fstat(fd).st_size)
+            if record is not None or not data.startswith(MAGIC):
+                break
+            os.lseek(fd, 0, os.SEEK_SET)
+    except OSError:
+        record = None
+    finally:
+        os.close(fd)
+    return record or damaged(path)
+
+
+def overwrite(path: str, data: bytes, section: Section, mode: int) -> bool | None:
+    """Replace an entry in its own place, if both fit into a block, or if only a header is left.
+
+    :param section: nothing is written if a handler has been in it.
+    :param mode: what its file must have: else it is to be another one.
+    :returns: whether it was written; ``None`` if it could not be.
+    """
+    if len(data) > IN_PLACE:
+        return None
+    try:
+        fd = os.open(path, WRITE)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            return None
+        ends = data[:4] == TOMBSTONE
+        if stat.S_IMODE(found.st_mode) != mode or not (ends or found.st_size <= IN_PLACE):
+            return None
+        # To a handler, each of these is one step.
+        written = (left_alone if section.disturbed else os.write)(fd, data)
+        if written is True:
+            return False
+        if ends and found.st_size > len(data):
+            (left_alone if section.disturbed else os.ftruncate)(fd, len(data))
+        return True if written == len(data) else None
+    finally:
+        os.close(fd)
