@@ -23,7 +23,7 @@ from ..pages.rules import Keyed
 from ..typing import Args, Kwargs, Value
 from .debug_checks import check_key
 from .found import Bypass, Hit, LookedUp, Pending
-from .plan import Plan, State
+from .plan import KeyAndTags, Plan, State
 
 __all__ = ["acall_through_cache", "call_through_cache", "look", "look_directly"]
 
@@ -46,6 +46,27 @@ class Found(NamedTuple):
     keyed: Keyed | None
 
 
+def key_without_asking(
+    plan: Plan, state: State, args: Args, kwargs: Kwargs
+) -> tuple[str, tuple[str, ...], tuple[str, ...], Keyed | None] | None:
+    """What :func:`find_key` finds where nothing has to be called: the first fields of ``Found``.
+
+    ``None`` where there is more to it, be it an error.
+    """
+    if plan.asks or (plan.of_request and plan.replaced_key() is not None):
+        return None
+    keyed = plan.known_inputs(state) if plan.of_request else None
+    try:
+        made = plan.make_key(state, args, kwargs, ())
+        if made is None:
+            return None
+        if plan.of_request:
+            return *plan.vary(state, *made, keyed), keyed
+        return *made, (), None
+    except Exception:
+        return None
+
+
 async def find_key(
     plan: Plan, state: State, args: Args, kwargs: Kwargs, call_callback: CallCallback, refresh: bool
 ) -> Found | None:
@@ -55,7 +76,9 @@ async def find_key(
     logged: a page without its cache is better than no page. What ``unless`` raises is raised, as in
     Flask-Caching.
     """
-    options, keyed = plan.options, plan.known_inputs(state)
+    options, forced = plan.options, refresh
+    found = None if refresh else key_without_asking(plan, state, args, kwargs)
+    keyed = plan.known_inputs(state) if found is None else found[3]
     if options.unless and not refresh:
         # Not in the try: a visitor who may not see the cached page must not get it by a failure.
         more, named = plan.arguments_for("unless", (plan.function, *args), kwargs)
@@ -65,21 +88,16 @@ async def find_key(
         if await asking(options.unless, *more, **named):
             return None
     try:
-        asking, callbacks = call_callback, plan.key_callbacks(state, args, kwargs)
-        makers = len(callbacks) - callable(options.tags)  # which come last, and make no key
-        if keyed is not None and makers:
-            asking = plan.noting(state, call_callback, keyed.inputs)
-        answers = [await asking(callback) for callback in callbacks[:makers]]
-        answers += [await call_callback(callback) for callback in callbacks[makers:]]
-        made = plan.make_key(state, args, kwargs, answers)
+        made = found and found[:2]
+        if made is None:
+            made = await _make_key(plan, state, args, kwargs, call_callback, keyed)
         if made is None:
             return None
-        forced = refresh
         if options.forced_update and not refresh:
             more, named = plan.arguments_for("forced_update", args, kwargs)
             forced = bool(await call_callback(options.forced_update, *more, **named))
         engine = state.binding.engine  # this asks a callable key prefix, too
-        key, tags, above = plan.vary(state, *made, keyed)
+        key, tags, above = found[:3] if found else plan.vary(state, *made, keyed)
         engine.store.check((key, *tags))
         return Found(key, tags, above, forced, engine, keyed)
     except Exception as error:
@@ -90,6 +108,24 @@ async def find_key(
             raise
         log.exception("a callback of %s failed; it is called without the cache", plan.name)
         return None
+
+
+async def _make_key(
+    plan: Plan,
+    state: State,
+    args: Args,
+    kwargs: Kwargs,
+    call_callback: CallCallback,
+    keyed: Keyed | None,
+) -> KeyAndTags | None:
+    """Call the callbacks of a key, and make it; ``None`` if the call is not to be cached."""
+    asking, callbacks = call_callback, plan.key_callbacks(state, args, kwargs)
+    makers = len(callbacks) - callable(plan.options.tags)  # which come last, and make no key
+    if keyed is not None and makers:
+        asking = plan.noting(state, call_callback, keyed.inputs)
+    answers = [await asking(callback) for callback in callbacks[:makers]]
+    answers += [await call_callback(callback) for callback in callbacks[makers:]]
+    return plan.make_key(state, args, kwargs, answers)
 
 
 async def is_outdated(
@@ -116,21 +152,12 @@ def look_directly(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Pendi
     ``None`` where there is more to it, be it an error.
     """
     engine = state.binding.engines.sole
-    if state.peek is None or plan.asks or engine is None or engine.direct is None:
+    if state.peek is None or engine is None or engine.direct is None:
         return None
-    if plan.of_request and plan.replaced_key() is not None:
+    made = key_without_asking(plan, state, args, kwargs)
+    if made is None:
         return None
-    keyed = plan.known_inputs(state) if plan.of_request else None
-    above: tuple[str, ...] = ()
-    try:
-        made = plan.make_key(state, args, kwargs, ())
-        if made is None:
-            return None
-        key, tags = made
-        if plan.of_request:
-            key, tags, above = plan.vary(state, key, tags, keyed)
-    except Exception:
-        return None
+    key, tags, above, keyed = made
     called, landed_before = state.timekeeper.clock(), engine.flights.landed
     lookup = engine.direct.load_directly(key, tags)
     if above or lookup.entry is not None:

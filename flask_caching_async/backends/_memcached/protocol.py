@@ -162,45 +162,49 @@ class Answers:
         """
         if not data:
             raise BackendError("Memcached closed the connection")
-        self._arrived += data
-        if len(self._arrived) < self._needed:
-            return False
+        whole = data  # mostly all of it comes at once
+        if self._arrived:
+            self._arrived += data
+            if len(self._arrived) < self._needed:
+                return False
+            whole = bytes(self._arrived)
         try:
-            used = self._read()
+            used = self._read(whole)
         except ValueError as error:
-            raise BackendError(f"Memcached answered {bytes(self._arrived[:80])!r}") from error
-        del self._arrived[:used]
+            raise BackendError(f"Memcached answered {whole[:80]!r}") from error
+        self._arrived = bytearray(whole[used:])
         if len(self.done) < len(self._commands):
             return False
         if self._arrived:
             raise BackendError(f"Memcached answered more: {bytes(self._arrived[:80])!r}")
         return True
 
-    def _read(self) -> int:
+    def _read(self, arrived: bytes) -> int:
         """Understand what is complete; how many bytes that were."""
-        arrived, start = self._arrived, 0
+        start, done = 0, self.done
         self._needed = 0
-        while len(self.done) < len(self._commands):
-            command = self._commands[len(self.done)]
+        while len(done) < len(self._commands):
+            command = self._commands[len(done)]
             end = arrived.find(b"\r\n", start)
             if end < 0:
                 break
-            line = bytes(arrived[start:end])
+            line = arrived[start:end]
             if not command.fetches:
-                self.done.append(_checked(line))
+                done.append(_checked(line))
             elif line == b"END":
-                self.done.append(self._found)
+                done.append(self._found)
                 self._found = {}
             else:
                 word, name, flags, size, unique = line.split()
                 stop = end + 2 + int(size)
-                whole = size.isdigit() and b"\r\n".startswith(arrived[stop : stop + 2])
-                if word != b"VALUE" or not whole:
+                if word != b"VALUE" or not size.isdigit():
                     raise ValueError(line)
-                if len(arrived) < stop + 2:
+                if not arrived.startswith(b"\r\n", stop):
+                    if len(arrived) >= stop + 2 or not b"\r\n".startswith(arrived[stop:]):
+                        raise ValueError(line)
                     self._needed = stop + 2 - start
                     break
-                item = Item(bytes(arrived[end + 2 : stop]), int(flags), unique)
+                item = Item(arrived[end + 2 : stop], int(flags), unique)
                 self._found[command.at, name.decode()] = item
                 end = stop
             start = end + 2

@@ -16,6 +16,8 @@ import asyncio
 import copy
 import functools
 import socket
+import struct
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -136,8 +138,48 @@ def _naming(server: Server, error: OSError) -> OSError:
 class Socket(socket.socket):
     """A blocking connection."""
 
+    def limit(self, seconds: float | None) -> None:
+        """Let a step that the server does not answer in time fail.
+
+        :raises OSError: later, of that step: ``BlockingIOError`` where the kernel counts.
+        """
+        self.settimeout(None if IN_KERNEL else seconds)
+        if IN_KERNEL and seconds is not None:
+            until = struct.pack("ll", int(seconds), max(int(seconds % 1 * 1e6), seconds < 1))
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                self.setsockopt(socket.SOL_SOCKET, option, until)
+
+    def has_more(self) -> bool:
+        """Whether it has something to say, or has been closed by the server.
+
+        :raises OSError: if it has failed.
+        """
+        before = self.gettimeout()
+        try:
+            if IN_KERNEL:
+                self.recv(1, PEEK_NOW)
+            else:
+                self.settimeout(0)
+                self.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            if not IN_KERNEL:
+                self.settimeout(before)
+            return False
+        return True
+
     def __del__(self) -> None:
         self.close()  # silently: no program has to close a cache before it ends
+
+
+#: Whether the kernel counts the seconds of each step: Python asks it before each step whether there
+#: is something to do, which doubles the calls. gevent's and eventlet's sockets do not wait in it.
+IN_KERNEL = (
+    sys.platform == "linux"
+    and socket.socket.__module__ == "socket"
+    and struct.calcsize("l") == struct.calcsize("P") == 8
+)
+#: The flags for a look at what has come, which waits for nothing.
+PEEK_NOW = int(socket.MSG_PEEK) | int(getattr(socket, "MSG_DONTWAIT", 0))
 
 
 class _Opener:
@@ -159,7 +201,7 @@ class _Opener:
                 connection.connect(address)
                 if family != getattr(socket, "AF_UNIX", None):
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connection.settimeout(self.budget.operation)
+                connection.limit(self.budget.operation)
                 return connection
             except OSError as error:
                 connection.close()
@@ -176,14 +218,9 @@ class _Opener:
     def usable(self, connection: Socket) -> bool:
         """Whether the connection stands, and has nothing to say that was not asked."""
         try:
-            connection.settimeout(0)
-            connection.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            connection.settimeout(self.budget.operation)
-            return True
+            return not connection.has_more()
         except OSError:
-            pass
-        return False
+            return False
 
     def close(self, connection: Socket) -> None:
         connection.close()
@@ -220,11 +257,14 @@ class Transport(_InPortions):
         (at, commands), *others = parts
 
         def use(connection: Socket) -> dict[int, list[Answer]]:
-            connection.sendall(b"".join([command.sent for command in commands]))
-            answered = self._ask(others) if others else {}  # while this server is at it
-            answers = Answers(commands)
-            while not answers.feed(connection.recv(SIZE)):
-                pass
+            try:
+                connection.sendall(b"".join([command.sent for command in commands]))
+                answered = self._ask(others) if others else {}  # while this server is at it
+                answers = Answers(commands)
+                while not answers.feed(connection.recv(SIZE)):
+                    pass
+            except BlockingIOError:  # the kernel's word for it
+                raise TimeoutError("timed out") from None
             answered[at] = answers.done
             return answered
 
