@@ -16,8 +16,6 @@ import asyncio
 import copy
 import functools
 import socket
-import struct
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -32,6 +30,7 @@ from .._connections.pool import AsyncPool, SyncPool
 from .._connections.secrets import host_name, shown
 from .._connections.server import Budget
 from .protocol import Answer, Answers, Command, MemcachedTransport, portions, raise_errors
+from .sockets import Socket
 
 __all__ = ["AsyncTransport", "Ring", "Transport", "per_loop", "servers_of"]
 
@@ -133,53 +132,6 @@ def _naming(server: Server, error: OSError) -> OSError:
 
 
 # --- blocking -------------------------------------------------------------------------------------
-
-
-class Socket(socket.socket):
-    """A blocking connection."""
-
-    def limit(self, seconds: float | None) -> None:
-        """Let a step that the server does not answer in time fail.
-
-        :raises OSError: later, of that step: ``BlockingIOError`` where the kernel counts.
-        """
-        self.settimeout(None if IN_KERNEL else seconds)
-        if IN_KERNEL and seconds is not None:
-            until = struct.pack("ll", int(seconds), max(int(seconds % 1 * 1e6), seconds < 1))
-            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                self.setsockopt(socket.SOL_SOCKET, option, until)
-
-    def has_more(self) -> bool:
-        """Whether it has something to say, or has been closed by the server.
-
-        :raises OSError: if it has failed.
-        """
-        before = self.gettimeout()
-        try:
-            if IN_KERNEL:
-                self.recv(1, PEEK_NOW)
-            else:
-                self.settimeout(0)
-                self.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            if not IN_KERNEL:
-                self.settimeout(before)
-            return False
-        return True
-
-    def __del__(self) -> None:
-        self.close()  # silently: no program has to close a cache before it ends
-
-
-#: Whether the kernel counts the seconds of each step: Python asks it before each step whether there
-#: is something to do, which doubles the calls. gevent's and eventlet's sockets do not wait in it.
-IN_KERNEL = (
-    sys.platform == "linux"
-    and socket.socket.__module__ == "socket"
-    and struct.calcsize("l") == struct.calcsize("P") == 8
-)
-#: The flags for a look at what has come, which waits for nothing.
-PEEK_NOW = int(socket.MSG_PEEK) | int(getattr(socket, "MSG_DONTWAIT", 0))
 
 
 class _Opener:
