@@ -27,7 +27,6 @@ __all__ = [
     "base_of",
     "by_the_cache",
     "is_counted",
-    "is_muted",
     "is_routed",
     "Muted",
     "note",
@@ -102,11 +101,6 @@ def note(base: Base | None, name: str) -> None:
     base.names.add(name)
     for one in base.open:
         one.names.add(name)
-
-
-def is_muted() -> bool:
-    """Whether it is the cache that reads."""
-    return reading.get() is NOBODY
 
 
 def reads_of(base: Base | None) -> list[Reads]:

@@ -21,11 +21,11 @@ from .given import URL_ARGS
 from .mappings import watched_args, watched_cookies, watched_headers
 from .reads import (
     BASE,
+    NOBODY,
     Base,
     Muted,
     base_for,
     is_counted,
-    is_muted,
     is_routed,
     note_of,
     reading,
@@ -198,10 +198,11 @@ def _environ(name: str, input_of: Callable[[Any], str | None]) -> property:
         attributes = request.__dict__
         if name not in attributes:
             raise AttributeError(name)
-        if is_muted():
-            return attributes[name]
-        if reading.get() is None:
+        reads = reading.get()
+        if reads is None:  # the framework reads it at the end of each request
             attributes[READ_ENVIRON] = is_routed(request)
+            return attributes[name]
+        if reads is NOBODY:
             return attributes[name]
         watched = attributes.get(ENVIRON_OF)
         if watched is None:
