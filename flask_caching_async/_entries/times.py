@@ -21,6 +21,7 @@ __all__ = [
     "life_of",
     "seconds",
     "times_from",
+    "times_of_three",
     "whole_seconds",
 ]
 
@@ -95,11 +96,11 @@ class Times(NamedTuple):
         return 0 if self.usable_until == NEVER else self.usable_until - self.created
 
 
-#: ``Times(*three)`` in a third of the time: what it has of its own is a function of Python.
-_times: Callable[[tuple[float, float, float]], Times] = partial(tuple.__new__, Times)
+#: ``Times(*three)`` in half of the time: what a named tuple has for it is a function of Python.
+times_of_three: Callable[[tuple[float, float, float]], Times] = partial(tuple.__new__, Times)
 
 
 def times_from(now: float, timeout: float) -> Times:
     """The times of a value that is stored at ``now`` for ``timeout`` seconds (0: for ever)."""
     until = NEVER if timeout == 0 else now + timeout
-    return _times((now, until, until))
+    return times_of_three((now, until, until))

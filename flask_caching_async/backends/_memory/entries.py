@@ -49,7 +49,8 @@ class Memory(BoundedEntries):
             return None
         if entry.generation != self.generation and not self._still_stands(entry):
             return None
-        entry.visited = True
+        if not entry.visited:  # written once: without the interpreter's lock, writers wait
+            entry.visited = True
         return entry
 
     def _still_stands(self, entry: MemoryEntry) -> bool:

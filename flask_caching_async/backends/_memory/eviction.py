@@ -144,22 +144,18 @@ class _Ghosts:
 
     # Two generations instead of a queue: the older half is forgotten at once. They remember between
     # half of `most` and all of it, in less than half of the memory.
-    __slots__ = ("_half", "old", "young")
+    __slots__ = ("half", "old", "young")
 
     def __init__(self, most: int) -> None:
-        self._half = (most + 1) // 2
+        self.half = (most + 1) // 2
         self.young: set[int] = set()
         self.old: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.young) + len(self.old)
 
-    def add(self, key: str) -> None:
-        if not self._half:
-            return
-        self.young.add(hash(key))
-        if len(self.young) >= self._half:
-            self.old, self.young = self.young, set()
+    def forget_half(self) -> None:
+        self.old, self.young = self.young, set()
 
     def clear(self) -> None:
         self.young, self.old = set(), set()
@@ -317,11 +313,12 @@ class Evictor:
             due._queue.remove(due)
             self.size -= 1
             return due
-        node = self._victim()
-        queue = node._queue
-        if queue is self._small:
-            self._ghosts.add(node.key)
-        queue.remove(node)
+        node, ghosts = self._victim(), self._ghosts
+        if node._queue is self._small and ghosts.half:
+            ghosts.young.add(hash(node.key))
+            if len(ghosts.young) >= ghosts.half:
+                ghosts.forget_half()
+        node._queue.remove(node)
         self.size -= 1
         if node.usable_until != NEVER:
             self._expiries.remove(node)

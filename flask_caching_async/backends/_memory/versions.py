@@ -112,8 +112,11 @@ class Versions:
             if reference is not None:
                 _remove_dead_weakref(self.known, name)  # unless it lives by now
             made = Version(name)
-            version = self.known.setdefault(name, reference := self._refer(made))()
-            if version is not None:
+            mine = self._refer(made)
+            reference = self.known.setdefault(name, mine)
+            if reference is mine:
+                return made
+            if (version := reference()) is not None:
                 return version
 
     def _refer(self, version: Version) -> _Reference:
