@@ -33,6 +33,7 @@ class Engine:
         self.store = store
         #: The steps of the store for sync code (they never suspend), and for async code.
         self.sync, self.aio, self.direct = store.sync, store.aio, store.direct
+        self.load_now = store.load_now
         self.flights = Flights()
         self.backoff = Backoff()
         self.stats = stats

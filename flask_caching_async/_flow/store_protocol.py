@@ -140,6 +140,14 @@ class StoreSteps(FlowSteps, Protocol):
         ...
 
 
+class LookingSteps(StoreSteps, Protocol):
+    """Steps that know a way without a coroutine to what is asked for most."""
+
+    def load_now(self, key: str, tags: tuple[str, ...]) -> Lookup | None:
+        """Look at a key in sync code; ``None`` where there is more to it."""
+        ...
+
+
 class Store(Protocol):
     """Entries in, entries out, over one backend of one app.
 
@@ -151,6 +159,9 @@ class Store(Protocol):
     aio: StoreSteps
     #: The most frequent steps as plain functions, where objects in memory are all that there is.
     direct: DirectSteps | None
+    #: Looks at a key in sync code, without a coroutine; it, or what it returns, is ``None`` where
+    #: there is more to it.
+    load_now: Callable[[str, tuple[str, ...]], Lookup | None] | None
     #: Looks up an entry without a round trip, where the backend is memory.
     peek: Callable[[str], PeekedEntry | None] | None
     #: Refuses keys and tags that the backend can never have, with :class:`.InvalidKeyError`.

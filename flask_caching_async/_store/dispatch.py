@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import cast
 
 from .._entries.entry import Lookup
-from .._flow.store_protocol import Store, StoreSteps
+from .._flow.store_protocol import LookingSteps, Store, StoreSteps
 from .._runtime.colour import Awaited, Chosen, Instant, Moved, run_now
 from .._runtime.loops import running_loop_kind, start_task
 from .._runtime.process_loop import bridge, on_process_loop
@@ -53,6 +53,7 @@ class VersionedStore(Store):
         """Decide which steps serve sync code, and which async code."""
         backend, self._pending = self.backend, pending
         steps = self.steps(Awaited if backend.async_native else Instant)
+        self.load_now = None if backend.async_native else steps.load_now
         self.sync: StoreSteps = steps
         self.aio: StoreSteps = steps
         if backend.async_native:
@@ -68,7 +69,7 @@ class VersionedStore(Store):
         sync = self.sync
         pending.replay = lambda: run_now(sync.replay())
 
-    def steps(self, face: type[Awaited] | type[Instant]) -> StoreSteps:
+    def steps(self, face: type[Awaited] | type[Instant]) -> LookingSteps:
         """The steps over the operations in one colour."""
         ops = cast(Operations, face(self.backend))
         return VersionedSteps(self.backend, ops, self.failures, self._pending, self.check)

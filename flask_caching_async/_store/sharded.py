@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 from .._entries.entry import MISSING, Lookup
 from .._entries.times import Times
-from .._flow.store_protocol import StoreSteps
+from .._flow.store_protocol import LookingSteps
 from .._runtime.colour import Awaited, Instant
 from ..backends._versioned.contract import Lease
 from ..backends.base import BaseCache
@@ -34,7 +34,7 @@ class ShardedStore(VersionedStore):
         self._stores = [VersionedStore(shard, raising, limits) for shard in backend.shards()]
         super().__init__(backend, raising, limits)
 
-    def steps(self, face: type[Awaited] | type[Instant]) -> StoreSteps:
+    def steps(self, face: type[Awaited] | type[Instant]) -> LookingSteps:
         """The steps of all shards in one colour."""
         shards = [cast(VersionedSteps, store.steps(face)) for store in self._stores]
         return ShardedSteps(shards, cast(VersionedSteps, super().steps(face)), self._number)
@@ -60,7 +60,7 @@ class ShardedStore(VersionedStore):
         return lease
 
 
-class ShardedSteps(StoreSteps):
+class ShardedSteps(LookingSteps):
     """The steps over several shards in one colour.
 
     :param whole: the steps over the backend as a whole, which can ask all servers at once.
@@ -88,6 +88,10 @@ class ShardedSteps(StoreSteps):
         return parts
 
     # --- of one key -------------------------------------------------------------------------------
+
+    def load_now(self, key: str, tags: tuple[str, ...]) -> Lookup | None:
+        """Look at a key in sync code; ``None`` where there is more to it."""
+        return self._of(key).load_now(key, tags)
 
     async def load(self, key: str, tags: tuple[str, ...]) -> Lookup:
         """Look at a key and its tag versions."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from .._entries.entry import BY_HAND, Entry, Lookup
 from .._entries.envelope import pack, unpack
 from .._entries.times import Times
-from .._flow.store_protocol import StoreSteps
+from .._flow.store_protocol import LookingSteps
 from ..backends._versioned.contract import (
     NAMESPACE,
     KeyVersion,
@@ -52,8 +52,8 @@ class Expected(NamedTuple):
     forced: bool = False
 
 
-class VersionedSteps(StepsByHand, StoreSteps):
-    """The steps in one colour; see :class:`.StoreSteps`.
+class VersionedSteps(StepsByHand, LookingSteps):
+    """The steps in one colour; see :class:`.LookingSteps`.
 
     :param ops: the backend's operations in that colour.
     :param pending: invalidations that could not be made yet.
@@ -81,38 +81,58 @@ class VersionedSteps(StepsByHand, StoreSteps):
         self.failures.fine()
         return lookup
 
+    def load_now(self, key: str, tags: tuple[str, ...]) -> Lookup | None:
+        """:meth:`load` in sync code without a coroutine; ``None`` where there is more to it."""
+        if self.breaker.is_open or self.pending:
+            return None
+        try:
+            asked = _asked(tags)
+            found = self.backend.look_up(spelled(key), asked)
+            seen, entry, unseen = self._judge(key, tags, asked, found)
+        except Exception as error:
+            self.failures.note(error, f"read {key!r}")
+            return FAILED
+        self.failures.fine()
+        return None if unseen else Lookup(entry, (found.key_version, seen), False, found.cas)
+
     async def _lookup(
         self, key: str, tags: tuple[str, ...], asked: tuple[str, ...], found: VersionedValue
     ) -> Lookup:
         """What was found, as the flow wants to have it."""
-        seen = dict(zip(asked, found.tag_versions, strict=True))
-        entry = None
-        if found.value is not None:
-            known = {**seen, key_version_name(spelled(key)): found.key_version}
-            entry = await self._entry(key, found.value, known, tags)
+        seen, entry, unseen = self._judge(key, tags, asked, found)
+        if unseen:
+            more = await self.ops.look_up(spelled(key), list(unseen))
+            if unseen != dict(zip(unseen, more.tag_versions, strict=True)):
+                entry = None
         return Lookup(entry, (found.key_version, seen), False, found.cas)
 
-    async def _entry(
-        self, key: str, raw: Value, seen: dict[str, str | None], tags: tuple[str, ...]
-    ) -> Entry | None:
-        """The living entry in what was read, if it carries all tags that were asked for.
+    def _judge(
+        self, key: str, tags: tuple[str, ...], asked: tuple[str, ...], found: VersionedValue
+    ) -> tuple[dict[str, str | None], Entry | None, dict[str, str]]:
+        """The versions that were found, the living entry, and versions that it also depends on.
 
-        One that does not is another function's, or another app's, under the same key.
+        An entry that does not carry all tags that were asked for is another function's, or another
+        app's, under the same key.
         """
-        entry, versions = unpack(raw)
+        seen: dict[str, str | None] = dict(zip(asked, found.tag_versions, strict=True))
+        if found.value is None:
+            return seen, None, {}
+        entry, versions = unpack(found.value)
         if entry is None or entry.usable_until <= self.backend.clock():
-            return None
+            return seen, None, {}
         by_hand = versions.pop(BY_HAND, None) is not None or not versions or BY_HAND in tags
         if not by_hand:
             for tag in tags:
                 if tag not in versions:
                     self._warn_of_other(key, tags, versions)
-                    return None
-        unseen = [name for name in versions if name not in seen]
-        if unseen:
-            more = await self.ops.look_up(spelled(key), unseen)
-            seen = {**seen, **dict(zip(unseen, more.tag_versions, strict=True))}
-        return entry if all(seen[name] == token for name, token in versions.items()) else None
+                    return seen, None, {}
+        known, unseen = {**seen, key_version_name(spelled(key)): found.key_version}, {}
+        for name, token in versions.items():
+            if name not in known:
+                unseen[name] = token
+            elif known[name] != token:
+                return seen, None, {}
+        return seen, entry, unseen
 
     def _warn_of_other(self, key: str, tags: tuple[str, ...], versions: Mapping[str, str]) -> None:
         """Say once that something else stores under our keys: each of them undoes the other."""

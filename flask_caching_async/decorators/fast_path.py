@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable
 from .._entries.entry import BY_HAND, MISSING, Elsewhere
 from .._flow.callbacks import resolved
 from .._flow.run import aread_through
-from .._runtime.colour import run_now
 from ..typing import Args, Callback, Kwargs, Value
-from .found import Bypass, Hit, LookedUp, Pending
-from .lookup import acall_through_cache, look, look_directly
+from .found import Bypass, Hit, Pending
+from .lookup import acall_through_cache, look_in_sync_code
 from .methods import Decorated
 from .plan import Plan, State
 
@@ -128,9 +127,7 @@ class LooplessHit:
             if value is not MISSING:
                 return value
             state = plan.state()
-            found: LookedUp | None = look_directly(plan, state, args, kwargs)
-            if found is None:
-                found = run_now(look(plan, state, args, kwargs, call_callback))
+            found = look_in_sync_code(plan, state, args, kwargs, call_callback)
             if isinstance(found, Pending):
                 return original(resume)(plan, found)
             if isinstance(found, Bypass):

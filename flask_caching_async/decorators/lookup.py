@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 from werkzeug.exceptions import GatewayTimeout
 
-from .._entries.entry import Elsewhere, Lookup, Verdict
+from .._entries.entry import Elsewhere, Entry, Lookup, Verdict
 from .._flow.callbacks import CallCallback, acall_callback, call_callback_now
-from .._flow.engine import Engine
 from .._flow.policy import Call
 from .._flow.run import aread_through, read_through
 from .._flow.store_protocol import FlowSteps
@@ -21,111 +20,14 @@ from ..exceptions import CacheError, InvalidKeyError, NotStoredError
 from ..pages.inputs import LEVELS
 from ..pages.rules import Keyed
 from ..typing import Args, Kwargs, Value
+from .call_key import Found, find_key, key_without_asking
 from .debug_checks import check_key
 from .found import Bypass, Hit, LookedUp, Pending
-from .plan import KeyAndTags, Plan, State
+from .plan import Plan, State
 
-__all__ = ["acall_through_cache", "call_through_cache", "look", "look_directly"]
+__all__ = ["acall_through_cache", "call_through_cache", "look_directly", "look_in_sync_code"]
 
 log = logging.getLogger("flask_caching_async")
-
-
-class Found(NamedTuple):
-    """The key of a call.
-
-    :param forced: whether it must be computed whatever is stored.
-    :param above: the keys of which it is a variant by what its page is known to be made from.
-    :param keyed: what the key has of the request, where that is known.
-    """
-
-    key: str
-    tags: tuple[str, ...]
-    above: tuple[str, ...]
-    forced: bool
-    engine: Engine
-    keyed: Keyed | None
-
-
-def key_without_asking(
-    plan: Plan, state: State, args: Args, kwargs: Kwargs
-) -> tuple[str, tuple[str, ...], tuple[str, ...], Keyed | None] | None:
-    """What :func:`find_key` finds where nothing has to be called: the first fields of ``Found``.
-
-    ``None`` where there is more to it, be it an error.
-    """
-    if plan.asks or (plan.of_request and plan.replaced_key() is not None):
-        return None
-    keyed = plan.known_inputs(state) if plan.of_request else None
-    try:
-        made = plan.make_key(state, args, kwargs, ())
-        if made is None:
-            return None
-        if plan.of_request:
-            return *plan.vary(state, *made, keyed), keyed
-        return *made, (), None
-    except Exception:
-        return None
-
-
-async def find_key(
-    plan: Plan, state: State, args: Args, kwargs: Kwargs, call_callback: CallCallback, refresh: bool
-) -> Found | None:
-    """The key and tags of a call, and the engine.
-
-    ``None`` if the cache is to be bypassed. A callback that fails has the same effect, and is
-    logged: a page without its cache is better than no page. What ``unless`` raises is raised, as in
-    Flask-Caching.
-    """
-    options, forced = plan.options, refresh
-    found = None if refresh else key_without_asking(plan, state, args, kwargs)
-    keyed = plan.known_inputs(state) if found is None else found[3]
-    if options.unless and not refresh:
-        # Not in the try: a visitor who may not see the cached page must not get it by a failure.
-        more, named = plan.arguments_for("unless", (plan.function, *args), kwargs)
-        asking = call_callback
-        if keyed is not None:
-            asking = plan.noting(state, call_callback, keyed.excused)
-        if await asking(options.unless, *more, **named):
-            return None
-    try:
-        made = found and found[:2]
-        if made is None:
-            made = await _make_key(plan, state, args, kwargs, call_callback, keyed)
-        if made is None:
-            return None
-        if options.forced_update and not refresh:
-            more, named = plan.arguments_for("forced_update", args, kwargs)
-            forced = bool(await call_callback(options.forced_update, *more, **named))
-        engine = state.binding.engine  # this asks a callable key prefix, too
-        key, tags, above = found[:3] if found else plan.vary(state, *made, keyed)
-        engine.store.check((key, *tags))
-        return Found(key, tags, above, forced, engine, keyed)
-    except Exception as error:
-        if isinstance(error, CacheError) and not isinstance(error, InvalidKeyError):
-            raise
-        plan.explain(error, args, kwargs)
-        if state.binding.raising:
-            raise
-        log.exception("a callback of %s failed; it is called without the cache", plan.name)
-        return None
-
-
-async def _make_key(
-    plan: Plan,
-    state: State,
-    args: Args,
-    kwargs: Kwargs,
-    call_callback: CallCallback,
-    keyed: Keyed | None,
-) -> KeyAndTags | None:
-    """Call the callbacks of a key, and make it; ``None`` if the call is not to be cached."""
-    asking, callbacks = call_callback, plan.key_callbacks(state, args, kwargs)
-    makers = len(callbacks) - callable(plan.options.tags)  # which come last, and make no key
-    if keyed is not None and makers:
-        asking = plan.noting(state, call_callback, keyed.inputs)
-    answers = [await asking(callback) for callback in callbacks[:makers]]
-    answers += [await call_callback(callback) for callback in callbacks[makers:]]
-    return plan.make_key(state, args, kwargs, answers)
 
 
 async def is_outdated(
@@ -169,6 +71,80 @@ def look_directly(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Pendi
     return Pending(engine, call, lookup, landed_before)
 
 
+class Looked(NamedTuple):
+    """When a call came, and what the first look at its key has found, if that was made."""
+
+    found: Found
+    called: float
+    landed_before: int
+    lookup: Lookup | None = None
+
+
+def look_now(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Hit | Looked | None:
+    """:func:`look` in sync code for most hits on a server or in files, without a coroutine.
+
+    Where it is none, what was seen: with that, :func:`look` goes on. ``None`` where nothing was.
+    """
+    engine, options = state.binding.engines.sole, plan.options
+    if engine is None or engine.load_now is None:
+        return None
+    made = key_without_asking(plan, state, args, kwargs)
+    if made is None:
+        return None
+    key, tags, above, keyed = made
+    try:
+        engine.store.check((key, *tags))
+    except InvalidKeyError:  # find_key says what is wrong with it
+        return None
+    called, landed_before = state.timekeeper.clock(), engine.flights.landed
+    lookup = engine.load_now(key, tags)
+    if lookup is None:
+        return None
+    looked = Looked(Found(key, tags, above, False, engine, keyed), called, landed_before, lookup)
+    entry = lookup.entry
+    if entry is None or type(entry.kept) is Elsewhere:
+        return looked
+    value = entry.value()
+    if state.policy.judge(entry, called) is not Verdict.FRESH or options.is_stale:
+        return looked
+    if (value is None and not options.cache_none) or plan.demand(state) is not None:
+        return looked
+    return _hit(plan, state, key, tags, entry, value, args, kwargs)
+
+
+def _hit(
+    plan: Plan,
+    state: State,
+    key: str,
+    tags: tuple[str, ...],
+    entry: Entry | None,
+    value: Value,
+    args: Args,
+    kwargs: Kwargs,
+) -> Hit:
+    """A fresh value was found."""
+    _tell(plan, state, True, key, args, kwargs)
+    state.counters.hits += 1
+    return Hit(value, entry, key, tags)
+
+
+def look_in_sync_code(
+    plan: Plan,
+    state: State,
+    args: Args,
+    kwargs: Kwargs,
+    call_callback: CallCallback,
+    refresh: bool = False,
+) -> LookedUp:
+    """:func:`look`, by the shortest way that there is for a call."""
+    found: LookedUp | Looked | None = None
+    if not refresh:
+        found = look_directly(plan, state, args, kwargs) or look_now(plan, state, args, kwargs)
+    if found is None or isinstance(found, Looked):
+        return run_now(look(plan, state, args, kwargs, call_callback, False, refresh, found))
+    return found
+
+
 async def look(
     plan: Plan,
     state: State,
@@ -177,6 +153,7 @@ async def look(
     call_callback: CallCallback,
     aio: bool = False,
     refresh: bool = False,
+    looked: Looked | None = None,
 ) -> LookedUp:
     """Call the callbacks, find the key, look into the store: everything up to the verdict.
 
@@ -184,38 +161,38 @@ async def look(
 
     :param aio: whether the steps are those for async code.
     :param refresh: whether to compute whatever is there, as ``refresh()`` does.
+    :param looked: the first look, if it was made.
     """
-    options = plan.options
-    found = await find_key(plan, state, args, kwargs, call_callback, refresh)
-    if found is None:
+    if looked is None:
+        found = await find_key(plan, state, args, kwargs, call_callback, refresh)
+        looked = found and Looked(found, state.timekeeper.clock(), found.engine.flights.landed)
+    if looked is None:
         return Bypass()
-    forced, engine = found.forced, found.engine
-    called, landed_before = state.timekeeper.clock(), engine.flights.landed
-    key, tags, lookup = await _load(plan, state, found, engine.aio if aio else engine.sync)
+    found, called, _, first = looked
+    engine = found.engine
+    key, tags, lookup = await _load(plan, state, found, engine.aio if aio else engine.sync, first)
     demand, value = None if refresh else plan.demand(state), None
-    forced = forced or (demand is not None and demand.refuses(lookup.entry, called))
+    forced = found.forced or (demand is not None and demand.refuses(lookup.entry, called))
     verdict = Verdict.GONE if forced else state.policy.judge(lookup.entry, called)
-    if verdict is Verdict.FRESH or (options.is_stale and verdict is Verdict.STALE):
+    if verdict is Verdict.FRESH or (plan.options.is_stale and verdict is Verdict.STALE):
         assert lookup.entry is not None
         value = lookup.entry.value()
-        if value is None and not options.cache_none:
+        if value is None and not plan.options.cache_none:
             verdict, lookup = Verdict.GONE, lookup._replace(entry=None)
-        elif options.is_stale:
+        elif plan.options.is_stale:
             outdated = await is_outdated(plan, state, value, args, kwargs, call_callback)
             if outdated is None:
                 return Bypass()
-            if outdated:
-                verdict, forced = Verdict.GONE, True
-    _tell(plan, state, verdict is Verdict.FRESH or verdict is Verdict.STALE, key, args, kwargs)
+            verdict, forced = (Verdict.GONE, True) if outdated else (verdict, forced)
     if verdict is Verdict.FRESH:
-        state.counters.hits += 1
-        return Hit(value, lookup.entry, key, tags)
+        return _hit(plan, state, key, tags, lookup.entry, value, args, kwargs)
+    _tell(plan, state, verdict is Verdict.STALE, key, args, kwargs)
     if demand is not None and demand.only_stored and verdict is not Verdict.STALE:
         return Hit(GatewayTimeout(), None, key, ())
     call = Call(key, tags, state.policy, plan, plan.function, args, kwargs, forced, called)
     call.context, call.first = state, lookup
     _prepare(plan, state, call, found.keyed)
-    return Pending(engine, call, lookup, landed_before)
+    return Pending(engine, call, lookup, looked.landed_before)
 
 
 def _prepare(plan: Plan, state: State, call: Call, keyed: Keyed | None) -> None:
@@ -226,11 +203,14 @@ def _prepare(plan: Plan, state: State, call: Call, keyed: Keyed | None) -> None:
 
 
 async def _load(
-    plan: Plan, state: State, found: Found, steps: FlowSteps
+    plan: Plan, state: State, found: Found, steps: FlowSteps, first: Lookup | None
 ) -> tuple[str, tuple[str, ...], Lookup]:
-    """Look into the store; what stands under a key may say that its pages have other ones."""
+    """Look into the store; what stands under a key may say that its pages have other ones.
+
+    :param first: the first look, if it was made.
+    """
     key, tags, above = found.key, found.tags, found.above
-    lookup = await steps.load(key, tags)
+    lookup = first or await steps.load(key, tags)
     for _ in range(LEVELS):
         entry = lookup.entry
         if entry is None or type(entry.kept) is not Elsewhere:
@@ -276,9 +256,7 @@ def call_through_cache(
 
     :param strict: whether it is an error if the value is not stored.
     """
-    found: LookedUp | None = None if refresh else look_directly(plan, state, args, kwargs)
-    if found is None:
-        found = run_now(look(plan, state, args, kwargs, call_callback_now, False, refresh))
+    found = look_in_sync_code(plan, state, args, kwargs, call_callback_now, refresh)
     if isinstance(found, Pending):
         value = read_through(*found)
         if type(value) is Elsewhere:  # its leader has found that it is not for everybody

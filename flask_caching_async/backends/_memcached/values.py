@@ -12,6 +12,7 @@ name that Memcached would refuse becomes a digest, and so does a key that looks 
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import re
@@ -48,6 +49,7 @@ _accepted = re.compile(r"[!-~]{1,250}").fullmatch
 _OURS = "~~"
 
 
+@functools.lru_cache(2048)
 def name_of(prefix: str, key: str) -> str:
     """The name of a key on the server; nothing else has the same one."""
     # Names with a tilde in front are ours: no key is the version of another one.
@@ -57,6 +59,7 @@ def name_of(prefix: str, key: str) -> str:
     return _digest(prefix, full, b"key")
 
 
+@functools.lru_cache(2048)
 def own_name(prefix: str, what: str) -> str:
     """The name of something that belongs to the cache: the version of a tag, of a key …"""
     full = prefix + what

@@ -195,15 +195,28 @@ def new_token() -> str:
     return secrets.token_urlsafe(12)
 
 
+#: Tokens that were read before: those of functions and of the namespace are read by each look.
+_known: dict[object, str] = {}
+
+
 def as_token(raw: object) -> str | None:
     """A tag version as it was read; ``None``, as if there were none, if we never gave it out.
 
     Garbage that counted as a version could never be compared with what a server holds; where it
     counts as missing, it is replaced when the version is needed next.
     """
-    if isinstance(raw, bytes):
-        raw = raw.decode("latin-1")
-    return raw if isinstance(raw, str) and _is_token(raw) else None
+    if raw is None:
+        return None
+    kind = type(raw)
+    if (kind is bytes or kind is str) and (known := _known.get(raw)) is not None:
+        return known
+    token: object = raw.decode("latin-1") if isinstance(raw, bytes) else raw
+    if not isinstance(token, str) or not _is_token(token):
+        return None
+    if len(_known) >= 4096:
+        _known.clear()
+    _known[raw] = token
+    return token
 
 
 def new_witness() -> str:
