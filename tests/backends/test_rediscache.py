@@ -24,9 +24,12 @@ import redis
 import redis.asyncio
 from cachelib.serializers import JSONSerializer as CachelibJSONSerializer
 from flask import Flask
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flask_caching_async import Cache
 from flask_caching_async._runtime.colour import run_now
+from flask_caching_async.backends._redis.transport import packed
 from flask_caching_async.backends.rediscache import RedisCache
 from flask_caching_async.exceptions import (
     BackendError,
@@ -110,6 +113,21 @@ async def test_everything_works_in_every_lane(face: Face, clean_redis: RedisServ
     await use_everything(face)
     assert await face.clear()
     assert names(clean_redis) == []
+
+
+@given(
+    verb=st.sampled_from(["MGET", "EVAL", "SCRIPT LOAD"]),
+    arguments=st.lists(
+        st.text(st.characters(codec="utf-8")) | st.binary() | st.integers() | st.floats()
+    ),
+)
+def test_a_command_is_packed_as_the_driver_does(
+    verb: str, arguments: list[str | bytes | int | float]
+) -> None:
+    """Byte by byte, though not in Python."""
+    connection: Any = redis.asyncio.Connection()
+    command = [verb, *arguments, "x" * 10_000]
+    assert b"".join(packed(connection, command)) == b"".join(connection.pack_command(*command))
 
 
 @pytest.mark.parametrize(

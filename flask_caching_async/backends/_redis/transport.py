@@ -19,7 +19,12 @@ from .._connections.pool import AsyncPool, SyncPool
 from .endpoint import CLASSES, AsyncConnection, Connection, Endpoint
 from .verbs import Argument, Command, RedisTransport, Reply
 
-__all__ = ["AsyncTransport", "Transport"]
+try:
+    from hiredis import pack_command
+except ImportError:
+    pack_command = None  # type: ignore[assignment]
+
+__all__ = ["AsyncTransport", "Transport", "packed"]
 
 
 class _Opener:
@@ -182,7 +187,7 @@ class AsyncTransport(RedisTransport):
 
         async def use(connection: AsyncConnection) -> Reply:
             async with Deadline(self._patience):
-                await connection.send_command(*command)
+                await connection.send_packed_command(packed(connection, command))
                 return await _aanswer(connection)
 
         try:
@@ -197,7 +202,8 @@ class AsyncTransport(RedisTransport):
 
         async def use(connection: AsyncConnection) -> list[Reply]:
             async with Deadline(self._patience):
-                await connection.send_packed_command(connection.pack_commands(commands))
+                sent = [part for command in commands for part in packed(connection, command)]
+                await connection.send_packed_command(sent)
                 return [await _aanswer_or_error(connection) for _ in commands]
 
         answers = await self.pool.run(use)
@@ -221,6 +227,16 @@ def is_replica(answer: object) -> bool:
     return isinstance(answer, ResponseError) and (
         isinstance(answer, ReadOnlyError) or "-READONLY " in str(answer)
     )
+
+
+def packed(connection: AsyncConnection, command: Command) -> list[bytes]:
+    """A command as bytes, in C if that can be had: ``redis.asyncio`` does it in Python."""
+    if pack_command is not None and " " not in str(command[0]):
+        try:
+            return [pack_command(tuple(command))]  # type: ignore[arg-type]
+        except TypeError:  # an argument that only the client's encoder knows
+            pass
+    return connection.pack_command(*command)
 
 
 def _answer(connection: Connection) -> Reply:
