@@ -14,6 +14,7 @@ from ..exceptions import ConfigurationError
 from ..typing import Timeout, Value
 
 __all__ = [
+    "FOREVER",
     "LONG_AGO",
     "NEVER",
     "Times",

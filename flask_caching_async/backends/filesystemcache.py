@@ -147,7 +147,7 @@ class FileSystemCache(BaseCache):
 
     def get_many(self, *keys: str) -> list[Value]:
         """The values of ``keys``, ``None`` for what is missing."""
-        return [self.get(key) for key in keys]
+        return [self.get(key) for key in keys]  # as by default, but without coroutines
 
     def has(self, key: str) -> bool:
         """Whether there is a value (a ``None`` counts), without loading it."""

@@ -36,9 +36,9 @@ class Found(NamedTuple):
 def key_without_asking(
     plan: Plan, state: State, args: Args, kwargs: Kwargs
 ) -> tuple[str, tuple[str, ...], tuple[str, ...], Keyed | None] | None:
-    """What :func:`find_key` finds where nothing has to be called: the first fields of ``Found``.
+    """The key, the tags, and what else of ``Found`` there is, where nothing has to be called.
 
-    ``None`` where there is more to it, be it an error.
+    ``None`` where there is more to it, be it an error: :func:`find_key` deals with that.
     """
     if plan.asks or (plan.of_request and plan.replaced_key() is not None):
         return None
@@ -63,9 +63,7 @@ async def find_key(
     logged: a page without its cache is better than no page. What ``unless`` raises is raised, as in
     Flask-Caching.
     """
-    options, forced = plan.options, refresh
-    found = None if refresh else key_without_asking(plan, state, args, kwargs)
-    keyed = plan.known_inputs(state) if found is None else found[3]
+    options, keyed, forced = plan.options, plan.known_inputs(state), refresh
     if options.unless and not refresh:
         # Not in the try: a visitor who may not see the cached page must not get it by a failure.
         more, named = plan.arguments_for("unless", (plan.function, *args), kwargs)
@@ -75,16 +73,17 @@ async def find_key(
         if await asking(options.unless, *more, **named):
             return None
     try:
-        made = found and found[:2]
-        if made is None:
+        if plan.asks or plan.replaced_key() is not None:
             made = await _make_key(plan, state, args, kwargs, call_callback, keyed)
+        else:
+            made = plan.make_key(state, args, kwargs, ())
         if made is None:
             return None
         if options.forced_update and not refresh:
             more, named = plan.arguments_for("forced_update", args, kwargs)
             forced = bool(await call_callback(options.forced_update, *more, **named))
         engine = state.binding.engine  # this asks a callable key prefix, too
-        key, tags, above = found[:3] if found else plan.vary(state, *made, keyed)
+        key, tags, above = plan.vary(state, *made, keyed)
         engine.store.check((key, *tags))
         return Found(key, tags, above, forced, engine, keyed)
     except Exception as error:

@@ -104,9 +104,9 @@ def look_now(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Hit | Look
     entry = lookup.entry
     if entry is None or type(entry.kept) is Elsewhere:
         return looked
-    value = entry.value()
     if state.policy.judge(entry, called) is not Verdict.FRESH or options.is_stale:
         return looked
+    value = entry.value()
     if (value is None and not options.cache_none) or plan.demand(state) is not None:
         return looked
     return _hit(plan, state, key, tags, entry, value, args, kwargs)

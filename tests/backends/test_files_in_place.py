@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import runpy
 import subprocess
 import sys
 import threading
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from flask_caching_async.backends._files import records, sweeper
+from flask_caching_async.backends._files import plain, records, sweeper
 from flask_caching_async.backends._files.records import IN_PLACE
 from flask_caching_async.backends.filesystemcache import FileSystemCache
 from flask_caching_async.testing import FakeClock
@@ -64,6 +66,42 @@ def test_what_fits_into_a_block_is_written_in_its_place(
     assert cache.look_up("key").key_version != version
     assert (path_of(cache).stat().st_size < 200) is (after != LARGE)
     assert not list(path_of(cache).parent.glob("*tmp"))
+
+
+def test_files_are_opened_with_all_flags_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of POSIX, and on Windows that for bytes: else each newline of a value would change."""
+    names = ("O_CLOEXEC", "O_BINARY", "O_NONBLOCK", "O_NOFOLLOW", "O_NOCTTY")
+    for place, name in enumerate(names):
+        monkeypatch.setattr(os, name, 1 << (20 + place), raising=False)
+    made = runpy.run_path(plain.__file__)
+    flags = sum(1 << (20 + place) for place in range(len(names)))
+    assert made["SAFELY"] == flags
+    for name in ("READ", "WRITE", "CREATE"):
+        assert made[name] & flags == flags
+
+
+@cases("odd", ["another mode", "another name"])
+def test_on_a_full_disk_any_file_of_ours_can_be_deleted(
+    cache: FileSystemCache, monkeypatch: pytest.MonkeyPatch, odd: str
+) -> None:
+    """In its own place, though it would get another file where there is room for one."""
+    cache.set("key", LARGE)
+    version = cache.look_up("key").key_version
+    if odd == "another mode":
+        path_of(cache).chmod(0o640)
+    else:
+        os.link(path_of(cache), path_of(cache).with_name("backup"))
+    create = os.open
+
+    def full(path: str, flags: int, mode: int = 0o777) -> int:
+        if path.endswith("-tmp"):
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        return create(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", full)
+    assert cache.delete("key")
+    assert cache.get("key") is None and path_of(cache).stat().st_size < 100
+    assert not cache.set_if_current("key", "older", 60, version, {})
 
 
 def test_a_file_of_another_mode_or_with_a_second_name_is_replaced(cache: FileSystemCache) -> None:

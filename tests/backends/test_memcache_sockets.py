@@ -40,6 +40,9 @@ def test_it_is_seen_whether_there_is_more(ends: tuple[Socket, socket.socket]) ->
     other.sendall(b"x")
     assert until(mine.has_more) and mine.has_more()
     assert mine.recv(10) == b"x" and not mine.has_more()
+    with pytest.raises((BlockingIOError, TimeoutError)):  # after LIMIT, as before all those looks
+        mine.recv(10)
+    assert time.monotonic() - began >= LIMIT * 0.9
     other.close()
     assert until(mine.has_more)
     assert mine.recv(1) == b""

@@ -105,10 +105,18 @@ class Directory:
 
         False if a handler has been in the ``section`` meanwhile: then the file is left.
         """
-        done = None
-        if old.kind in (VALUE, TOMBSTONE):
-            done = overwrite(path, data, section, self.mode)
-        return self.write(path, data, section) if done is None else done
+        ours = old.kind in (VALUE, TOMBSTONE)
+        done = overwrite(path, data, section, self.mode) if ours else None
+        if done is not None:
+            return done
+        try:
+            return self.write(path, data, section)
+        except OSError as error:
+            if ours and is_full(error) and data[:4] == TOMBSTONE:
+                done = overwrite(path, data, section, None)  # which needs no room
+            if done is None:
+                raise
+            return done
 
     def write(self, path: str, data: bytes, section: Section | None = None) -> bool:
         """Write a file beside, and move it into its place.

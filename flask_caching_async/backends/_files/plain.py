@@ -16,7 +16,7 @@ from typing import Any
 __all__ = ["CREATE", "READ", "SAFELY", "WRITE", "begins_with", "patiently", "slurp"]
 
 SAFELY = 0
-for _name in ("O_CLOEXEC", "OSAFELY", "O_NONBLOCK", "O_NOFOLLOW", "O_NOCTTY"):
+for _name in ("O_CLOEXEC", "O_BINARY", "O_NONBLOCK", "O_NOFOLLOW", "O_NOCTTY"):
     SAFELY |= getattr(os, _name, 0)
 READ = os.O_RDONLY | SAFELY
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY

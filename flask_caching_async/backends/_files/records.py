@@ -162,11 +162,12 @@ def look(path: str) -> Record:
     return record or damaged(path)
 
 
-def overwrite(path: str, data: bytes, section: Section, mode: int) -> bool | None:
+def overwrite(path: str, data: bytes, section: Section, mode: int | None) -> bool | None:
     """Replace an entry in its own place, if both fit into a block, or if only a header is left.
 
     :param section: nothing is written if a handler has been in it.
-    :param mode: what its file must have: else it is to be another one.
+    :param mode: what its file must have, which must have one name only: else it is to be another
+        one. ``None`` for any file.
     :returns: whether it was written; ``None`` if it could not be.
     """
     if len(data) > IN_PLACE:
@@ -176,11 +177,11 @@ def overwrite(path: str, data: bytes, section: Section, mode: int) -> bool | Non
     except OSError:
         return None
     try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        found, ends = os.fstat(fd), data[:4] == TOMBSTONE
+        usual = stat.S_IMODE(found.st_mode) == mode and found.st_nlink == 1
+        if not stat.S_ISREG(found.st_mode) or not (usual or mode is None):
             return None
-        ends = data[:4] == TOMBSTONE
-        if stat.S_IMODE(found.st_mode) != mode or not (ends or found.st_size <= IN_PLACE):
+        if not ends and found.st_size > IN_PLACE:
             return None
         # To a handler, each of these is one step.
         written = (left_alone if section.disturbed else os.write)(fd, data)

@@ -40,15 +40,14 @@ class Socket(socket.socket):
         """
         before = self.gettimeout()
         try:
-            if IN_KERNEL:
-                self.recv(1, PEEK_NOW)
-            else:
+            if not IN_KERNEL:
                 self.settimeout(0)
-                self.recv(1, socket.MSG_PEEK)
+            self.recv(1, PEEK_NOW)
         except BlockingIOError:
+            return False
+        finally:
             if not IN_KERNEL:
                 self.settimeout(before)
-            return False
         return True
 
     def __del__(self) -> None:

@@ -9,6 +9,9 @@ or an old value is dropped. Rules that a change must keep:
 2. The evictor is told by the outermost caller. A handler that comes in between there only notes a
    change, and the outermost caller settles all that is noted. What is noted is an entry, not what
    happened to it: whether it belongs there is looked up then, so that order does not matter.
+
+The frame of that stands in each method that changes entries: as a function which is given the step,
+it takes a fifth of a ``set``.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ with a tilde: the tags of the decorators and of users do, and a key that does ge
 
 from __future__ import annotations
 
+import functools
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -187,16 +188,13 @@ class Operations(Protocol):
     async def release_lease(self, lease: Lease, shared: bool = True) -> None: ...
 
 
-_is_token = re.compile("[A-Za-z0-9_-]{16}").fullmatch
+#: Remembered, since those of functions and of the namespace are read by each look.
+_is_token = functools.lru_cache(4096)(re.compile("[A-Za-z0-9_-]{16}").fullmatch)
 
 
 def new_token() -> str:
     """A token that is given out only once: 96 random bits."""
     return secrets.token_urlsafe(12)
-
-
-#: Tokens that were read before: those of functions and of the namespace are read by each look.
-_known: dict[object, str] = {}
 
 
 def as_token(raw: object) -> str | None:
@@ -205,18 +203,9 @@ def as_token(raw: object) -> str | None:
     Garbage that counted as a version could never be compared with what a server holds; where it
     counts as missing, it is replaced when the version is needed next.
     """
-    if raw is None:
-        return None
-    kind = type(raw)
-    if (kind is bytes or kind is str) and (known := _known.get(raw)) is not None:
-        return known
-    token: object = raw.decode("latin-1") if isinstance(raw, bytes) else raw
-    if not isinstance(token, str) or not _is_token(token):
-        return None
-    if len(_known) >= 4096:
-        _known.clear()
-    _known[raw] = token
-    return token
+    if isinstance(raw, bytes):
+        raw = raw.decode("latin-1")
+    return raw if isinstance(raw, str) and len(raw) == 16 and _is_token(raw) else None
 
 
 def new_witness() -> str:
