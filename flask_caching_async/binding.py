@@ -1,4 +1,4 @@
-"""What one cache is to one app: settings, backend, store, flights, counters and framework."""
+"""What one cache is to one app: settings, backend, store, flights, figures and framework."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .backends.nullcache import NullCache
 from .backends.simplecache import SimpleCache
 from .config import Settings, adapted, build_backend, effective_config, serializer_of
 from .exceptions import CacheWarning, warn
-from .stats import Counters
+from .statistics.ledger import Ledger
 from .typing import Callback, Config, Value
 
 __all__ = ["EXTENSION", "Adjustable", "Binding", "bind"]
@@ -53,7 +53,7 @@ class Binding:
     backend: Value
     framework: Framework
     engines: Engines
-    counters: Counters
+    ledger: Ledger
     peek: Callable[[str], PeekedEntry | None] | None
     timekeeper: BaseCache
     null: bool
@@ -176,15 +176,14 @@ def assemble(app: App, settings: Settings, backend: Value) -> Binding:
     """A binding of a backend that is already there."""
     framework = pick(app)
     ours: BaseCache = adapted(backend)
-    counters = Counters()
     store = open_store(ours, lambda: _raising(settings, framework), settings.limits)
     return Binding(
         app=app,
         settings=settings,
         backend=backend,
         framework=framework,
-        engines=Engines(Engine(store, counters, framework.spawn), ours),
-        counters=counters,
+        engines=Engines(Engine(store, framework.spawn), ours),
+        ledger=Ledger(store.condition),
         peek=store.peek,
         timekeeper=ours,
         null=isinstance(backend, NullCache),

@@ -21,6 +21,7 @@ from .decorators.refresh_every import Renewal, Renewals
 from .decorators.wrappers import check_parentheses, decorate
 from .exceptions import ConfigurationError, not_initialized
 from .identity import function_name
+from .insight.insights import Insights
 from .lifecycle import Serving
 from .operations import Operations
 from .pages.http import Http, HttpOptions
@@ -45,7 +46,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Cache(Operations, Renewals, Adjustable):
+class Cache(Operations, Insights, Renewals, Adjustable):
     """Caches views, functions and values for one or several apps.
 
     :param app: set up for this app at once; or call :meth:`init_app` later.

@@ -18,6 +18,7 @@ from .decorators.deletion import Invalidation, of_keys
 from .decorators.plan import user_tags
 from .exceptions import CacheWarning
 from .pages.purging import Invalidated, Listener, Listeners, invalidated
+from .stats import Counters
 
 __all__ = ["Deletions"]
 
@@ -86,6 +87,11 @@ class Deletions:
         """After a deletion or a set, however it ended: no new caller joins what it overtakes."""
         (self._only or self._binding()).engine.flights.forget(keys, tags)
 
+    def _count(self, counters: Counters | None = None) -> None:
+        """Count an invalidation: of a function's values, or else as one by hand."""
+        counters = counters or (self._only or self._binding()).ledger.deletes
+        counters.invalidations += 1
+
     # --- deleting ---------------------------------------------------------------------------------
 
     def delete(self, key: str) -> bool:
@@ -127,6 +133,7 @@ class Deletions:
             done = bool(run_now(steps.clear()))
         finally:
             self._binding().engine.flights.forget_all()
+        self._count()
         self._listeners.tell(EVERYTHING)
         return done
 
@@ -137,27 +144,30 @@ class Deletions:
             done = bool(await steps.clear())
         finally:
             self._binding().engine.flights.forget_all()
+        self._count()
         await self._listeners.atell(EVERYTHING)
         return done
 
     def _invalidate(self, name: str, invalidation: Invalidation) -> list[str] | None:
-        steps, (keys, tags, _) = self._sync(name, 4), invalidation
+        steps, (keys, tags, paths, counters) = self._sync(name, 4), invalidation
         try:
             gone = run_now(steps.invalidate(keys, tags))
         finally:
             self._forget_flights(keys, tags)
+        self._count(counters)
         if self._listeners:
-            self._listeners.tell(invalidated(*invalidation))
+            self._listeners.tell(invalidated(keys, tags, paths))
         return gone
 
     async def _ainvalidate(self, invalidation: Invalidation) -> list[str] | None:
-        steps, (keys, tags, _) = self._aio(), invalidation
+        steps, (keys, tags, paths, counters) = self._aio(), invalidation
         try:
             gone = await steps.invalidate(keys, tags)
         finally:
             self._forget_flights(keys, tags)
+        self._count(counters)
         if self._listeners:
-            await self._listeners.atell(invalidated(*invalidation))
+            await self._listeners.atell(invalidated(keys, tags, paths))
         return gone
 
     def on_invalidate(self, callback: ToldCallback) -> ToldCallback:

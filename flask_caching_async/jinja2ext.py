@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from jinja2 import Environment, nodes
@@ -32,6 +32,7 @@ from jinja2.parser import Parser
 from .binding import Binding
 from .exceptions import AddressKeyWarning, InvalidKeyError
 from .keys import digest, make_template_fragment_key
+from .stats import Counters
 from .typing import Value
 
 __all__ = ["CacheExtension", "JINJA_CACHE_ATTR_NAME"]
@@ -50,8 +51,12 @@ class FragmentCache(Protocol):
     def _binding(self) -> Binding: ...
     def delete(self, key: str) -> bool: ...
     async def adelete(self, key: str) -> bool: ...
-    def get_or_set(self, key: str, default: Value, timeout: Value = None) -> Value: ...
-    async def aget_or_set(self, key: str, default: Value, timeout: Value = None) -> Value: ...
+    def _get_or_set(
+        self, key: str, default: Value, timeout: Value, tags: Iterable[str], counters: Counters
+    ) -> Value: ...
+    async def _aget_or_set(
+        self, key: str, default: Value, timeout: Value, tags: Iterable[str], counters: Counters
+    ) -> Value: ...
 
 
 class CacheExtension(Extension):
@@ -84,7 +89,9 @@ class CacheExtension(Extension):
         name = rest.pop(0) if rest else nodes.Const(place)
         body = parser.parse_statements(("name:endcache",), drop_needle=True)
         where = nodes.Const(parser.filename and (parser.filename, line))
-        call = self.call_method("_cache", [timeout, name, nodes.List(rest), where])
+        # A name that is made anew for each visitor is no name of a use.
+        use = nodes.Const(name.value if isinstance(name, nodes.Const) else place)
+        call = self.call_method("_cache", [timeout, name, nodes.List(rest), where, use])
         return nodes.CallBlock(call, [], [], body).set_lineno(line)
 
     def _place(self, parser: Parser, line: int) -> str:
@@ -104,6 +111,7 @@ class CacheExtension(Extension):
         name: Value,
         vary_on: list[Value],
         where: tuple[str, int] | None,
+        use: Value,
         caller: Callable[[], Value],
     ) -> Value:
         """The fragment; in an async environment, an awaitable that Jinja awaits."""
@@ -115,17 +123,23 @@ class CacheExtension(Extension):
             place = f"fragment {name if isinstance(name, str) else type(name)}"
             cache._binding().warn_once(place, message, AddressKeyWarning, where)
             return caller()
+        ledger = cache._binding().ledger
         if self.environment.is_async:
-            return self._afragment(cache, timeout, key, caller)
+            return self._afragment(cache, timeout, key, ledger.of("fragment", str(use)), caller)
         if timeout == "del":
             cache.delete(key)
             return caller()
-        return cache.get_or_set(key, caller, timeout)
+        return cache._get_or_set(key, caller, timeout, (), ledger.of("fragment", str(use)))
 
     async def _afragment(
-        self, cache: FragmentCache, timeout: Value, key: str, caller: Callable[[], Value]
+        self,
+        cache: FragmentCache,
+        timeout: Value,
+        key: str,
+        counters: Counters,
+        caller: Callable[[], Value],
     ) -> Value:
         if timeout == "del":
             await cache.adelete(key)
             return await caller()
-        return await cache.aget_or_set(key, caller, timeout)
+        return await cache._aget_or_set(key, caller, timeout, (), counters)

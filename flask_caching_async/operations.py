@@ -6,9 +6,10 @@ Each pair is one step of the store. The sync half runs it at once, the async hal
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from time import perf_counter_ns
 from typing import Protocol, Self
 
-from ._entries.entry import BY_HAND, MISSING, Verdict
+from ._entries.entry import BY_HAND, MISSING, Lookup, Verdict
 from ._entries.times import seconds
 from ._flow.callbacks import resolved
 from ._flow.engine import Engine
@@ -18,7 +19,7 @@ from ._runtime.colour import run_now
 from ._runtime.threads import offload
 from .decorators.plan import user_tags
 from .deletions import Deletions
-from .stats import Stats
+from .stats import Counters
 from .typing import Timeout, Value
 
 __all__ = ["Operations"]
@@ -57,7 +58,12 @@ class Operations(Deletions):
             value = direct.get_directly(key)
         else:
             value = run_now(self._sync("get").get((key,)))[0]
-        return default if value is MISSING else value
+        gets = (self._only or self._binding()).ledger.gets
+        if value is MISSING:
+            gets.misses += 1
+            return default
+        gets.hits += 1
+        return value
 
     async def aget(self, key: str, default: Value = None) -> Value:
         """Awaitable :meth:`get`."""
@@ -66,7 +72,12 @@ class Operations(Deletions):
             value = direct.get_directly(key)
         else:
             value = (await self._aio().get((key,)))[0]
-        return default if value is MISSING else value
+        gets = (self._only or self._binding()).ledger.gets
+        if value is MISSING:
+            gets.misses += 1
+            return default
+        gets.hits += 1
+        return value
 
     def has(self, key: str) -> bool:
         """Whether ``key`` has a value, be it ``None``."""
@@ -94,10 +105,17 @@ class Operations(Deletions):
 
     def _read(self, name: str, keys: tuple[str, ...]) -> list[Value]:
         steps = self._sync(name, 4)
-        return [_plain(value) for value in run_now(steps.get(keys))] if keys else []
+        return self._got(run_now(steps.get(keys))) if keys else []
 
     async def _aread(self, keys: tuple[str, ...]) -> list[Value]:
-        return [_plain(value) for value in await self._aio().get(keys)] if keys else []
+        return self._got(await self._aio().get(keys)) if keys else []
+
+    def _got(self, values: list[Value]) -> list[Value]:
+        """Count what was found of several keys; ``None`` stands for what was not."""
+        gets, missing = self._binding().ledger.gets, sum(value is MISSING for value in values)
+        gets.misses += missing
+        gets.hits += len(values) - missing
+        return [None if value is MISSING else value for value in values]
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -115,9 +133,11 @@ class Operations(Deletions):
         if engine is None or engine.direct is None:
             return bool(self._set("set", {key: value}, timeout, tags))
         try:
-            return engine.direct.set_one_directly(key, value, timeout)
+            stored = engine.direct.set_one_directly(key, value, timeout)
         finally:
             engine.flights.forget((key,))
+        (self._only or self._binding()).ledger.sets.stored += stored
+        return stored
 
     async def aset(
         self, key: str, value: Value, timeout: Timeout | None = None, *, tags: Iterable[str] = ()
@@ -127,9 +147,11 @@ class Operations(Deletions):
         if engine is None or engine.direct is None:
             return bool(await self._aset({key: value}, timeout, tags))
         try:
-            return engine.direct.set_one_directly(key, value, timeout)
+            stored = engine.direct.set_one_directly(key, value, timeout)
         finally:
             engine.flights.forget((key,))
+        (self._only or self._binding()).ledger.sets.stored += stored
+        return stored
 
     def set_many(
         self,
@@ -157,10 +179,13 @@ class Operations(Deletions):
         named = user_tags(tags) if tags else ()
         try:
             if (direct := self._direct()) is not None:
-                return direct.set_directly(mapping, timeout, named)
-            return run_now(self._sync(name, 4).set_many(mapping, timeout, named))
+                stored = direct.set_directly(mapping, timeout, named)
+            else:
+                stored = run_now(self._sync(name, 4).set_many(mapping, timeout, named))
         finally:
             self._forget_flights(mapping)
+        self._binding().ledger.sets.stored += len(stored)
+        return stored
 
     async def _aset(
         self, mapping: Mapping[str, Value], timeout: Timeout | None, tags: Iterable[str]
@@ -168,22 +193,29 @@ class Operations(Deletions):
         named = user_tags(tags) if tags else ()
         try:
             if (direct := self._adirect()) is not None:
-                return direct.set_directly(mapping, timeout, named)
-            return await self._aio().set_many(mapping, timeout, named)
+                stored = direct.set_directly(mapping, timeout, named)
+            else:
+                stored = await self._aio().set_many(mapping, timeout, named)
         finally:
             self._forget_flights(mapping)
+        self._binding().ledger.sets.stored += len(stored)
+        return stored
 
     def add(
         self, key: str, value: Value, timeout: Timeout | None = None, *, tags: Iterable[str] = ()
     ) -> bool:
         """Store a value unless the key has one; whether it was stored."""
-        return run_now(self._sync("add").add(key, value, timeout, user_tags(tags)))
+        stored = run_now(self._sync("add").add(key, value, timeout, user_tags(tags)))
+        self._binding().ledger.sets.stored += stored
+        return stored
 
     async def aadd(
         self, key: str, value: Value, timeout: Timeout | None = None, *, tags: Iterable[str] = ()
     ) -> bool:
         """Awaitable :meth:`add`."""
-        return await self._aio().add(key, value, timeout, user_tags(tags))
+        stored = await self._aio().add(key, value, timeout, user_tags(tags))
+        self._binding().ledger.sets.stored += stored
+        return stored
 
     def touch(self, key: str, timeout: Timeout | None = None) -> bool:
         """Let a value live for ``timeout`` from now, as if it were set now; whether there is one.
@@ -230,17 +262,8 @@ class Operations(Deletions):
         :param default: a value, or a callable that makes it. However many ask at the same time,
             also through a decorated function with this key, it is called once.
         """
-        sole = self._sole()
-        if sole is not None and (value := _fresh(sole, key, timeout, tags)) is not MISSING:
-            return value
-        self._sync("get_or_set")
-        engine, call = self._call(key, default, timeout, tags)
-        landed_before, lookup = engine.flights.landed, run_now(engine.sync.load(key, call.tags))
-        if call.policy.judge(lookup.entry, call.called) is Verdict.FRESH:
-            engine.stats.hits += 1
-            assert lookup.entry is not None
-            return lookup.entry.value()
-        return read_through(engine, call, lookup, landed_before)
+        counters = (self._only or self._binding()).ledger.get_or_sets
+        return self._get_or_set(key, default, timeout, tags, counters)
 
     async def aget_or_set(
         self,
@@ -251,19 +274,57 @@ class Operations(Deletions):
         tags: Iterable[str] = (),
     ) -> Value:
         """Awaitable :meth:`get_or_set`; ``default`` may also be an async callable."""
+        counters = (self._only or self._binding()).ledger.get_or_sets
+        return await self._aget_or_set(key, default, timeout, tags, counters)
+
+    def _get_or_set(
+        self,
+        key: str,
+        default: Value,
+        timeout: Timeout | None,
+        tags: Iterable[str],
+        counters: Counters,
+    ) -> Value:
+        """:meth:`get_or_set`, which counts itself as a use of its own: a fragment, for example."""
+        sole = self._sole()
+        if sole is not None and (value := _fresh(sole, key, timeout, tags)) is not MISSING:
+            counters.hits += 1
+            return value
+        began = perf_counter_ns()
+        self._sync("get_or_set", 4)
+        engine, call = self._call(key, default, timeout, tags, counters)
+        landed_before, lookup = engine.flights.landed, run_now(engine.sync.load(key, call.tags))
+        if call.policy.judge(lookup.entry, call.called) is Verdict.FRESH:
+            return _answer(counters, lookup, began)
+        return read_through(engine, call, lookup, landed_before)
+
+    async def _aget_or_set(
+        self,
+        key: str,
+        default: Value,
+        timeout: Timeout | None,
+        tags: Iterable[str],
+        counters: Counters,
+    ) -> Value:
+        """:meth:`aget_or_set`, which counts itself as a use of its own."""
         sole = self._asole()
         if sole is not None and (value := _fresh(sole, key, timeout, tags)) is not MISSING:
+            counters.hits += 1
             return value
-        engine, call = self._call(key, default, timeout, tags)
+        began = perf_counter_ns()
+        engine, call = self._call(key, default, timeout, tags, counters)
         landed_before, lookup = engine.flights.landed, await engine.aio.load(key, call.tags)
         if call.policy.judge(lookup.entry, call.called) is Verdict.FRESH:
-            engine.stats.hits += 1
-            assert lookup.entry is not None
-            return lookup.entry.value()
+            return _answer(counters, lookup, began)
         return await aread_through(engine, call, lookup, landed_before)
 
     def _call(
-        self, key: str, default: Value, timeout: Timeout | None, tags: Iterable[str]
+        self,
+        key: str,
+        default: Value,
+        timeout: Timeout | None,
+        tags: Iterable[str],
+        counters: Counters,
     ) -> tuple[Engine, Call]:
         binding = self._only or self._binding()
         settings, engine = binding.settings, binding.engine
@@ -275,15 +336,11 @@ class Operations(Deletions):
             lock=settings.lock and not binding.null,
             lock_timeout=settings.lock_timeout,
         )
-        call = default if callable(default) else lambda: default
-        tags, called = (BY_HAND, *tags), binding.timekeeper.clock()
-        return engine, Call(key, tags, policy, ValueHooks(timeout), call, called=called)
+        make = default if callable(default) else lambda: default
+        tags, hooks, called = (BY_HAND, *tags), ValueHooks(timeout), binding.timekeeper.clock()
+        return engine, Call(key, tags, policy, hooks, counters, make, called=called)
 
     # --- around it --------------------------------------------------------------------------------
-
-    def stats(self) -> Stats:
-        """What this cache has done on the current app, in this process."""
-        return self._binding().counters.snapshot()
 
     def drain(self, timeout: float | None = None) -> bool:
         """Wait for the refreshes that run in the background now; whether they ended in time.
@@ -322,8 +379,15 @@ def _fresh(engine: Engine, key: str, timeout: Timeout | None, tags: Iterable[str
     usual = not tags and (timeout is None or type(timeout) is int)  # else they are looked at
     if engine.direct is None or not usual:
         return MISSING
-    value = engine.direct.get_directly(key, fresh=True)
-    engine.stats.hits += value is not MISSING
+    return engine.direct.get_directly(key, fresh=True)
+
+
+def _answer(counters: Counters, lookup: Lookup, began: int) -> Value:
+    """A fresh value was found."""
+    assert lookup.entry is not None
+    value = lookup.entry.value()
+    counters.hits += 1
+    counters.hit.note(perf_counter_ns() - began)
     return value
 
 
@@ -331,7 +395,3 @@ def _number(delta: int) -> int:
     if isinstance(delta, (int, float)):
         return delta
     raise TypeError(f"delta must be a number, not {delta!r}")
-
-
-def _plain(value: Value) -> Value:
-    return None if value is MISSING else value

@@ -23,18 +23,19 @@ LAYERS = (
     ("_store",),
     (
         *("config", "identity", "keys", "call_text", "pages", "parts"),
-        *("signals", "_frameworks", "tokens", "utils"),
+        *("signals", "statistics", "_frameworks", "tokens", "utils"),
     ),
     ("binding",),
     ("decorators", "jinja2ext"),
     ("lifecycle", "deletions"),
+    ("insight",),
     ("operations",),
     ("cache",),
     ("__init__", "testing", "contrib"),
 )
 
 #: Libraries that only some units may import.
-RESERVED = {"flask": ("_frameworks",), "quart": ("_frameworks",), "click": ("contrib",)}
+RESERVED = {"flask": ("_frameworks",), "quart": ("_frameworks",), "click": ("contrib", "insight")}
 
 #: Lines of code: docstrings, comments and blank lines do not count.
 FILE_LINES, FUNCTION_LINES, MEDIAN_LINES = 250, 40, 8

@@ -11,6 +11,7 @@ import datetime
 import decimal
 import fractions
 import pickle
+import sys
 import uuid
 from collections.abc import Callable
 
@@ -20,7 +21,7 @@ from ..exceptions import SerializationError
 from ..typing import Value
 from .entry import Elsewhere, Thaw
 
-__all__ = ["FREEZERS", "IMMUTABLE", "keep"]
+__all__ = ["FREEZERS", "IMMUTABLE", "keep", "size_of"]
 
 IMMUTABLE = frozenset(
     {
@@ -73,3 +74,16 @@ def keep(value: Value) -> tuple[Value, Thaw | None]:
 def _thaw_each(kept: list[tuple[Value, Thaw | None]]) -> tuple[Value, ...]:
     """A response with its status and headers, for example."""
     return tuple([value if thaw is None else thaw(value) for value, thaw in kept])
+
+
+def size_of(kept: Value) -> int:
+    """About how many bytes it takes to hold ``kept``; exactly for text and what is serialized."""
+    kind = type(kept)
+    if kind is bytes or kind is str:
+        return len(kept)
+    size = sys.getsizeof(kept)
+    if kind is list or kind is tuple:
+        return size + sum(map(size_of, kept))
+    if kind is dict:
+        return size + sum(map(size_of, kept)) + sum(map(size_of, kept.values()))
+    return size

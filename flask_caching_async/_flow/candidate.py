@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, Protocol, Self
 
 from .._entries.entry import Lookup
-from ..stats import Counters
 from .answer import Answer, found
 from .backoff import Backoff
 from .policy import Call
@@ -29,7 +28,6 @@ class CandidatePorts(Protocol):
     steps: FlowSteps
     direct: DirectSteps | None
     backoff: Backoff
-    stats: Counters
     clock: Callable[[], float]
 
     def stands(self, expected: Any, lookup: Lookup) -> bool: ...
@@ -166,7 +164,7 @@ class Candidate:
             if waited >= patience and lease.holder == holder:
                 self.lease = None  # compute without it
                 return await self._look(lookup)
-            ports.stats.waits += not tried
+            call.counters.waits += not tried
             tried = True
             if lease.holder != holder:
                 holder, waited = lease.holder, 0.0  # a new leader: patience starts anew

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from .._runtime.background import UnderWay
-from ..stats import Counters
 from .backoff import Backoff
 from .leader import Leader
 from .singleflight import Flights
@@ -16,7 +15,7 @@ __all__ = ["Engine"]
 
 
 class Engine:
-    """What one store gives to all calls: flights, counters, a clock and a way into the background.
+    """What one store gives to all calls: flights, a clock and a way into the background.
 
     :param spawn: starts a leader in the background; the second argument says whether its function
         is async.
@@ -26,7 +25,6 @@ class Engine:
     def __init__(
         self,
         store: Store,
-        stats: Counters,
         spawn: Callable[[Leader, bool], None],
         background: UnderWay | None = None,
     ) -> None:
@@ -36,7 +34,6 @@ class Engine:
         self.load_now = store.load_now
         self.flights = Flights()
         self.backoff = Backoff()
-        self.stats = stats
         self._spawn = spawn
         #: Its ports in both colours; they are made by whom they are for (``run.py``).
         self.ports: dict[type, Any] = {}
@@ -44,7 +41,7 @@ class Engine:
 
     def beside(self, store: Store) -> Engine:
         """One for another store of the same cache: that of a tenant."""
-        return Engine(store, self.stats, self._spawn, self.background)
+        return Engine(store, self._spawn, self.background)
 
     def spawn(self, leader: Leader, is_async: bool) -> None:
         """Let a leader compute in the background."""

@@ -5,24 +5,24 @@ Nothing here calls the user's function, imports asyncio, or reads a clock that w
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, cast
 
 from .._entries.entry import NOTHING, Entry
 from .._entries.isolation import keep
 from .._entries.times import LONG_AGO, Times
 from .._runtime.colour import run_now
 from ..exceptions import CacheError
+from ..stats import CAUSES
 from ..typing import Value
 from .candidate import Candidate, CandidatePorts
-from .policy import ElsewhereKey, Fate
+from .policy import ElsewhereKey, Fate, NotStored
 from .singleflight import Failed, Landed, Landing, Outcome
-from .store_protocol import DirectSteps
+from .store_protocol import DirectSteps, Saved
 
 __all__ = ["Leader", "Ports"]
 
-#: Why a value was not stored.
-UNTAKEN = "the backend did not take it"
-OVERTAKEN = "it was deleted, or set, while it was computed"
+#: The cause why a value was not stored that could have been; all others mean that it could not.
+OVERTAKEN = "overtaken"
 
 
 class Ports(CandidatePorts, Protocol):
@@ -36,11 +36,13 @@ class Leader(Candidate):
 
     __slots__ = ()
 
-    def _say(self, why: str) -> None:
+    def _say(self, why: NotStored) -> None:
         """Why the value is not stored: for this call, and for those that follow it."""
         self.call.unstored = why
         if self.flight is not None:
             self.flight.unstored = why
+        if why.cause:
+            self.call.counters.not_stored[why.cause] += 1
 
     def _land_value(self, value: Value) -> None:
         """Land with a value; it is copied only if it has followers."""
@@ -56,10 +58,11 @@ class Leader(Candidate):
         call, ports = self.call, self.ports
         if not self._may_store(value, fate):
             return self._withhold(value, fate)
-        stored, place = None, call.hooks.elsewhere(call)
+        place = call.hooks.elsewhere(call)
+        stored: Saved = "backend"
         try:
             if self.flight is not None and self.flight.overtaken:
-                stored = False
+                stored = OVERTAKEN
             elif self.expected is not None and not self.lookup.failed:
                 times = call.policy.times_of(ports.clock(), timeout)
                 stored = await self._store(value, times, place)
@@ -67,7 +70,7 @@ class Leader(Candidate):
         finally:
             self._land_value(value if place is None else place.marker)
             # After an invalidation, one of those who wait computes anew, and stores.
-            self._release(shared=stored is not None)
+            self._release(shared=type(stored) is int or stored == OVERTAKEN)
         return value
 
     def finish_directly(
@@ -78,7 +81,7 @@ class Leader(Candidate):
         if not self._may_store(value, fate):
             return self._withhold(value, fate)
         try:
-            stored: bool | None = False
+            stored: Saved = OVERTAKEN
             if flight is None or not flight.overtaken:
                 times = call.policy.times_of(self.ports.clock(), timeout)
                 stored = self._store_directly(value, times, direct)
@@ -89,13 +92,13 @@ class Leader(Candidate):
 
     def _may_store(self, value: Value, fate: Fate) -> bool:
         """The value is there; whether it is to be stored."""
-        self.ports.stats.computed += 1
+        self.call.counters.computed += 1
         if self.flight is not None:
             self.flight.computed = True
         if fate is not Fate.STORE:
             self._say(self.call.hooks.unstorable(value, self.call))
         elif value is None and not self.call.policy.cache_none:
-            self._say("it returned None, and cache_none is not set")
+            self._say(NotStored("none", "it returned None, and cache_none is not set"))
         else:
             return True
         return False
@@ -112,44 +115,47 @@ class Leader(Candidate):
         self._release(shared=False)
         return value
 
-    def _note(self, stored: bool | None) -> None:
+    def _note(self, stored: Saved) -> None:
         """Count what was stored, and say why something was not."""
-        if stored:
-            self.ports.stats.stored += 1
+        if type(stored) is int:
+            counters = self.call.counters
+            counters.stored += 1
+            counters.size += stored
         elif self.call.unstored is None:
-            self._say(UNTAKEN if stored is None else OVERTAKEN)
+            cause = cast(str, stored)
+            self._say(NotStored(cause, CAUSES[cause]))
 
-    async def _store(self, value: Value, times: Times, place: ElsewhereKey | None) -> bool | None:
-        """Save a value; ``None`` if it cannot be stored at all."""
+    async def _store(self, value: Value, times: Times, place: ElsewhereKey | None) -> Saved:
+        """Save a value."""
         call, steps = self.call, self.ports.steps
         out = self._make_room(call.key if place is None else place.key, times)
         if out is None:
-            return None
+            return "variants"
         if out:
             await steps.invalidate([out], [])
         if place is not None:
             stored = await self._store_elsewhere(value, times, place)
-            if not stored:
+            if type(stored) is not int:
                 return stored
             call.served = times
             value, times = place.marker, times._replace(fresh_until=LONG_AGO)
         stored = await steps.save(call.key, value, times, self.expected, self.lookup, self.lease)
-        if stored and place is None:
+        if type(stored) is int and place is None:
             call.served = times
-        if stored is not None:
+        if type(stored) is int or stored == OVERTAKEN:
             self.lease = None  # it was given back with the value
         return stored
 
-    def _store_directly(self, value: Value, times: Times, direct: DirectSteps) -> bool | None:
+    def _store_directly(self, value: Value, times: Times, direct: DirectSteps) -> Saved:
         """:meth:`_store` under the key that the call began with, in memory."""
         call = self.call
         out = self._make_room(call.key, times)
         if out is None:
-            return None
+            return "variants"
         if out:
             run_now(self.ports.steps.invalidate([out], []))
         stored = direct.save_directly(call.key, value, times, self.expected)
-        if stored:
+        if type(stored) is int:
             call.served = times
         return stored
 
@@ -157,12 +163,10 @@ class Leader(Candidate):
         """The key that has to go, ``""`` for none; ``None`` if there are too many of its kind."""
         out = self.call.hooks.make_room(self.call, key, times)
         if out is None:
-            self._say("there are too many variants of its page")
+            self._say(NotStored("variants", CAUSES["variants"]))
         return out
 
-    async def _store_elsewhere(
-        self, value: Value, times: Times, place: ElsewhereKey
-    ) -> bool | None:
+    async def _store_elsewhere(self, value: Value, times: Times, place: ElsewhereKey) -> Saved:
         """Save a value under a key that nobody knew when its computation began.
 
         What must stand there is read now; then, that nothing was invalidated until then under the
@@ -174,9 +178,9 @@ class Leader(Candidate):
         expected = await expect(place.key, place.tags, lookup, life, call.forced)
         now = await ports.steps.load(call.key, call.tags)
         if lookup.failed or now.failed or expected is None:
-            return None
+            return "backend"
         if not ports.stands(self.expected, now):
-            return False
+            return OVERTAKEN
         return await ports.steps.save(place.key, value, times, expected, lookup, None)
 
     def fail(self, error: BaseException) -> Value:
@@ -184,9 +188,9 @@ class Leader(Candidate):
         if not isinstance(error, Exception):  # cancelled, or the thread ends
             self.abandon()
             return NOTHING
-        self.ports.stats.failed += 1
+        self.call.counters.failed += 1
         self.failure = error
-        self._say(f"it raised {error!r}")
+        self._say(NotStored("", f"it raised {error!r}"))
         fallback = self._fallback()
         if fallback is NOTHING:
             self._land(Failed(error))
@@ -202,7 +206,7 @@ class Leader(Candidate):
             return NOTHING
         if now >= entry.fresh_until + policy.stale_if_error:
             return NOTHING
-        self.ports.stats.rescued += 1
+        self.call.counters.rescued += 1
         self.call.served = entry
         return entry.value()
 

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from .._entries.entry import AnyEntry, Elsewhere, Lookup, Verdict, judge
 from .._entries.times import NEVER, Times, times_of_three
+from ..stats import CAUSES, Counters
 from ..typing import Args, Callback, Kwargs, Value
 
-__all__ = ["Call", "CallHooks", "ElsewhereKey", "Fate", "Policy"]
+__all__ = ["Call", "CallHooks", "ElsewhereKey", "Fate", "NotStored", "Policy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,18 @@ class Fate(enum.Enum):
     FAIL = "fail"  #: an error as a value (a 5xx): like UNCACHEABLE, but an old value is better
 
 
+class NotStored(NamedTuple):
+    """Why a value was not stored.
+
+    :param cause: one of the words of :data:`.CAUSES`, which counts it; empty for what is counted as
+        something else.
+    :param text: the same in words.
+    """
+
+    cause: str
+    text: str
+
+
 class CallHooks:
     """What a decorator says about the values of a function: which callbacks see each of them.
 
@@ -79,9 +92,9 @@ class CallHooks:
         """The value as callbacks see it."""
         return value
 
-    def unstorable(self, value: Value, call: Call) -> str:
+    def unstorable(self, value: Value, call: Call) -> NotStored:
         """Why a value may not be stored."""
-        return "response_filter said no"
+        return NotStored("filter", CAUSES["filter"])
 
     def stays(self, call: Call) -> bool:
         """Whether the value of a call is stored under the key that the call began with."""
@@ -129,7 +142,7 @@ class Call:
     """One call that was not answered at once: what to compute, under which key, by which rules."""
 
     __slots__ = (
-        "key", "tags", "policy", "hooks", "function", "args", "kwargs",
+        "key", "tags", "policy", "hooks", "counters", "function", "args", "kwargs",
         "forced", "called", "context", "first", "unstored", "within",
         "made_from", "served",
     )  # fmt: skip
@@ -140,6 +153,7 @@ class Call:
         tags: tuple[str, ...],
         policy: Policy,
         hooks: CallHooks,
+        counters: Counters,
         function: Callback,
         args: Args = (),
         kwargs: Kwargs | None = None,
@@ -153,6 +167,8 @@ class Call:
         self.policy = policy
         #: What its decorator says of its values.
         self.hooks = hooks
+        #: Those of what was called.
+        self.counters = counters
         self.function = function
         self.args = args
         self.kwargs = kwargs or {}
@@ -165,7 +181,7 @@ class Call:
         #: What this call's first look has found.
         self.first = first
         #: Why its value was not stored, if that is known: for who asks for it.
-        self.unstored: str | None = None
+        self.unstored: NotStored | None = None
         #: The context that the function is called in.
         self.within: Callable[[], AbstractContextManager[Any]] = _anywhere
         #: What its decorator notes of the computation.

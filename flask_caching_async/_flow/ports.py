@@ -19,12 +19,12 @@ class SyncPorts:
     """Ports whose coroutines return at once, blocking the thread where they must wait."""
 
     __slots__ = (
-        "engine", "flights", "steps", "direct", "backoff", "stats", "clock", "stands", "lease"
+        "engine", "flights", "steps", "direct", "backoff", "clock", "stands", "lease"
     )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.flights, self.stats = engine.flights, engine.stats
+        self.flights = engine.flights
         self.steps: FlowSteps = engine.sync
         self.direct = engine.direct
         self.backoff = engine.backoff

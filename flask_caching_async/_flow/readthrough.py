@@ -34,7 +34,7 @@ async def begin(
         return _stale(call, lookup, ports)
     if policy.soft_timeout is not None and (answer := await _softly(call, lookup, ports)):
         return answer
-    ports.stats.misses += 1
+    call.counters.misses += 1
     if not policy.lock:
         return await Leader(None, call, lookup, ports).prepare(fresh_look=False)
     while True:
@@ -90,7 +90,7 @@ def lead_directly(call: Call, lookup: Lookup, landed_before: int, ports: Ports) 
             if found(call, leader.lookup, ports.clock()) is not None:
                 leader.abandon()
                 return None
-        ports.stats.misses += 1
+        call.counters.misses += 1
         leader.expect_directly(direct)
         return leader
     except BaseException:  # of a handler, at whatever step
@@ -101,7 +101,7 @@ def lead_directly(call: Call, lookup: Lookup, landed_before: int, ports: Ports) 
 def _stale(call: Call, lookup: Lookup, ports: Ports) -> Answer:
     """The old value, while the background computes a new one."""
     assert lookup.entry is not None
-    ports.stats.stale += 1
+    call.counters.stale += 1
     _revalidate(call, lookup, ports)
     call.served = lookup.entry
     return Answer(lookup.entry.value())
@@ -109,7 +109,7 @@ def _stale(call: Call, lookup: Lookup, ports: Ports) -> Answer:
 
 async def _follow(flight: Flight, call: Call, ports: Ports) -> Answer | Failed | Outcome:
     """Wait for another caller's computation."""
-    ports.stats.waits += 1
+    call.counters.waits += 1
     too_old = call.forced and flight.computed
     outcome = await ports.wait(flight, call.policy.lock_timeout)
     call.unstored = flight.unstored
@@ -138,7 +138,7 @@ async def _softly(call: Call, lookup: Lookup, ports: Ports) -> Answer | None:
                 return None
             if flight.expected is not None and not ports.stands(flight.expected, lookup):
                 return None
-            ports.stats.waits += 1
+            call.counters.waits += 1
             outcome = await ports.wait(flight, policy.soft_timeout)
         if isinstance(outcome, Landed):
             return Answer(outcome.value())
@@ -148,7 +148,7 @@ async def _softly(call: Call, lookup: Lookup, ports: Ports) -> Answer | None:
             look = await ports.steps.load(call.key, call.tags)
             if (answer := found(call, look, ports.clock())) is not None:
                 return answer
-    ports.stats.rescued += 1
+    call.counters.rescued += 1
     call.served = entry
     return Answer(entry.value())
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import Token
+from time import perf_counter_ns
 from typing import Any, cast
 
 from .._entries.entry import NOTHING, Lookup
@@ -62,7 +63,7 @@ def _leave(token: Token[tuple[Flight, ...]] | None) -> None:
 def compute(leader: Leader) -> Value:
     """Call the user's function, and land whatever comes of it."""
     call, hooks, timeout = leader.call, leader.call.hooks, cast(Any, None)
-    token = _enter(leader)
+    token, began = _enter(leader), perf_counter_ns()
     try:
         try:
             with call.within():
@@ -73,6 +74,7 @@ def compute(leader: Leader) -> Value:
             value = answer
         finally:
             _leave(token)
+            call.counters.compute.note(perf_counter_ns() - began)
         fate = hooks.fate(value, call)
         keep = hooks.response_filter
         if keep and not call_callback(keep, hooks.for_callbacks(value)):
@@ -96,7 +98,7 @@ def compute(leader: Leader) -> Value:
 async def acompute(leader: Leader) -> Value:
     """Call the user's function, and land whatever comes of it."""
     call, hooks, timeout = leader.call, leader.call.hooks, cast(Any, None)
-    token = _enter(leader)
+    token, began = _enter(leader), perf_counter_ns()
     try:
         try:
             with call.within():
@@ -109,6 +111,7 @@ async def acompute(leader: Leader) -> Value:
             value = answer
         finally:
             _leave(token)
+            call.counters.compute.note(perf_counter_ns() - began)
         fate = hooks.fate(value, call)
         keep = hooks.response_filter
         if keep and not await acall_callback(keep, hooks.for_callbacks(value)):
@@ -193,6 +196,7 @@ def refresh(leader: Leader) -> None:
     try:
         answer = run_now(leader.prepare(fresh_look=True, wait=False))
         if type(answer) is Leader:
+            answer.call.counters.refreshes += 1
             compute(answer)
     except Exception as error:
         leader.failure = error
@@ -206,6 +210,7 @@ async def arefresh(leader: Leader) -> None:
     try:
         answer = await leader.prepare(fresh_look=True, wait=False)
         if type(answer) is Leader:
+            answer.call.counters.refreshes += 1
             await acompute(answer)
     except Exception as error:
         leader.failure = error

@@ -118,7 +118,7 @@ class Flight:
         #: What its followers wait for; created by the first of them.
         self.outcome: Future[Landing] | None = None
         #: Why its value was not stored, if it was not.
-        self.unstored: str | None = None
+        self.unstored: Any = None
         #: Ends the duty of its leader, where that cannot do so any more.
         self.abandon: Callable[[], None] | None = None
 

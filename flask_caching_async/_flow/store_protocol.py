@@ -6,13 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from .._entries.entry import Lookup, PeekedEntry
 from .._entries.times import Times
+from ..stats import BackendStats
 from ..typing import Value
 
-__all__ = ["DirectSteps", "FlowSteps", "Store", "StoreSteps"]
+__all__ = ["DirectSteps", "FlowSteps", "Saved", "Store", "StoreSteps"]
+
+#: What comes of saving a value: the bytes that were stored, or else the cause why none were (one of
+#: the words of ``CAUSES``). All but ``"overtaken"`` mean that it could not be stored at all.
+Saved: TypeAlias = int | str
 
 # ``expected`` is what must still stand for a value to be stored, ``lease`` the right to compute a
 # key: both are the store's own business, and the flow only hands them on.
@@ -36,10 +41,10 @@ class FlowSteps(Protocol):
 
     async def save(
         self, key: str, value: Value, times: Times, expected: Any, lookup: Lookup, lease: Any
-    ) -> bool | None:
+    ) -> Saved:
         """Store a computed value if ``expected`` stands, and give the lease back.
 
-        ``None`` if it cannot be stored at all; then the lease is still held.
+        Of a value that cannot be stored at all the lease is still held.
         """
         ...
 
@@ -79,8 +84,8 @@ class DirectSteps(Protocol):
         """What must still stand when the computation ends."""
         ...
 
-    def save_directly(self, key: str, value: Value, times: Times, expected: Any) -> bool | None:
-        """Store a computed value if ``expected`` stands; ``None`` if it cannot be stored at all."""
+    def save_directly(self, key: str, value: Value, times: Times, expected: Any) -> Saved:
+        """Store a computed value if ``expected`` stands."""
         ...
 
     def get_directly(self, key: str, fresh: bool = False) -> Value:
@@ -166,6 +171,10 @@ class Store(Protocol):
     peek: Callable[[str], PeekedEntry | None] | None
     #: Refuses keys and tags that the backend can never have, with :class:`.InvalidKeyError`.
     check: Callable[[Iterable[str]], None]
+
+    def condition(self) -> BackendStats:
+        """How the backend is, as far as it is known without asking it."""
+        ...
 
     def clock(self) -> float:
         """Seconds since the epoch."""

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response
 
 from .._entries.envelope import FORMS, Form, decode, encode
 from .._entries.isolation import FREEZERS, IMMUTABLE, keep
-from .._flow.policy import Fate
+from .._flow.policy import Fate, NotStored
 from ..exceptions import SerializationError
 from ..typing import Args, Callback, Kwargs, Value
 
@@ -81,19 +81,20 @@ def is_public(headers: Iterable[tuple[str, str]]) -> bool:
     return any(not one.isdisjoint({"public", "s-maxage"}) for one in said)
 
 
-def why_not(value: Value) -> str:
-    """What keeps an answer from being given to others, in words; nothing if nothing does."""
+def why_not(value: Value) -> NotStored | None:
+    """What keeps an answer from being given to others; ``None`` if nothing does."""
     if fate_of(value) is Fate.STORE:
-        return ""
+        return None
     status, headers, streamed = facts(value)
     if streamed:
-        return "the answer is a stream"
+        return NotStored("streamed", "the answer is a stream")
     told = {name.lower(): content for name, content in headers}
     if status >= 400 or status in (206, 304):
-        return f"the answer has the status {status}"
+        return NotStored("status", f"the answer has the status {status}")
     if "set-cookie" in told:
-        return "the answer sets a cookie"
-    return f"the answer says Cache-Control: {told.get('cache-control', told.get('pragma', ''))}"
+        return NotStored("set-cookie", "the answer sets a cookie")
+    says = told.get("cache-control", told.get("pragma", ""))
+    return NotStored("cache-control", f"the answer says Cache-Control: {says}")
 
 
 def facts(value: Value) -> tuple[int, list[tuple[str, str]], bool]:

@@ -20,6 +20,7 @@ from .._runtime.process_loop import bridge, on_process_loop
 from .._runtime.threads import carry_out, in_thread, in_worker, offload
 from ..backends._versioned.contract import NAMESPACE, Lease, Operations
 from ..backends.base import BaseCache
+from ..stats import BackendStats
 from ..typing import Coro, Value
 from .failures import Failures, Limits
 from .pending_invalidations import PendingInvalidations
@@ -80,6 +81,10 @@ class VersionedStore(Store):
         view.backend = backend
         view._arrange(self.failures.pending_of(backend.key_prefix))
         return view
+
+    def condition(self) -> BackendStats:
+        """How the backend is, as far as it is known without asking it."""
+        return self.failures.condition()
 
     def clock(self) -> float:
         """Seconds since the epoch."""

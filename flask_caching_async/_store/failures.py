@@ -23,6 +23,7 @@ from ..exceptions import (
     InvalidKeyError,
     SerializationError,
 )
+from ..stats import BackendStats
 from ..typing import Coro
 from .circuit_breaker import CircuitBreaker
 from .pending_invalidations import PendingInvalidations
@@ -75,12 +76,20 @@ class Failures:
         #: Whether it was said that another app stores under the same keys.
         self.warned_of_other = False
         self._down = False
+        #: How many operations have failed, of which the backend is to blame.
+        self.errors = 0
         self._last = 0.0
         self.breaker = CircuitBreaker(limits.threshold, limits.reset, probe, self._recovered)
         #: What is pending, of all key prefixes; made when the backend answers again.
         self.owing: dict[PendingInvalidations, None] = {}
         _all.add(self)
         self._of_prefixes: WeakValueDictionary[str, PendingInvalidations] = WeakValueDictionary()
+
+    def condition(self) -> BackendStats:
+        """How the backend is, as far as it is known without asking it."""
+        owing = [name for pending in list(self.owing) for name in pending.names]
+        kind, where = type(self._backend).__name__, str(self._backend.where or "")
+        return BackendStats(kind, where, self.errors, self.breaker.is_open, tuple(owing))
 
     def pending_of(self, prefix: str) -> PendingInvalidations:
         """The invalidations under a key prefix: the same for all stores, as long as any pends."""
@@ -96,6 +105,7 @@ class Failures:
         """
         self._last = time.monotonic()
         blamed = not (is_of_the_caller(error) or self._backend.is_answer(error))
+        self.errors += blamed
         if blamed and not self.breaker.is_open:
             self.breaker.failed()
         if self.raising():

@@ -6,11 +6,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from .._entries.entry import MISSING, AnyEntry, Entry, Lookup, is_marker
+from .._entries.isolation import size_of
 from .._entries.times import Times
-from .._flow.store_protocol import DirectSteps, Store, StoreSteps
+from .._flow.store_protocol import DirectSteps, Saved, Store, StoreSteps
 from ..backends._memory.entries import ExpectedVersions
 from ..backends.simplecache import SimpleCache
 from ..exceptions import SerializationError
+from ..stats import BackendStats
 from ..typing import Timeout, Value
 from .failures import Failures, Limits
 from .valid_keys import check_text
@@ -35,6 +37,10 @@ class MemoryStore(Store, StoreSteps, DirectSteps):
         self.failures = Failures(backend, raising, Limits(0), lambda: None)
         self.sync = self.aio = self.direct = self
         self.peek = self.memory.peek
+
+    def condition(self) -> BackendStats:
+        """How the backend is."""
+        return self.failures.condition()
 
     def clock(self) -> float:
         """Seconds since the epoch."""
@@ -111,22 +117,24 @@ class MemoryStore(Store, StoreSteps, DirectSteps):
         expected: ExpectedVersions,
         lookup: Lookup,
         lease: None,
-    ) -> bool | None:
-        """Store a computed value if ``expected`` stands; ``None`` if it cannot be stored at all."""
+    ) -> Saved:
+        """Store a computed value if ``expected`` stands."""
         return self.save_directly(key, value, times, expected)
 
     def save_directly(
         self, key: str, value: Value, times: Times, expected: ExpectedVersions
-    ) -> bool | None:
-        """Store a computed value if ``expected`` stands; ``None`` if it cannot be stored at all."""
+    ) -> Saved:
+        """Store a computed value if ``expected`` stands."""
         if times.usable_until <= times.created:
-            return None
+            return "timeout"
         try:
             kept, thaw = self.backend.pack(value)
         except SerializationError as error:
             self.failures.note(error, f"store {key!r}")
-            return None
-        return self.memory.set_if_current(key, kept, thaw, times, expected)
+            return "unserializable"
+        if not self.memory.set_if_current(key, kept, thaw, times, expected):
+            return "overtaken"
+        return size_of(kept)
 
     # --- by hand ----------------------------------------------------------------------------------
 

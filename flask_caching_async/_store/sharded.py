@@ -7,15 +7,17 @@ one that does not answer misses it until it does, and nothing is read from it be
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar, cast
 
 from .._entries.entry import MISSING, Lookup
 from .._entries.times import Times
-from .._flow.store_protocol import LookingSteps
+from .._flow.store_protocol import LookingSteps, Saved
 from .._runtime.colour import Awaited, Instant
 from ..backends._versioned.contract import Lease
 from ..backends.base import BaseCache
 from ..exceptions import BackendError
+from ..stats import BackendStats
 from ..typing import Timeout, Value
 from .dispatch import VersionedStore
 from .failures import Limits
@@ -33,6 +35,16 @@ class ShardedStore(VersionedStore):
     def __init__(self, backend: BaseCache, raising: Callable[[], bool], limits: Limits) -> None:
         self._stores = [VersionedStore(shard, raising, limits) for shard in backend.shards()]
         super().__init__(backend, raising, limits)
+
+    def condition(self) -> BackendStats:
+        """How the servers are, together; one that is left alone is enough."""
+        whole, parts = super().condition(), [store.condition() for store in self._stores]
+        return replace(
+            whole,
+            errors=whole.errors + sum(part.errors for part in parts),
+            is_open=whole.is_open or any(part.is_open for part in parts),
+            pending=tuple(dict.fromkeys(name for p in (whole, *parts) for name in p.pending)),
+        )
 
     def steps(self, face: type[Awaited] | type[Instant]) -> LookingSteps:
         """The steps of all shards in one colour."""
@@ -111,7 +123,7 @@ class ShardedSteps(LookingSteps):
         expected: Expected,
         lookup: Lookup,
         lease: Lease | None,
-    ) -> bool | None:
+    ) -> Saved:
         """Store a computed value, and give the lease back."""
         return await self._of(key).save(key, value, times, expected, lookup, lease)
 

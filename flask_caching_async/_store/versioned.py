@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from .._entries.entry import BY_HAND, Entry, Lookup
 from .._entries.envelope import pack, unpack
+from .._entries.isolation import size_of
 from .._entries.times import Times
-from .._flow.store_protocol import LookingSteps
+from .._flow.store_protocol import LookingSteps, Saved
 from ..backends._versioned.contract import (
     NAMESPACE,
     KeyVersion,
@@ -221,14 +222,11 @@ class VersionedSteps(StepsByHand, LookingSteps):
         expected: Expected,
         lookup: Lookup,
         lease: Lease | None,
-    ) -> bool | None:
-        """Store a computed value if the expected versions stand, and give the lease back.
-
-        ``None`` if it cannot be stored at all; then the lease is still held.
-        """
+    ) -> Saved:
+        """Store a computed value if the expected versions stand, and give the lease back."""
         key_version, tag_versions, by_hand, forced = expected
         if times.usable_until <= times.created:
-            return None
+            return "timeout"
         named: dict[str, str | None] = {BY_HAND: ""} if by_hand else {}
         named |= tag_versions
         if self.names_key_version:
@@ -245,10 +243,14 @@ class VersionedSteps(StepsByHand, LookingSteps):
                 stored = await self._write(doing, None, self.ops.set_and_release, lease, *what)
         except (SerializationError, InvalidKeyError) as error:
             self.failures.note(error, doing)
-            return None
-        if stored is None and lease is not None:
-            lease.failed = True
-        return None if stored is None else bool(stored)
+            return "unserializable"
+        if stored is None:
+            if lease is not None:
+                lease.failed = True
+            return "backend"
+        if stored:
+            return size_of(entry[-1])
+        return "too-large" if self.backend.is_too_large(key) else "overtaken"
 
 
 def _asked(tags: tuple[str, ...]) -> tuple[str, ...]:

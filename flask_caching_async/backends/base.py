@@ -155,6 +155,10 @@ class BaseCache(VersionedOperations, CachelibBaseCache):
         """Which of :meth:`shards` has a key."""
         return 0
 
+    def is_too_large(self, key: str) -> bool:
+        """Whether the server has refused a value of this key for its size."""
+        return False
+
     # --- what its errors mean ---------------------------------------------------------------------
 
     def is_answer(self, error: Exception) -> bool:

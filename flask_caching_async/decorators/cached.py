@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from .._entries.entry import BASE_TAG
 from .._flow.callbacks import acall_callback
-from .._flow.policy import Call, Fate
+from .._flow.policy import Call, Fate, NotStored
 from .._frameworks.responses import facts, fate_of, for_callbacks, is_public, why_not
 from ..binding import Binding
 from ..exceptions import CacheWarning, place_of
@@ -36,6 +36,7 @@ class ViewPlan(NamedPages):
     """A cached view, or another function under a key of its own."""
 
     answers = (HTTPException,)
+    use = "view"
 
     def __init__(
         self,
@@ -157,11 +158,11 @@ class ViewPlan(NamedPages):
         vary = {name for name in vary_of(headers) if not made.keyed.has(name, "")}
         made.select(found.selecting | vary)
         if "*" in vary:
-            made.why = "the answer says Vary: *"
+            made.why = NotStored("vary", "the answer says Vary: *")
         if made.selecting and sum(tag.startswith(BASE_TAG) for tag in call.tags) >= LEVELS:
-            made.why = "it was made from something else each time"
+            made.why = NotStored("vary", "it was made from something else each time")
         for name, what, write in found.personal:
-            made.why = f"it was made from {what}"
+            made.why = NotStored("personal", f"it was made from {what}")
             binding.warn_once(
                 f"{name} of {self.author}",
                 f"{self.name} read {what}, so that its answer is its visitor's own: it is given to "
@@ -173,10 +174,10 @@ class ViewPlan(NamedPages):
             )
         return Fate.UNCACHEABLE if made.why else fate
 
-    def unstorable(self, value: Value, call: Call) -> str:
+    def unstorable(self, value: Value, call: Call) -> NotStored:
         """Why an answer may not be stored."""
         made = call.made_from
-        why = "" if made is None else made.why
+        why = None if made is None else made.why
         return why or why_not(value) or super().unstorable(value, call)
 
     def for_callbacks(self, value: Value) -> Value:

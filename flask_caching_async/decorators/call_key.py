@@ -10,6 +10,7 @@ from .._flow.engine import Engine
 from ..exceptions import CacheError, InvalidKeyError
 from ..pages.rules import Keyed
 from ..typing import Args, Kwargs
+from .found import Bypass
 from .plan import KeyAndTags, Plan, State
 
 __all__ = ["Found", "find_key", "key_without_asking"]
@@ -56,12 +57,11 @@ def key_without_asking(
 
 async def find_key(
     plan: Plan, state: State, args: Args, kwargs: Kwargs, call_callback: CallCallback, refresh: bool
-) -> Found | None:
-    """The key and tags of a call, and the engine.
+) -> Found | Bypass:
+    """The key and tags of a call, and the engine; or why the cache is to be bypassed.
 
-    ``None`` if the cache is to be bypassed. A callback that fails has the same effect, and is
-    logged: a page without its cache is better than no page. What ``unless`` raises is raised, as in
-    Flask-Caching.
+    A callback that fails bypasses it, too, and is logged: a page without its cache is better than
+    no page. What ``unless`` raises is raised, as in Flask-Caching.
     """
     options, keyed, forced = plan.options, plan.known_inputs(state), refresh
     if options.unless and not refresh:
@@ -71,14 +71,14 @@ async def find_key(
         if keyed is not None:
             asking = plan.noting(state, call_callback, keyed.excused)
         if await asking(options.unless, *more, **named):
-            return None
+            return Bypass("unless")
     try:
         if plan.asks or plan.replaced_key() is not None:
             made = await _make_key(plan, state, args, kwargs, call_callback, keyed)
         else:
             made = plan.make_key(state, args, kwargs, ())
         if made is None:
-            return None
+            return Bypass(plan.why_no_key(state))
         if options.forced_update and not refresh:
             more, named = plan.arguments_for("forced_update", args, kwargs)
             forced = bool(await call_callback(options.forced_update, *more, **named))
@@ -93,7 +93,7 @@ async def find_key(
         if state.binding.raising:
             raise
         log.exception("a callback of %s failed; it is called without the cache", plan.name)
-        return None
+        return Bypass("callback")
 
 
 async def _make_key(

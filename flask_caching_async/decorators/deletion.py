@@ -10,6 +10,7 @@ from .._entries.entry import tag_of
 from .._flow.callbacks import CallCallback, resolved
 from ..exceptions import ColourError
 from ..keys import made_key, signature_of
+from ..stats import Counters
 from ..typing import Args, Kwargs, QueryArgs, Value
 from .cached import ViewPlan
 from .memoize import CallPlan
@@ -30,6 +31,8 @@ class Invalidation(NamedTuple):
     tags: list[str]
     #: The paths of the pages that have these keys, where somebody wants to know.
     paths: tuple[str, ...] = ()
+    #: The counters of the function whose values they are, if it is one's.
+    counters: Counters | None = None
 
 
 def of_keys(keys: Iterable[str]) -> Invalidation:
@@ -70,10 +73,11 @@ async def calls_to_delete(
     :raises ValueError: if it could not match any call.
     """
     plan = _plan(cache, f, CallPlan, "delete_memoized", "memoize")
-    owner = owner_of(f)
+    owner, state = owner_of(f), plan.state()
+    counters = state.counters
     if not args and not kwargs:
         one = owner is not None and not inspect.isclass(owner) and plan.per_owner
-        return Invalidation([], [plan.owner_tag(owner) if one else plan.tag])
+        return Invalidation([], [plan.owner_tag(owner) if one else plan.tag], (), counters)
     if plan.owner == "cls":
         if not args or not inspect.isclass(args[0]):
             raise ValueError(
@@ -85,12 +89,11 @@ async def calls_to_delete(
             args = (owner, *args)
         _check_instance(plan, args)
     if plan.per_owner and len(args) == 1 and not kwargs and owner_is_all(plan):
-        return Invalidation([], [plan.owner_tag(args[0])])
+        return Invalidation([], [plan.owner_tag(args[0])], (), counters)
     try:
         plan.arguments.check(args, kwargs)
     except TypeError as error:
         raise ValueError(f"no call of {plan.name} has these arguments: {error}") from None
-    state = plan.state()
     try:
         answers = [
             await call_callback(callback) for callback in plan.key_callbacks(state, args, kwargs)
@@ -99,7 +102,8 @@ async def calls_to_delete(
         raise ColourError(
             f"a callback of {plan.name} is async: await adelete_memoized() instead"
         ) from None
-    return of_keys(plan.keys_to_delete(state, args, kwargs, answers))
+    deleted = of_keys(plan.keys_to_delete(state, args, kwargs, answers))
+    return deleted._replace(counters=counters)
 
 
 def owner_is_all(plan: CallPlan) -> bool:
@@ -150,13 +154,14 @@ async def pages_to_delete(
         args = (path, *(() if query_args is None and not args else (query_args,)), *args)
         path, query_args = None, None
     if path is None and query_args is None and not args and not view_args:
-        return Invalidation([], plan.tags_of_all)
+        return Invalidation([], plan.tags_of_all, (), plan.state().counters)
     try:
-        return await _pages(plan, path, query_args, args, view_args, call_callback)
+        deleted = await _pages(plan, path, query_args, args, view_args, call_callback)
     except ColourError:
         raise ColourError(
             f"a callback of {plan.name} is async: await adelete_cached() instead"
         ) from None
+    return deleted._replace(counters=plan.state().counters)
 
 
 async def _pages(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
+from time import perf_counter_ns
 
 from .._entries.entry import BY_HAND, MISSING, Elsewhere
 from .._flow.callbacks import resolved
 from .._flow.run import aread_through
 from ..typing import Args, Callback, Kwargs, Value
 from .found import Bypass, Hit, Pending
-from .lookup import acall_through_cache, look_in_sync_code
+from .lookup import acall_through_cache, arm, look_in_sync_code
 from .methods import Decorated
 from .plan import Plan, State
 
@@ -30,6 +31,8 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
             state = plan.state()
         peek = state.peek
         if peek is None:
+            if state.armed:
+                return measured(state, args, kwargs)
             return MISSING if state.page_peek is None else answer_page(state, args, kwargs)
         if text_of is None:
             key = quick_key(state, args, kwargs)
@@ -59,6 +62,14 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
         state.counters.hits += 1
         if answers and isinstance(value, answers):
             raise value
+        return value
+
+    def measured(state: State, args: Args, kwargs: Kwargs) -> Value:
+        state.disarm()
+        began = perf_counter_ns()
+        value = answer(args, kwargs)
+        if value is not MISSING:
+            state.counters.hit.note(perf_counter_ns() - began)
         return value
 
     return answer
@@ -127,12 +138,17 @@ class LooplessHit:
             if value is not MISSING:
                 return value
             state = plan.state()
+            began = perf_counter_ns()
             found = look_in_sync_code(plan, state, args, kwargs, call_callback)
             if isinstance(found, Pending):
-                return original(resume)(plan, found)
+                value = original(resume)(plan, found)
+                arm(state, False, began)
+                return value
             if isinstance(found, Bypass):
+                state.counters.not_stored[found.cause] += 1
                 value = original(plan.bypass)(*args, **kwargs)
                 return plan.hand_out(state, found, value)
+            state.counters.hit.note(perf_counter_ns() - began)
             return plan.hand_out(state, found, found.value)
 
         return answer

@@ -34,7 +34,12 @@ class Pending(NamedTuple):
 
 
 class Bypass(NamedTuple):
-    """The call is none of the cache's business."""
+    """The call is none of the cache's business.
+
+    :param cause: why, as one of the words of ``CAUSES``.
+    """
+
+    cause: str
 
 
 #: What a first look has found.

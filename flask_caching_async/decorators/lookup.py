@@ -6,6 +6,7 @@ Sync pieces stand next to their async ones; what is the same in both is written 
 from __future__ import annotations
 
 import logging
+from time import perf_counter_ns
 from typing import NamedTuple
 
 from werkzeug.exceptions import GatewayTimeout
@@ -25,7 +26,7 @@ from .debug_checks import check_key
 from .found import Bypass, Hit, LookedUp, Pending
 from .plan import Plan, State
 
-__all__ = ["acall_through_cache", "call_through_cache", "look_directly", "look_in_sync_code"]
+__all__ = ["acall_through_cache", "arm", "call_through_cache", "look_directly", "look_in_sync_code"]
 
 log = logging.getLogger("flask_caching_async")
 
@@ -64,7 +65,8 @@ def look_directly(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Pendi
     lookup = engine.direct.load_directly(key, tags)
     if above or lookup.entry is not None:
         return None
-    call = Call(key, tags, state.policy, plan, plan.function, args, kwargs, False, called)
+    what = (plan, state.counters, plan.function, args, kwargs)
+    call = Call(key, tags, state.policy, *what, False, called)
     call.context, call.first = state, lookup
     if plan.of_request:
         _prepare(plan, state, call, keyed)
@@ -165,9 +167,9 @@ async def look(
     """
     if looked is None:
         found = await find_key(plan, state, args, kwargs, call_callback, refresh)
-        looked = found and Looked(found, state.timekeeper.clock(), found.engine.flights.landed)
-    if looked is None:
-        return Bypass()
+        if isinstance(found, Bypass):
+            return found
+        looked = Looked(found, state.timekeeper.clock(), found.engine.flights.landed)
     found, called, _, first = looked
     engine = found.engine
     key, tags, lookup = await _load(plan, state, found, engine.aio if aio else engine.sync, first)
@@ -182,14 +184,15 @@ async def look(
         elif plan.options.is_stale:
             outdated = await is_outdated(plan, state, value, args, kwargs, call_callback)
             if outdated is None:
-                return Bypass()
+                return Bypass("callback")
             verdict, forced = (Verdict.GONE, True) if outdated else (verdict, forced)
     if verdict is Verdict.FRESH:
         return _hit(plan, state, key, tags, lookup.entry, value, args, kwargs)
     _tell(plan, state, verdict is Verdict.STALE, key, args, kwargs)
     if demand is not None and demand.only_stored and verdict is not Verdict.STALE:
         return Hit(GatewayTimeout(), None, key, ())
-    call = Call(key, tags, state.policy, plan, plan.function, args, kwargs, forced, called)
+    what = (plan, state.counters, plan.function, args, kwargs)
+    call = Call(key, tags, state.policy, *what, forced, called)
     call.context, call.first = state, lookup
     _prepare(plan, state, call, found.keyed)
     return Pending(engine, call, lookup, looked.landed_before)
@@ -256,16 +259,20 @@ def call_through_cache(
 
     :param strict: whether it is an error if the value is not stored.
     """
+    began = perf_counter_ns()
     found = look_in_sync_code(plan, state, args, kwargs, call_callback_now, refresh)
     if isinstance(found, Pending):
         value = read_through(*found)
+        arm(state, refresh, began)
         if type(value) is Elsewhere:  # its leader has found that it is not for everybody
             state.learn(found.call.key, value.names)
             return call_through_cache(plan, state, args, kwargs, refresh, strict)
         value = plan.hand_out(state, found, value)
     elif isinstance(found, Bypass):
+        state.counters.not_stored[found.cause] += 1
         value = plan.hand_out(state, found, plan.function(*args, **kwargs))
     else:
+        state.counters.hit.note(perf_counter_ns() - began)
         value = plan.hand_out(state, found, found.value)
     if strict:
         _check_stored(plan, state, found, value)
@@ -281,22 +288,38 @@ async def acall_through_cache(
     strict: bool = False,
 ) -> Value:
     """A call that its wrapper could not answer by itself."""
+    began = perf_counter_ns()
     found: LookedUp | None = None if refresh else look_directly(plan, state, args, kwargs)
     if found is None:
         found = await look(plan, state, args, kwargs, acall_callback, True, refresh)
     if isinstance(found, Pending):
         value = await aread_through(*found)
+        arm(state, refresh, began)
         if type(value) is Elsewhere:
             state.learn(found.call.key, value.names)
             return await acall_through_cache(plan, state, args, kwargs, refresh, strict)
         value = plan.hand_out(state, found, value)
     elif isinstance(found, Bypass):
+        state.counters.not_stored[found.cause] += 1
         value = plan.hand_out(state, found, await plan.bypass(*args, **kwargs))
     else:
+        state.counters.hit.note(perf_counter_ns() - began)
         value = plan.hand_out(state, found, found.value)
     if strict:
         _check_stored(plan, state, found, value)
     return value
+
+
+#: Nanoseconds between two hits of one function in memory that are measured.
+APART = 100_000_000
+
+
+def arm(state: State, refresh: bool, began: int) -> None:
+    """After a miss: let a hit be measured now and then; count what was asked to be computed."""
+    state.counters.refreshes += refresh
+    if began - state.measured > APART:
+        state.measured = began
+        state.arm()
 
 
 def _check_stored(plan: Plan, state: State, found: LookedUp, value: Value) -> None:
@@ -304,7 +327,8 @@ def _check_stored(plan: Plan, state: State, found: LookedUp, value: Value) -> No
 
     :raises NotStoredError: with the value.
     """
-    why = found.call.unstored if isinstance(found, Pending) else None
+    unstored = found.call.unstored if isinstance(found, Pending) else None
+    why = None if unstored is None else unstored.text
     if isinstance(found, Bypass):
         why = "the call bypassed the cache"
     elif state.binding.null:

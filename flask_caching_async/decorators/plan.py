@@ -28,6 +28,7 @@ from ..pages.http import PageRules
 from ..pages.inputs import Learned
 from ..pages.purging import Listeners
 from ..pages.rules import Keyed
+from ..stats import Kind
 from ..typing import Args, Callback, Kwargs, Value
 from .found import Bypass, LookedUp
 from .methods import Decorated
@@ -82,6 +83,9 @@ class State:
         "learned",
         "page_rules",
         "page_peek",
+        "armed",
+        "measured",
+        "_peeks",
     )
 
     def __init__(self, plan: Plan, binding: Binding) -> None:
@@ -118,8 +122,28 @@ class State:
             rules.strict or (rules.tag_header and callable(options.tags))
         ):
             self.page_peek = peek
+        self._peeks = self.peek, self.page_peek
+        #: Whether the next fresh hit in memory is measured: see :meth:`arm`.
+        self.armed = False
+        #: When that was last asked for, in nanoseconds.
+        self.measured = 0
         self.timekeeper = binding.timekeeper
-        self.counters = binding.counters
+        self.counters = binding.ledger.of(plan.use, plan.name)
+
+    def arm(self) -> None:
+        """Let the next fresh hit in memory be measured.
+
+        To ask each of them whether it is the one would cost more than a hit may: so this takes away
+        what it looks with, and :func:`.fast_hit` finds out why.
+        """
+        if self._peeks != (None, None):
+            self.peek = self.page_peek = None
+            self.armed = True  # last: what is armed is disarmed by the next hit
+
+    def disarm(self) -> None:
+        """Let hits be as quick as they are."""
+        self.armed = False
+        self.peek, self.page_peek = self._peeks
 
     def learn(self, key: str, names: Collection[str]) -> None:
         """The pages under a key vary by these inputs."""
@@ -142,6 +166,8 @@ class Plan(CallHooks, abc.ABC):
     #: What the user holds; its ``cache_timeout`` may be written.
     wrapper: Decorated
 
+    #: What it is to the statistics.
+    use: Kind = "function"
     #: What its tag begins with.
     kind = ""
     #: What tells its renewals, and a view's tags, apart from those of other functions of its name.
@@ -192,6 +218,10 @@ class Plan(CallHooks, abc.ABC):
 
         :param answers: what :meth:`key_callbacks` returned.
         """
+
+    def why_no_key(self, state: State) -> str:
+        """Why :meth:`make_key` gave none, as one of the words of ``CAUSES``."""
+        return "key"
 
     @abc.abstractmethod
     def signal(self, hit: bool, key: str, args: Args, kwargs: Kwargs) -> None:

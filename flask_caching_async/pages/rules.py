@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from werkzeug.sansio.request import Request
 
+from .._flow.policy import NotStored
 from .reads import Reads
 
 __all__ = ["PERSONAL", "Findings", "Keyed", "MadeFrom", "headers_in", "judge", "vary_of"]
@@ -73,7 +74,7 @@ class MadeFrom:
         #: What selects the page, and is not in its key.
         self.selecting: frozenset[str] = frozenset()
         #: Why it may not be stored.
-        self.why = ""
+        self.why: NotStored | None = None
 
     def select(self, inputs: Collection[str]) -> None:
         """The page was made from these, of which some were known when its key was made."""

@@ -140,7 +140,8 @@ class Computation:
         now = self.cache.store.clock()
         times = Times(now, now + life, now + life)
         what = (self.key, value, times, self.expect, self.lookup, lease)
-        return await self.cache.steps.save(*what)
+        saved = await self.cache.steps.save(*what)
+        return True if type(saved) is int else False if saved == "overtaken" else None
 
     def lease(self, life: float) -> Lease | None:
         """A lease for this computation, as another process would have it."""

@@ -165,6 +165,10 @@ class MemcachedValues(ServerCache):
             raw = b"!" + raw  # that is how it knows a pickle
         return self.serializer.loads(raw)
 
+    def is_too_large(self, key: str) -> bool:
+        """Whether the server has refused a value of this key for its size."""
+        return key in self._warned
+
     def _too_large(self, key: str) -> None:
         """Say once that the value of a key is too large for the server."""
         if key not in self._warned:
