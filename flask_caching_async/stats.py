@@ -23,6 +23,8 @@ __all__ = [
     "Timings",
     "UseStats",
     "Worker",
+    "bucket_of",
+    "upper_bound",
 ]
 
 #: What uses a cache.
