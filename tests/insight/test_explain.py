@@ -19,7 +19,7 @@ from flask_caching_async.testing import FakeClock
 from support.backends import config_for
 from support.faces import Face
 from support.params import table
-from support.servers import RedisServer
+from support.servers import HOST, MemcachedServer, RedisServer
 from support.sites import Counting
 
 
@@ -504,6 +504,28 @@ async def test_a_server_that_is_down_is_told_and_not_blamed(
         await face.call(f, 1)
     clean_redis.start()
     assert "circuit breaker is open" in (await face.explain(f, 1)).reasons[0].text
+
+
+@pytest.mark.asyncio
+async def test_entries_on_several_servers_are_explained(
+    clean_two_memcached: tuple[MemcachedServer, MemcachedServer], app: Flask, colour: str
+) -> None:
+    """Each by the server of its key; also over connections of the running loop."""
+    names = [f"{HOST}:{server.port}" for server in clean_two_memcached]
+    config = {"CACHE_TYPE": "MemcachedCache", "CACHE_MEMCACHED_SERVERS": names}
+    face = Face(Cache(app, config=config), colour)
+    f = face.memoize(tags=["all"])(lambda a: a)
+    for a in range(4):
+        await face.call(f, a)
+    for dropped, answer in ((False, "hit"), (True, "compute")):
+        if dropped:
+            await face.delete_tags("all")
+        for a in range(4):
+            assert (await face.explain(f, a)).answer == answer
+        async with face.cache as cache:
+            found = await cache.aexplain(f, 3)
+        assert (found.answer, found.stored.tags) == (answer, ("all",))
+    assert causes(found) == ["invalidated"]
 
 
 # --- how it is told -----------------------------------------------------------------------------
