@@ -145,7 +145,7 @@ class LooplessHit:
                 arm(state, False, began)
                 return value
             if isinstance(found, Bypass):
-                state.counters.not_stored[found.cause] += 1
+                found.note(state.counters)
                 value = original(plan.bypass)(*args, **kwargs)
                 return plan.hand_out(state, found, value)
             state.counters.hit.note(perf_counter_ns() - began)

@@ -17,6 +17,7 @@ from .._flow.policy import Call
 from .._flow.run import aread_through, read_through
 from .._flow.store_protocol import FlowSteps
 from .._runtime.colour import run_now
+from ..events import about
 from ..exceptions import CacheError, InvalidKeyError, NotStoredError
 from ..pages.inputs import LEVELS
 from ..pages.rules import Keyed
@@ -42,10 +43,12 @@ async def is_outdated(
         )
     except CacheError:
         raise
-    except Exception:
+    except Exception as error:
         if state.binding.raising:
             raise
-        log.exception("is_stale of %s failed; it is called without the cache", plan.name)
+        extra = about("callback_failed", function=plan.name, error=type(error).__name__)
+        failed = "is_stale of %s failed; it is called without the cache"
+        log.exception(failed, plan.name, extra=extra)
         return None
 
 
@@ -269,7 +272,7 @@ def call_through_cache(
             return call_through_cache(plan, state, args, kwargs, refresh, strict)
         value = plan.hand_out(state, found, value)
     elif isinstance(found, Bypass):
-        state.counters.not_stored[found.cause] += 1
+        found.note(state.counters)
         value = plan.hand_out(state, found, plan.function(*args, **kwargs))
     else:
         state.counters.hit.note(perf_counter_ns() - began)
@@ -300,7 +303,7 @@ async def acall_through_cache(
             return await acall_through_cache(plan, state, args, kwargs, refresh, strict)
         value = plan.hand_out(state, found, value)
     elif isinstance(found, Bypass):
-        state.counters.not_stored[found.cause] += 1
+        found.note(state.counters)
         value = plan.hand_out(state, found, await plan.bypass(*args, **kwargs))
     else:
         state.counters.hit.note(perf_counter_ns() - began)
