@@ -18,6 +18,7 @@ from .._entries.entry import NOTHING, Lookup
 from .._entries.isolation import IMMUTABLE
 from .._entries.times import seconds
 from .._runtime.colour import run_now
+from ..events import about
 from ..typing import Value
 from .answer import Answer
 from .callbacks import acall_callback, ajoin_generated, call_callback, join_generated
@@ -279,13 +280,16 @@ def _is_news(leader: Leader, error: BaseException, entered: bool) -> bool:
 def _learn(leader: Leader) -> None:
     """After a refresh: log a change once, and let the next attempt wait if this one failed."""
     key, ports, failure = leader.call.key, leader.ports, leader.failure
+    function = leader.call.counters.name
     if failure is None:
         if ports.backoff.worked(key):
-            log.info("the background refresh of %r works again", key)
+            extra = about("refresh_works", function=function, key=key)
+            log.info("the background refresh of %r works again", key, extra=extra)
     elif ports.backoff.failed(key, ports.clock()):
         cause = failure if isinstance(failure, BaseException) else None
         why = "" if cause is not None else f" with {failure!r}"
         log.error(
             "a background refresh of %r failed%s; the old value is kept, and it is tried again "
             "later", key, why, exc_info=cause,
+            extra=about("refresh_failed", function=function, key=key, error=type(failure).__name__),
         )  # fmt: skip
