@@ -150,6 +150,18 @@ class Directory:
         finally:
             os.close(fd)
 
+    def try_to_write(self) -> None:
+        """Write a file, and remove it.
+
+        :raises OSError: if that is not possible.
+        """
+        for folder in (self.path, self.state):
+            temp = os.path.join(folder, secrets.token_hex(8) + TEMP_SUFFIX)
+            try:
+                self._create(temp, MAGIC)
+            finally:
+                remove(temp)
+
     def version_of_absence(self) -> KeyVersion:
         """The version of every key that has no file: ``None``, or the epoch if there is one."""
         try:

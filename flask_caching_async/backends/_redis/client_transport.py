@@ -145,6 +145,17 @@ class ClientTransport(RedisTransport):
         found = await self._call(lambda: self.client.mget_nonatomic(*names))
         return found
 
+    async def told(self) -> list[Reply]:
+        """What the server, or each master of a cluster, says of itself."""
+        if not self._cluster:
+            return await super().told()
+        found: list[Reply] = []
+        for node in await self._nodes():
+            answer = await self.run("INFO", "server", target_nodes=node)
+            by_node = len(answer) == 1 and node.name in answer
+            found.append(answer[node.name] if by_node else answer)
+        return found
+
     async def sweep(self, pattern: str) -> None:
         """Remove all keys that match, in batches, on every node."""
         if not self._cluster:
