@@ -266,6 +266,10 @@ class StatsByUse(Mapping[str, UseStats]):
 
     __slots__ = ("_uses", "since", "backend", "workers")
 
+    since: float
+    backend: BackendStats
+    workers: tuple[Worker, ...]
+
     def __init__(
         self,
         uses: Iterator[UseStats] | tuple[UseStats, ...],
