@@ -6,7 +6,9 @@ Nothing here calls the user's function, imports asyncio, or reads a clock that w
 from __future__ import annotations
 
 import logging
-from typing import Protocol, cast
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, cast
 
 from .._entries.entry import NOTHING, Entry
 from .._entries.isolation import keep
@@ -29,14 +31,27 @@ log = logging.getLogger("flask_caching_async")
 OVERTAKEN = "overtaken"
 
 
+class Watched(Protocol):
+    """Who watches computations."""
+
+    around: Callable[[Leader], AbstractContextManager[Any]] | None
+
+    def refresh(self, leader: Leader) -> AbstractContextManager[Any]: ...
+
+
 class Ports(CandidatePorts, Protocol):
     """The few things that the flow cannot do by itself, in the colour of the caller."""
+
+    @property
+    def watch(self) -> Watched: ...
 
     def spawn(self, leader: Leader) -> None: ...
 
 
 class Leader(Candidate):
     """The duty to compute one key."""
+
+    ports: Ports
 
     __slots__ = ()
 

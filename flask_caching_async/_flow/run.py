@@ -154,6 +154,9 @@ def read_through(engine: Engine, call: Call, lookup: Lookup, landed_before: int)
             if type(answer) is Failed:  # raised here: no coroutine can raise a StopIteration
                 raise answer.copy()
             leader = cast(Leader, answer)
+        if leader.ports.watch.around is not None:
+            with leader.ports.watch.around(leader):
+                return compute(leader)
         return compute(leader)
     except BaseException:
         if leader is not None:
@@ -174,6 +177,9 @@ async def aread_through(engine: Engine, call: Call, lookup: Lookup, landed_befor
             if type(answer) is Failed:
                 raise answer.copy()
             leader = cast(Leader, answer)
+        if leader.ports.watch.around is not None:
+            with leader.ports.watch.around(leader):
+                return await acompute(leader)
         return await acompute(leader)
     except BaseException:
         if leader is not None:
@@ -194,13 +200,14 @@ def _detach(leader: Leader) -> None:
 def refresh(leader: Leader) -> None:
     """Compute a key in the background; the old value is kept if that fails."""
     _detach(leader)
-    try:
-        answer = run_now(leader.prepare(fresh_look=True, wait=False))
-        if type(answer) is Leader:
-            answer.call.counters.refreshes += 1
-            compute(answer)
-    except Exception as error:
-        leader.failure = error
+    with leader.ports.watch.refresh(leader):
+        try:
+            answer = run_now(leader.prepare(fresh_look=True, wait=False))
+            if type(answer) is Leader:
+                answer.call.counters.refreshes += 1
+                compute(answer)
+        except Exception as error:
+            leader.failure = error
     _learn(leader)
 
 
@@ -208,13 +215,14 @@ async def arefresh(leader: Leader) -> None:
     """Compute a key in the background; the old value is kept if that fails."""
     leader.ports = _ports(leader.ports.engine, AsyncPorts)  # type: ignore[attr-defined]
     _detach(leader)
-    try:
-        answer = await leader.prepare(fresh_look=True, wait=False)
-        if type(answer) is Leader:
-            answer.call.counters.refreshes += 1
-            await acompute(answer)
-    except Exception as error:
-        leader.failure = error
+    with leader.ports.watch.refresh(leader):
+        try:
+            answer = await leader.prepare(fresh_look=True, wait=False)
+            if type(answer) is Leader:
+                answer.call.counters.refreshes += 1
+                await acompute(answer)
+        except Exception as error:
+            leader.failure = error
     _learn(leader)
 
 

@@ -36,6 +36,9 @@ log = logging.getLogger("flask_caching_async")
 #: The most characters of an error, and of what was being done, in a line of the log.
 LINE = 400
 
+#: Who is told of each failure that is noted, where it is noted.
+watchers: list[Callable[[Exception], object]] = []
+
 #: Seconds that the end of the program may spend on deletions that are pending.
 SHUTDOWN = 5.0
 
@@ -111,6 +114,8 @@ class Failures:
 
         :raises BackendError: where failures are to be raised.
         """
+        for watcher in watchers:
+            watcher(error)
         self._last = time.monotonic()
         blamed = not (is_of_the_caller(error) or self._backend.is_answer(error))
         self.errors += blamed

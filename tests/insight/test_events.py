@@ -20,7 +20,7 @@ from flask_caching_async.stats import CAUSES
 from flask_caching_async.testing import FakeClock
 from support.backends import SyncOnly
 from support.faces import Face
-from support.waiting import auntil, until
+from support.waiting import at_once, auntil, until
 
 PACKAGE = Path(flask_caching_async.__file__).parent
 
@@ -305,15 +305,12 @@ def test_the_breaker_says_each_change_once_however_many_threads_fail(
     app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They fail together."""
-    from support.waiting import at_once
-
     config = {"CACHE_TYPE": make_failing, "CACHE_ON_ERROR": "log", "CACHE_BREAKER_THRESHOLD": 2}
-    cache = Cache(app, config=config)
+    cache = Cache(app, config={**config, "CACHE_BREAKER_RESET": 0.02})
     cache.cache.error = OSError("full")
     at_once(8, lambda: [cache.get("key") for _ in range(5)])
     assert len(told(caplog, "breaker_open")) == 1
-    failures: Any = cache._binding().engine.store
-    failures.failures.breaker.reset = 0.01
+    breaker = cache._binding().engine.store.failures.breaker  # type: ignore[attr-defined]
     cache.cache.error = None
-    until(lambda: not failures.failures.breaker.is_open)
+    until(lambda: not breaker.is_open)
     assert len(told(caplog, "breaker_closed")) == 1
