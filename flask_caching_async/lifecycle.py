@@ -7,6 +7,7 @@ import weakref
 from typing import Protocol
 
 from ._frameworks import Framework
+from ._runtime.commands import in_command
 from ._runtime.threads import offload
 from .binding import Binding
 from .decorators.refresh_every import Renewal, _end, _Rounds
@@ -32,7 +33,7 @@ class Serving:
         await binding.engines.backend.aopen()
         _loops.setdefault(binding.framework, []).append(loop)
         binding.framework.loop = loop
-        if binding.settings.renewals:
+        if binding.settings.renewals and not in_command.get():
             for rounds in self._rounds():
                 rounds.begin()
 

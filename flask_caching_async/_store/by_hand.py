@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from .._entries.entry import BY_HAND, MISSING, is_marker
 from .._entries.envelope import is_entry, is_living, pack, unpack
 from .._entries.times import NEVER, seconds, times_from
+from .._runtime.commands import in_command
 from ..backends._versioned.contract import NAMESPACE, Operations, key_version_name
 from ..backends._versioned.defaults import unpack_living
 from ..backends.base import BaseCache
@@ -200,7 +201,7 @@ class StepsByHand(Attempts):
 
     def defer(self, keys: Sequence[str], tags: Sequence[str]) -> None:
         """Remember a deletion, which is made before anything is read again."""
-        if not self.pending:  # one line, however much follows
+        if not self.pending and not in_command.get():  # one line, however much follows
             names = told([*keys, *tags])
             log.error(
                 "%s is not deleted yet: this process tries again before it reads anything, and "
