@@ -20,6 +20,8 @@ from .exceptions import (
     NotStoredError,
     SerializationError,
 )
+from .insight.explanation import Explanation, Reason, StoredEntry
+from .insight.health import Health
 from .keys import function_namespace, make_template_fragment_key
 from .pages.purging import Invalidated
 from .signals import cache_memoize_hit, cache_memoize_miss, cache_view_hit, cache_view_miss
@@ -36,12 +38,16 @@ __all__ = [
     "CachedResponse",
     "ColourError",
     "ConfigurationError",
+    "Explanation",
+    "Health",
     "InvalidKeyError",
     "Invalidated",
     "NotInitializedError",
     "NotStoredError",
+    "Reason",
     "SerializationError",
     "Stats",
+    "StoredEntry",
     "cache_memoize_hit",
     "cache_memoize_miss",
     "cache_view_hit",

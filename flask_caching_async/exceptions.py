@@ -21,6 +21,7 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
+from contextvars import ContextVar
 from typing import Any
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "SerializationError",
     "not_initialized",
     "outside",
+    "overheard",
     "place_of",
     "warn",
 ]
@@ -112,6 +114,10 @@ def outside() -> int:
     while frame.f_back and frame.f_globals.get("__name__", "").startswith(__package__):
         frame, level = frame.f_back, level + 1
     return level
+
+
+#: Takes what would be warned of, where somebody only wants to know what a call would do.
+overheard: ContextVar[list[str] | None] = ContextVar("flask_caching_async.overheard", default=None)
 
 
 #: What calls the functions of a user, and is no place to warn of: a view's caller is Flask.

@@ -322,8 +322,10 @@ class Counters:
     __slots__ = (
         *("hits", "stale", "misses", "waits", "computed", "failed", "stored", "rescued"),
         *("refreshes", "invalidations", "size"),
-        *("kind", "name", "not_stored", "compute", "hit"),
+        *("kind", "name", "not_stored", "compute", "hit", "unstored"),
     )
+    #: How many keys are remembered whose values were not stored.
+    REMEMBERED = 100
 
     def __init__(self, kind: Kind, name: str) -> None:
         self.kind = kind
@@ -334,3 +336,11 @@ class Counters:
         self.not_stored = dict.fromkeys(CAUSES, 0)
         self.compute = Histogram()
         self.hit = Histogram()
+        #: Why the last value of a key was not stored: cause and text.
+        self.unstored: dict[str, tuple[str, str]] = {}
+
+    def remember(self, key: str, why: tuple[str, str]) -> None:
+        """Remember why the last value of a key was not stored."""
+        if len(self.unstored) >= self.REMEMBERED:
+            self.unstored.clear()
+        self.unstored[key] = why

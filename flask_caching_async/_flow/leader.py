@@ -41,8 +41,10 @@ class Leader(Candidate):
         self.call.unstored = why
         if self.flight is not None:
             self.flight.unstored = why
+        counters = self.call.counters
+        counters.remember(self.call.key, why)
         if why.cause:
-            self.call.counters.not_stored[why.cause] += 1
+            counters.not_stored[why.cause] += 1
 
     def _land_value(self, value: Value) -> None:
         """Land with a value; it is copied only if it has followers."""
@@ -121,6 +123,8 @@ class Leader(Candidate):
             counters = self.call.counters
             counters.stored += 1
             counters.size += stored
+            if counters.unstored:
+                counters.unstored.pop(self.call.key, None)
         elif self.call.unstored is None:
             cause = cast(str, stored)
             self._say(NotStored(cause, CAUSES[cause]))

@@ -6,18 +6,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from .._entries.entry import Lookup, PeekedEntry
+from .._entries.entry import AnyEntry, Lookup, PeekedEntry
 from .._entries.times import Times
 from ..stats import BackendStats
 from ..typing import Value
 
-__all__ = ["DirectSteps", "FlowSteps", "Saved", "Store", "StoreSteps"]
+__all__ = ["DirectSteps", "FlowSteps", "Inspected", "Saved", "Store", "StoreSteps"]
 
 #: What comes of saving a value: the bytes that were stored, or else the cause why none were (one of
 #: the words of ``CAUSES``). All but ``"overtaken"`` mean that it could not be stored at all.
 Saved: TypeAlias = int | str
+
+
+class Inspected(NamedTuple):
+    """What stands under a key, whether it is an answer or not.
+
+    :param entry: the entry; ``None`` if there is none that can be read.
+    :param why: why it is no answer: ``"absent"``, ``"unreadable"``, ``"expired"``, ``"other"`` (of
+        another function, or another app), ``"invalidated"`` or ``"backend"``; empty if it is one.
+    :param tags: what it carries.
+    :param gone: of these, what was invalidated; or what the call asks for and it does not carry.
+    :param size: about its bytes.
+    :param error: what the backend raised.
+    """
+
+    entry: AnyEntry | None
+    why: str
+    tags: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    size: int = 0
+    error: str = ""
+
 
 # ``expected`` is what must still stand for a value to be stored, ``lease`` the right to compute a
 # key: both are the store's own business, and the flow only hands them on.
@@ -134,6 +155,10 @@ class StoreSteps(FlowSteps, Protocol):
 
     async def clear(self) -> bool:
         """Forget everything; whether it was done."""
+        ...
+
+    async def inspect(self, key: str, tags: tuple[str, ...]) -> Inspected:
+        """Look at what stands under a key as nobody else does: it counts, and changes, nothing."""
         ...
 
     async def replay(self) -> bool:

@@ -38,11 +38,15 @@ class App(Protocol):
 
 
 class PageRequest(NamedTuple):
-    """A page that is asked for outside a request."""
+    """A page that is asked for outside a request.
+
+    :param preprocess: whether the functions that the app has before each request are called.
+    """
 
     where: Where
     query_args: QueryArgs | None = None
     headers: Mapping[str, str] | None = None
+    preprocess: bool = True
 
 
 class Place(NamedTuple):

@@ -114,14 +114,16 @@ class FlaskFramework(PalletsFramework[Flask]):
     def request_for(self, page: PageRequest) -> Iterator[Routed]:
         """Ask for a page, as the test client does, up to the call of its view."""
         with self._aside(), self._context(page) as context:
-            refused(self.app, flask.request, preprocess(self.app, context)())
+            if page.preprocess:
+                refused(self.app, flask.request, preprocess(self.app, context)())
             yield routed(self.app, flask.request)
 
     @contextlib.asynccontextmanager
     async def arequest_for(self, page: PageRequest) -> AsyncIterator[Routed]:
         """:meth:`request_for` for async code: the app's own functions may block, or want a loop."""
         with self._aside(), self._context(page) as context:
-            refused(self.app, flask.request, await offload(preprocess(self.app, context)))
+            if page.preprocess:
+                refused(self.app, flask.request, await offload(preprocess(self.app, context)))
             yield routed(self.app, flask.request)
 
     def _aside(self) -> contextlib.AbstractContextManager[object]:

@@ -165,7 +165,8 @@ class QuartFramework(PalletsFramework[Quart]):
 
     def request_for(self, page: PageRequest) -> AbstractContextManager[Routed]:
         """Requests are async here."""
-        raise ColourError(f"requests to {self.app!r} are async: await arefresh() of a sync view")
+        instead = "arefresh() of a sync view" if page.preprocess else "aexplain()"
+        raise ColourError(f"requests to {self.app!r} are async: await {instead}")
 
     @contextlib.asynccontextmanager
     async def arequest_for(self, page: PageRequest) -> AsyncIterator[Routed]:
@@ -186,7 +187,8 @@ class QuartFramework(PalletsFramework[Quart]):
         share = quart.has_request_context() and hasattr(quart.globals, "_cv_request")
         # In a request, an app context of its own for another one: Quart would share that.
         async with self.app.app_context() if share else contextlib.nullcontext(), context:
-            refused(self.app, quart.request, await preprocess(self.app, context)())
+            if page.preprocess:
+                refused(self.app, quart.request, await preprocess(self.app, context)())
             yield routed(self.app, quart.request)
 
     def call(self, function: Value, args: Args, kwargs: Kwargs) -> None:

@@ -14,7 +14,7 @@ from ..pages.reads import base_for
 from ..typing import Callback, Kwargs, QueryArgs, Value
 from .base import Routed
 
-__all__ = ["HandedOver", "RoutedRequest", "preprocess", "query_of", "refused", "routed"]
+__all__ = ["HandedOver", "NoView", "RoutedRequest", "preprocess", "query_of", "refused", "routed"]
 
 
 class RoutedRequest(Protocol):
@@ -34,13 +34,17 @@ class RoutedRequest(Protocol):
         ...
 
 
+class NoView(ValueError):
+    """A path leads to no view; why, the app says in the cause of this error."""
+
+
 def routed(app: App, request: RoutedRequest) -> Routed:
     """The view that a request leads to, and its arguments.
 
-    :raises ValueError: if it leads to none.
+    :raises NoView: if it leads to none.
     """
     if request.routing_exception is not None:
-        raise ValueError(f"no view answers {request.path!r}") from request.routing_exception
+        raise NoView(f"no view answers {request.path!r}") from request.routing_exception
     return app.view_functions[str(request.endpoint)], dict(request.view_args or {})
 
 

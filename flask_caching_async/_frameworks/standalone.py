@@ -109,11 +109,11 @@ class Standalone:
 
     def request_for(self, page: PageRequest) -> AbstractContextManager[Routed]:
         """There are none."""
-        raise RuntimeError("a program without an app has no pages to be refreshed")
+        raise RuntimeError("a program without an app has no pages")
 
     def arequest_for(self, page: PageRequest) -> AbstractAsyncContextManager[Routed]:
         """There are none."""
-        raise RuntimeError("a program without an app has no pages to be refreshed")
+        raise RuntimeError("a program without an app has no pages")
 
     def call(self, function: Value, args: Args, kwargs: Kwargs) -> None:
         """Refresh a function, and wait for it."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from .._entries.entry import MISSING, AnyEntry, Entry, Lookup, is_marker
 from .._entries.isolation import size_of
 from .._entries.times import Times
-from .._flow.store_protocol import DirectSteps, Saved, Store, StoreSteps
+from .._flow.store_protocol import DirectSteps, Inspected, Saved, Store, StoreSteps
 from ..backends._memory.entries import ExpectedVersions
 from ..backends.simplecache import SimpleCache
 from ..exceptions import SerializationError
@@ -213,6 +213,20 @@ class MemoryStore(Store, StoreSteps, DirectSteps):
         """Forget everything."""
         self.memory.clear()
         return True
+
+    async def inspect(self, key: str, tags: tuple[str, ...]) -> Inspected:
+        """Look at what stands under a key."""
+        entry = self.memory.look(key)
+        if entry is None:
+            return Inspected(None, "absent")
+        carried = tuple([version.name for version in entry.versions])
+        dead = tuple([version.name for version in entry.versions if version.dead])
+        why, gone = "invalidated" if dead else "", dead
+        if not dead and not entry.answers(tags):
+            why, gone = "other", tuple([tag for tag in tags if tag not in carried])
+        if not why and self.backend.clock() >= entry.usable_until:
+            why = "expired"
+        return Inspected(entry, why, carried, gone, size_of(entry.kept))
 
     async def replay(self) -> bool:
         """Nothing is ever pending."""

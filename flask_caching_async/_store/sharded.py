@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 
 from .._entries.entry import MISSING, Lookup
 from .._entries.times import Times
-from .._flow.store_protocol import LookingSteps, Saved
+from .._flow.store_protocol import Inspected, LookingSteps, Saved
 from .._runtime.colour import Awaited, Instant
 from ..backends._versioned.contract import Lease
 from ..backends.base import BaseCache
@@ -158,6 +158,10 @@ class ShardedSteps(LookingSteps):
     async def inc(self, key: str, delta: int) -> int | None:
         """Add to a number."""
         return await self._of(key).inc(key, delta)
+
+    async def inspect(self, key: str, tags: tuple[str, ...]) -> Inspected:
+        """Look at what stands under a key."""
+        return await self._of(key).inspect(key, tags)
 
     # --- of several keys --------------------------------------------------------------------------
 

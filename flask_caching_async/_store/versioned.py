@@ -25,7 +25,8 @@ from ..backends._versioned.contract import (
 )
 from ..exceptions import InvalidKeyError, SerializationError
 from ..typing import Value
-from .by_hand import StepsByHand, whole_life
+from .by_hand import whole_life
+from .inspecting import InspectingSteps
 from .pending_invalidations import told
 from .valid_keys import spelled
 
@@ -53,7 +54,7 @@ class Expected(NamedTuple):
     forced: bool = False
 
 
-class VersionedSteps(StepsByHand, LookingSteps):
+class VersionedSteps(InspectingSteps, LookingSteps):
     """The steps in one colour; see :class:`.LookingSteps`.
 
     :param ops: the backend's operations in that colour.

@@ -123,6 +123,7 @@ class BaseCache(VersionedOperations, CachelibBaseCache):
     dec, adec = pair(defaults.dec)
     clear, aclear = pair(defaults.clear)
     close, aclose = pair(defaults.close)
+    ping, aping = pair(defaults.ping)
 
     def _warn_of_risks(self) -> None:  # noqa: B027
         """Warn of what is not safe; called when an app was set up, with its serializer."""
@@ -171,7 +172,7 @@ class BaseCache(VersionedOperations, CachelibBaseCache):
 
 
 #: The sync names of all operations that come in pairs.
-PAIRS = (*PLAIN, "get_dict", "unlink", "inc", "dec", "clear", "close", *VERSIONED)
+PAIRS = (*PLAIN, "get_dict", "unlink", "inc", "dec", "clear", "close", "ping", *VERSIONED)
 
 
 def _adopt_mixins(cls: type) -> None:

@@ -218,6 +218,14 @@ class FileSystemCache(BaseCache):
         self._sweeper.restart()
         return True
 
+    def ping(self) -> str:
+        """Whether the directory can be written to; what is written for that is removed at once.
+
+        :raises OSError: if it cannot.
+        """
+        self._files.try_to_write()
+        return ""
+
     # --- versioned operations ---------------------------------------------------------------------
 
     def look_up(self, key: str, tags: Sequence[str] = ()) -> VersionedValue:

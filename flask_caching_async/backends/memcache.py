@@ -29,6 +29,7 @@ from ._memcached.protocol import (
     add_to,
     found_in,
     gets,
+    version,
 )
 from ._memcached.values import Header, split
 from ._memcached.versioned import TRIES, MemcachedVersioned
@@ -192,6 +193,28 @@ class MemcachedCache(MemcachedVersioned):
         raise BackendError(f"too many count {key!r} at once")
 
     inc, ainc = over_transport(_inc)
+
+    async def _ping(self, transport: MemcachedTransport) -> str:
+        """Ask all servers for their version, at the same time; that of the first.
+
+        :raises BackendError: with the name of one that does not answer, if there are several.
+        """
+        numbers = self._ring.numbers
+        try:
+            told, *_ = await transport.batch([version(at) for at in numbers])
+            return str(told.decode("utf-8", "replace").removeprefix("VERSION "))
+        except Exception:
+            if len(numbers) == 1:
+                raise
+        for at in numbers:
+            try:
+                await transport.batch([version(at)])
+            except Exception as error:
+                name, kind = self._ring.names[at], type(error).__name__
+                raise BackendError(f"{name} does not answer: {kind}: {error}") from error
+        return ""  # it was a moment's failure
+
+    ping, aping = over_transport(_ping)
 
     async def _clear(self, transport: MemcachedTransport) -> bool:
         """Invalidate all that lies under our prefix, and nothing else."""

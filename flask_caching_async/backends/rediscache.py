@@ -19,7 +19,7 @@ from ._connections.server import KeyPrefix, common_settings, warn_of_prefix
 from ._redis import scripts as lua
 from ._redis.verbs import RedisTransport
 from ._redis.versioned import TOMBSTONE, RedisVersioned
-from ._versioned.contract import new_token
+from ._versioned.contract import NAMESPACE, new_token
 from ._versioned.defaults import unpack_living
 
 __all__ = ["RedisCache"]
@@ -212,6 +212,18 @@ class RedisCache(RedisVersioned):
 
     inc, ainc = over_transport(_inc)
 
+    async def _ping(self, transport: RedisTransport) -> str:
+        """Ask the server, or each master of a cluster, for its version."""
+        from redis.exceptions import ResponseError
+
+        try:
+            return version_in((await transport.told())[0])
+        except ResponseError:  # this user may not ask for that
+            await self._raw(transport, self._full(self._prefix(), NAMESPACE))
+            return ""
+
+    ping, aping = over_transport(_ping)
+
     async def _clear(self, transport: RedisTransport) -> bool:
         """Remove every key with our prefix, in batches."""
         pattern = "".join(f"\\{c}" if c in "*?[]\\^" else c for c in self._prefix()) + "*"
@@ -228,6 +240,15 @@ def __getattr__(name: str) -> type[RedisCache]:
         kind: type[RedisCache] = getattr(importlib.import_module(f"{__package__}.{home}"), name)
         return kind
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def version_in(told: Any) -> str:
+    """The version in what a server says of itself: bytes, or what redis-py has made of them."""
+    if isinstance(told, bytes):
+        lines = [line.partition(":") for line in told.decode("utf-8", "replace").splitlines()]
+        told = {name: value for name, _, value in lines}
+    found = told if isinstance(told, dict) else {}
+    return str(found.get("valkey_version") or found.get("redis_version") or "")
 
 
 def common(config: Config, kwargs: Config) -> None:

@@ -13,6 +13,7 @@ from ..exceptions import (
     ColourError,
     ConfigurationError,
     InvalidKeyError,
+    overheard,
     place_of,
     warn,
 )
@@ -245,7 +246,8 @@ class CallPlan(Plan):
     def _note(self, argument: str, value: Value, stored: bool) -> None:
         """Say once for each argument that it has no text of its own."""
         binding, place = self.cache._binding(), f"{self.tag}({argument})"
-        if place in binding.warned:  # most calls; the text below costs more than their keys
+        # Most calls; the text below costs more than their keys.
+        if place in binding.warned and overheard.get() is None:
             return
         effect = (
             "no other object and no other process finds what is stored for it"

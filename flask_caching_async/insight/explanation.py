@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..stats import Kind
 
-__all__ = ["Explanation", "Reason", "StoredEntry"]
+__all__ = ["Answer", "Explanation", "Reason", "StoredEntry", "told_time"]
+
+#: What a call would be answered with; see :class:`Explanation`.
+Answer: TypeAlias = Literal["hit", "stale", "compute", "bypass", "not-cached"]
+
+#: What the answers mean.
+ANSWERS = {
+    "hit": "answered from the cache",
+    "stale": "answered with an old value, while a new one is computed in the background",
+    "compute": "it would be called",
+    "bypass": "it would be called, past the cache",
+    "not-cached": "not cached",
+}
+
+
+def told_time(seconds: float) -> str:
+    """A number of seconds for people."""
+    if seconds < 120:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
 
 
 class Reason(NamedTuple):
     """Why a call is not answered from the cache, or its value is not stored.
 
-    :param cause: one of the words of :data:`.CAUSES`, or ``"absent"``, ``"expired"``, ``"stale"``,
-        ``"invalidated"``, ``"other"`` (it belongs to another function), ``"forced"``,
-        ``"no-view"``, ``"order"`` (decorators in the wrong order), ``"not-cached"``.
+    :param cause: one of the words of ``stats.CAUSES``, or ``"absent"``, ``"expired"``, ``"stale"``,
+        ``"invalidated"``, ``"unreadable"``, ``"other"`` (it belongs to another function),
+        ``"forced"``, ``"failed"`` (the function raised), ``"no-view"``, ``"order"`` (decorators in
+        the wrong order), ``"not-cached"``.
     :param text: a sentence for people, with what to do where something is to be done.
     """
 
@@ -43,6 +66,22 @@ class StoredEntry:
     size: int
     kind: str
 
+    def text(self) -> str:
+        """All of it in one line."""
+        parts = [] if self.age is None else [f"computed {told_time(self.age)} ago"]
+        if self.fresh_for is None:
+            parts.append("fresh for ever")
+        elif self.fresh_for > 0:
+            parts.append(f"fresh for {told_time(self.fresh_for)}")
+        else:
+            parts.append(f"fresh until {told_time(-self.fresh_for)} ago")
+        if self.usable_for is not None and self.usable_for > max(self.fresh_for or 0, 0):
+            parts.append(f"served while it is stale for {told_time(self.usable_for)}")
+        parts += [f"about {self.size:,} bytes", self.kind]
+        if self.tags:
+            parts.append(f"tags {', '.join(self.tags)}")
+        return "; ".join(parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -67,10 +106,44 @@ class Explanation:
     made_of: tuple[tuple[str, str], ...]
     tags: tuple[str, ...]
     stored: StoredEntry | None
-    answer: Literal["hit", "stale", "compute", "bypass", "not-cached"]
+    answer: Answer
     reasons: tuple[Reason, ...]
 
     @property
     def served(self) -> bool:
         """Whether the call would be answered from the cache."""
         return self.answer in ("hit", "stale")
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as plain data, which JSON can say."""
+        found = asdict(self)
+        found["served"] = self.served
+        found["made_of"] = [list(pair) for pair in self.made_of]
+        found["reasons"] = [{"cause": cause, "text": text} for cause, text in self.reasons]
+        found["tags"] = list(self.tags)
+        if self.stored is not None:
+            found["stored"]["tags"] = list(self.stored.tags)
+        return found
+
+    def text(self) -> str:
+        """All of it for people, in several lines."""
+        kind = f" ({self.kind})" if self.kind else ""
+        lines = [f"{self.name}{kind}: {ANSWERS[self.answer]}"]
+        lines += [f"  {head:<8} {content}" for head, content in self._lines()]
+        return "\n".join(lines)
+
+    def _lines(self) -> Iterator[tuple[str, str]]:
+        for number, (_, text) in enumerate(self.reasons):
+            yield "" if number else "why", text
+        if self.key is not None:
+            yield "key", self.key
+        for number, (name, content) in enumerate(self.made_of):
+            yield "" if number else "made of", f"{name}: {content}"
+        if self.tags:
+            yield "tags", ", ".join(self.tags)
+        if self.stored is not None:
+            yield "stored", self.stored.text()
+        elif self.key is not None:
+            yield "stored", "nothing"
+
+    __str__ = text

@@ -5,10 +5,17 @@ The sync half of a pair asks the backend at once, the async half awaits it.
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from collections.abc import Mapping
+from typing import Literal, cast, overload
 
+from .._flow.store_protocol import StoreSteps
 from ..binding import Binding
 from ..stats import Stats, StatsByUse
+from ..typing import QueryArgs, Value
+from .explaining import ExplainedCache, Question, aexplain, explain
+from .explanation import Explanation
+from .health import Health
+from .pinging import aping, ping
 
 __all__ = ["Insights"]
 
@@ -17,6 +24,9 @@ class Insights:
     """The questions that a :class:`.Cache` answers about itself."""
 
     def _binding(self) -> Binding:
+        raise NotImplementedError
+
+    def _sync(self, name: str, depth: int = 3) -> StoreSteps:
         raise NotImplementedError
 
     @overload
@@ -57,3 +67,67 @@ class Insights:
     async def areset_stats(self) -> None:
         """Awaitable :meth:`reset_stats`."""
         self._binding().ledger.reset()
+
+    def explain(
+        self,
+        what: Value = None,
+        /,
+        *args: Value,
+        headers: Mapping[str, str] | None = None,
+        query_args: QueryArgs | None = None,
+        **kwargs: Value,
+    ) -> Explanation:
+        """What one call would be answered with, and why: its key, what is stored, what hinders it.
+
+        Nothing is computed or changed for it: neither the function nor what the app does before a
+        request is called, and nothing is counted, warned of, signalled or learned. The callbacks
+        that decide (``unless``, ``forced_update``, ``is_stale``, and those that make the key and
+        the tags) are called, as a call calls them.
+
+        A path is asked for with GET by a visitor without a session, who is not logged in, unless
+        ``headers`` has such a visitor's ``Cookie`` or ``Authorization``. What a ``before_request``
+        function puts into ``g`` is not there. When the request has been looked at, the functions
+        of the app for the end of a context (``teardown_request``) are called.
+
+        Whether an answer may be stored, its status, a cookie that it sets, what it was made from,
+        is known only when it is computed: of that, it is said what the last one was like that this
+        process has computed.
+
+        :param what: a path or a URL; a view with its arguments; a memoized function or method with
+            its arguments. Nothing for the current request.
+        :param headers: of the request for a page.
+        :param query_args: its query string (text, mapping or pairs).
+        :raises TypeError: if it is neither a path nor a function, or does not take these arguments.
+        :raises ValueError: if it is not known which page is meant.
+        :raises ColourError: if a callback, or the app, is async; await :meth:`aexplain` then.
+        """
+        self._sync("explain")
+        asked = Question(what, args, headers, query_args, kwargs)
+        return explain(cast(ExplainedCache, self), asked)
+
+    async def aexplain(
+        self,
+        what: Value = None,
+        /,
+        *args: Value,
+        headers: Mapping[str, str] | None = None,
+        query_args: QueryArgs | None = None,
+        **kwargs: Value,
+    ) -> Explanation:
+        """Awaitable :meth:`explain`."""
+        asked = Question(what, args, headers, query_args, kwargs)
+        return await aexplain(cast(ExplainedCache, self), asked)
+
+    def ping(self) -> Health:
+        """Ask the backend whether it answers: true if it does; for a readiness probe.
+
+        It is one trip to the server, within ``CACHE_OPERATION_TIMEOUT`` (and
+        ``CACHE_CONNECT_TIMEOUT`` for a new connection), also where the circuit breaker is open. It
+        neither opens nor closes that. What fails is told by what it returns; nothing is raised.
+        """
+        self._sync("ping")
+        return ping(self._binding())
+
+    async def aping(self) -> Health:
+        """Awaitable :meth:`ping`."""
+        return await aping(self._binding())

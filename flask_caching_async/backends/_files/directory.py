@@ -150,6 +150,29 @@ class Directory:
         finally:
             os.close(fd)
 
+    def try_to_write(self) -> None:
+        """Write a file, and remove it.
+
+        A directory that is gone is made anew by the next write: then it must be possible to make
+        it.
+
+        :raises OSError: if that is not possible.
+        """
+        if not os.path.lexists(self.path):
+            above = os.path.dirname(self.path)
+            while not os.path.lexists(above):
+                above = os.path.dirname(above)
+            if not os.access(above, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.path)
+            return
+        folders = [self.path, *([self.state] if os.path.isdir(self.state) else [])]
+        for folder in folders:  # the second is made by the first write
+            temp = os.path.join(folder, secrets.token_hex(8) + TEMP_SUFFIX)
+            try:
+                self._create(temp, MAGIC)
+            finally:
+                remove(temp)
+
     def version_of_absence(self) -> KeyVersion:
         """The version of every key that has no file: ``None``, or the epoch if there is one."""
         try:

@@ -264,8 +264,28 @@ class ClientCache(MemcachedValues, Generic[C]):
         self.delete(NAMESPACE)
         return True
 
+    def ping(self) -> str:
+        """Ask all servers for something that they say whatever is stored.
+
+        :raises BackendError: if none answers; many clients say so in no other way.
+        """
+        return self._lend(_told)
+
     def close(self) -> None:
         """The client's owner closes it."""
+
+
+def _told(client: Value) -> str:
+    """The version of a client's servers, if it tells."""
+    ways = [getattr(client, name, None) for name in ("version", "get_stats", "stats")]
+    ask = next(filter(callable, ways), None)
+    if ask is None:
+        client.get("~nothing~")
+        return ""
+    said = ask()
+    if not said or (isinstance(said, dict) and not any(said.values())):
+        raise BackendError("no server of Memcached answers")
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else ""
 
 
 def _answering(client: Client) -> dict[str, bool]:

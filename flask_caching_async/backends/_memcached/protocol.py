@@ -29,6 +29,7 @@ __all__ = [
     "raise_errors",
     "store",
     "touch",
+    "version",
 ]
 
 STORED, TOO_LARGE = b"STORED", b"SERVER_ERROR object too large for cache"
@@ -37,6 +38,9 @@ STORED, TOO_LARGE = b"STORED", b"SERVER_ERROR object too large for cache"
 KNOWN = frozenset((b"NOT_STORED", b"EXISTS", b"NOT_FOUND", b"DELETED", b"TOUCHED", STORED))
 #: What stands there is no number that the server knows, or what to add is none.
 CANNOT_COUNT = (b"CLIENT_ERROR cannot increment or decrement", b"CLIENT_ERROR invalid numeric")
+
+#: What answers begin with that have more to say.
+SAID = (b"SERVER_ERROR", b"VERSION ", *CANNOT_COUNT)
 
 #: How many names one command asks for, and how many commands and bytes one trip sends.
 NAMES, COMMANDS, SIZE = 100, 200, 1 << 20
@@ -120,6 +124,11 @@ def delete(place: Place) -> Command:
 def touch(place: Place, until: int) -> Command:
     """Let an item live until another time."""
     return Command(place[0], f"touch {place[1]} {until}\r\n".encode())
+
+
+def version(at: int) -> Command:
+    """Ask a server for its version."""
+    return Command(at, b"version\r\n")
 
 
 def add_to(place: Place, delta: int) -> Command:
@@ -212,7 +221,7 @@ class Answers:
 
 
 def _checked(line: bytes) -> bytes:
-    if line in KNOWN or line.isdigit() or line.startswith((b"SERVER_ERROR", *CANNOT_COUNT)):
+    if line in KNOWN or line.isdigit() or line.startswith(SAID):
         return line
     raise ValueError(line)
 

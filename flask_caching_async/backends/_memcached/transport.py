@@ -81,6 +81,8 @@ class Ring:
         names = list(map(_named, servers))
         self._numbers = {name: number for number, name in enumerate(names)}
         self._hash = RendezvousHash(names)
+        #: The names of all servers, by their numbers.
+        self.names = names
         #: The numbers of all servers.
         self.numbers = range(len(names))
         #: The number of the server for a name.

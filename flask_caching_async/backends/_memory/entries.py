@@ -53,6 +53,10 @@ class Memory(BoundedEntries):
             entry.visited = True
         return entry
 
+    def look(self, key: str) -> MemoryEntry | None:
+        """The entry of ``key``, be it invalidated; this is no use of it."""
+        return self._entries.get(key)
+
     def _still_stands(self, entry: MemoryEntry) -> bool:
         generation = self.generation  # first: what is invalidated from here on is seen next time
         for version in entry.versions:

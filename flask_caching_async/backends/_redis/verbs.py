@@ -37,6 +37,10 @@ class RedisTransport(Protocol):
         found: list[bytes | None] = await self.run("MGET", *names)
         return found
 
+    async def told(self) -> list[Reply]:
+        """What the server, or each master of a cluster, says of itself."""
+        return [await self.run("INFO", "server")]
+
     async def sweep(self, pattern: str) -> None:
         """Remove all keys that match, in batches, without blocking the server."""
         cursor = 0

@@ -135,6 +135,15 @@ async def close(ops: Operations) -> None:
     """Release what is held (connections, files). A later call opens it again."""
 
 
+async def ping(ops: Operations) -> str:
+    """Ask for something cheap, and raise if there is no answer; the server's version, if known.
+
+    Nothing stays behind.
+    """
+    await ops.look_up(NAMESPACE)
+    return ""
+
+
 # --- versioned ------------------------------------------------------------------------------------
 
 
