@@ -23,6 +23,8 @@ __all__ = [
     "Timings",
     "UseStats",
     "Worker",
+    "bucket_of",
+    "upper_bound",
 ]
 
 #: What uses a cache.
@@ -265,6 +267,10 @@ class StatsByUse(Mapping[str, UseStats]):
     """
 
     __slots__ = ("_uses", "since", "backend", "workers")
+
+    since: float
+    backend: BackendStats
+    workers: tuple[Worker, ...]
 
     def __init__(
         self,

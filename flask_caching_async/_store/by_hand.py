@@ -184,7 +184,7 @@ class StepsByHand(Attempts):
         names = {spelled(key): key for key in keys}
         if self.breaker.is_open:
             self.defer(keys, tags)
-            self.failures.refuse(f"delete {keys!r}")
+            self.failures.refuse(f"delete {told([*keys, *tags])}")
             return None
         try:
             existed = await self.ops.invalidate(list(names), tags)
@@ -194,7 +194,7 @@ class StepsByHand(Attempts):
             self.defer(keys, tags)
             if not isinstance(error, Exception):
                 raise
-            self.failures.note(error, f"delete {keys!r}")
+            self.failures.note(error, f"delete {told([*keys, *tags])}")
             return None
         self.failures.fine()
         return [names.get(name, name) for name in existed]

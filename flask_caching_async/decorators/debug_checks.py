@@ -37,7 +37,7 @@ def watch_order(binding: Binding | None, plans: Collection[ViewPlan]) -> None:
 
 
 def registered_before(binding: Binding, plans: Iterable[ViewPlan]) -> list[ViewPlan]:
-    """The views that were registered before they were decorated, so that requests pass the cache."""
+    """The views that were registered before they were decorated: requests pass the cache."""
     registered = {id(view) for view in binding.framework.views()}
     return [plan for plan in list(plans) if id(plan.function) in registered]
 

@@ -75,6 +75,11 @@ class Target:
         return type(self.binding.backend).__name__
 
     @property
+    def serializer(self) -> object:
+        """What turns values into bytes; ``None`` if nothing does."""
+        return getattr(self.binding.backend, "serializer", None)
+
+    @property
     def in_memory(self) -> bool:
         """Whether each process has values of its own."""
         return isinstance(self.binding.backend, (SimpleCache, cachelib.SimpleCache))
@@ -132,12 +137,9 @@ def _load(ctx: click.Context) -> Value:
 
 
 def names_of(app: App) -> dict[str, OperatedCache]:
-    """The caches of an app by their names: ``cache``, ``cache-2`` …, or what each was given."""
-    found: dict[str, OperatedCache] = {}
-    for number, cache in enumerate(app.extensions.get(EXTENSION, {}), 1):
-        usual = "cache" if number == 1 else f"cache-{number}"
-        found[getattr(cache, "name", None) or usual] = cache
-    return found
+    """The caches of an app by their names."""
+    bindings: dict[OperatedCache, Binding] = app.extensions.get(EXTENSION, {})
+    return {binding.name: cache for cache, binding in bindings.items()}
 
 
 def target_of(app: Value, name: str | None) -> Target:
@@ -153,9 +155,8 @@ def target_of(app: Value, name: str | None) -> Target:
     if name is None and len(caches) == 1:
         (name,) = caches
     if name is None:
-        raise click.UsageError(
-            f"This app has {len(caches)} caches: say which with --cache {' or --cache '.join(caches)}."
-        )
+        which = " or --cache ".join(caches)
+        raise click.UsageError(f"This app has {len(caches)} caches: say which: --cache {which}.")
     if name not in caches:
         near = difflib.get_close_matches(name, caches, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""

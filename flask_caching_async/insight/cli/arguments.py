@@ -1,4 +1,4 @@
-"""What is given on a command line: arguments of functions, headers, and functions by their names."""
+"""What stands on a command line: arguments of functions, headers, and names of functions."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ...typing import Value
 from .apps import Target
 from .arguments import Command
 from .output import duration, elapsed, note, one_line, say, say_json, table
-from .running import of_cache, perform
+from .running import of_cache, perform, told
 
 __all__ = ["stats"]
 
@@ -41,9 +41,10 @@ NOTHING = "-"
 @click.option("--reset", is_flag=True, help="Count from now on, in all workers.")
 @of_cache
 def stats(target: Target, as_json: bool, watch: float | None, reset: bool) -> None:
-    """Show what each view and function has done, over all workers.
+    """Show what views and functions have done.
 
-    With --json and --watch, each look is one line.
+    The figures are those of all workers that share the backend, where it is shared. With --json and
+    --watch, each look is one line.
     """
     if reset:
         perform(target, target.cache.areset_stats)
@@ -54,8 +55,22 @@ def stats(target: Target, as_json: bool, watch: float | None, reset: bool) -> No
         _show(target, as_json)
 
 
+def _look(target: Target) -> StatsByUse:
+    """The figures of all workers.
+
+    :raises BackendError: if the backend does not give them; it is asked past what else turns its
+        errors into that.
+    """
+    try:
+        return perform(target, target.cache.ashared_stats)
+    except Exception as error:
+        raise BackendError(
+            f"{target.described} has not given the figures: {told(error)}"
+        ) from error
+
+
 def _show(target: Target, as_json: bool, **layout: Value) -> None:
-    found = perform(target, target.cache.ashared_stats)
+    found = _look(target)
     if as_json:
         say_json(data_of(target, found), **layout)
     else:

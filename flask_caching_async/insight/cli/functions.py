@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 
 import click
@@ -34,10 +35,11 @@ __all__ = ["delete_memoized", "delete_view", "refresh"]
 @click.argument("arguments", metavar="[ARGS]...", nargs=-1)
 @of_cache
 def delete_memoized(target: Target, function: str, arguments: tuple[str, ...]) -> None:
-    """Drop all calls of a memoized function, or the one with ARGS.
+    """Drop the calls of a memoized function, or one.
 
-    An argument is a literal of Python, or else a text: 7, '"7"', None, red, lang=de. A method is
-    named as package.module:Class.method, and dropped for all instances.
+    With ARGS, it is the call with them. An argument is a literal of Python, or else a text: 7,
+    '"7"', None, red, lang=de. A method is named as package.module:Class.method, and dropped for all
+    instances.
     """
     found = function_named(function)
     plan = _plan(target, found, function, CallPlan)
@@ -84,15 +86,16 @@ def _plan(target: Target, found: Value, text: str, kind: type[Plan]) -> Value:
 @click.option("--path", help="Only this path or URL, with all its variants.")
 @of_cache
 def delete_view(target: Target, view: str, arguments: tuple[str, ...], path: str | None) -> None:
-    """Drop all pages of a cached view, or those of some arguments, or of a path."""
+    """Drop the pages of a cached view, or some.
+
+    All of them, or those that its arguments or a path lead to.
+    """
     given = named_values(arguments)
     if path is not None and given:
         raise click.UsageError("A page is named by --path or by its arguments, not by both.")
     for plan in _views(target, view):
-        dropped = perform(
-            target, lambda plan=plan: target.cache.adelete_cached(plan.wrapper, path, **given)
-        )
-        if not dropped:
+        drop = functools.partial(target.cache.adelete_cached, plan.wrapper, path, **given)
+        if not perform(target, drop):
             fail("the backend did not drop it.")
         which = path or " ".join(arguments)
         say(f"Dropped {f'{which!r}' if which else 'all pages'} of {plan.name}.")
@@ -142,10 +145,15 @@ def _say_why_not_cached(target: Target, endpoint: str) -> list[ViewPlan]:
 
 @click.command("refresh")
 @click.argument("path")
-@click.option("--header", "-H", "headers", multiple=True, help="A header of the request: 'Name: value'.")
+@click.option(
+    "--header", "-H", "headers", multiple=True, help="A header of the request: 'Name: value'."
+)
 @of_cache
 def refresh(target: Target, path: str, headers: tuple[str, ...]) -> None:
-    """Compute the page of PATH now, and store it; exit with 1 if it is not stored."""
+    """Compute the page of PATH now, and store it.
+
+    Exit with 1 if it is not stored, and say why. A Quart app is started and stopped for it.
+    """
     plan, given = _view_at(target, path), headers_of(headers)
 
     async def compute() -> None:
@@ -153,7 +161,9 @@ def refresh(target: Target, path: str, headers: tuple[str, ...]) -> None:
             await plan.wrapper.arefresh(path=path, headers=given, strict=True)
 
     try:
-        if target.binding.framework.serves and not inspect.iscoroutinefunction(plan.wrapper.refresh):
+        if target.binding.framework.serves and not inspect.iscoroutinefunction(
+            plan.wrapper.refresh
+        ):
             with target.app.app_context():  # as its requests are: without a loop
                 plan.wrapper.refresh(path=path, headers=given, strict=True)
         else:

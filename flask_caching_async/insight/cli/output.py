@@ -25,7 +25,6 @@ __all__ = [
     "printable",
     "say",
     "say_json",
-    "size",
     "table",
 ]
 
@@ -128,13 +127,3 @@ def elapsed(seconds: float) -> str:
         if abs(seconds) >= 2 * length:
             return f"{seconds / length:.0f} {name}"
     return f"{seconds:.0f} s"
-
-
-def size(count: int) -> str:
-    """So many bytes: ``812 B``, ``1.20 kB``, ``3.46 MB``."""
-    number, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if number < 1000:
-            break
-        number, unit = number / 1000, larger
-    return f"{count} B" if unit == "B" else f"{_digits(number)} {unit}"

@@ -17,7 +17,10 @@ __all__ = ["ping"]
 @click.option("--json", "as_json", is_flag=True, help="For programs: times in seconds.")
 @of_cache
 def ping(target: Target, as_json: bool) -> None:
-    """Ask the backend whether it is there; exit with 1 if it does not answer."""
+    """Ask the backend whether it is there.
+
+    Exit with 1 if it does not answer.
+    """
     health = perform(target, target.cache.aping)
     if as_json:
         say_json(data_of(target, health))

@@ -30,7 +30,9 @@ T = TypeVar("T")
 def of_cache(command: Callable[Concatenate[Target, P], None]) -> Callable[..., None]:
     """Give a command the option ``--cache``, and the cache that it names as its first argument."""
 
-    @click.option("--cache", "cache_name", metavar="NAME", help="Which cache, if there are several.")
+    @click.option(
+        "--cache", "cache_name", metavar="NAME", help="Which cache, if there are several."
+    )
     @click.pass_context
     @functools.wraps(command)
     def run(

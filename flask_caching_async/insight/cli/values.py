@@ -26,9 +26,9 @@ NO_VALUE = object()
 @click.option("--raw", is_flag=True, help="Text, bytes or the body of a page exactly as they are.")
 @of_cache
 def get(target: Target, key: str, as_json: bool, raw: bool) -> None:
-    """Print the value of KEY; exit with 1 if it has none.
+    """Print the value of KEY.
 
-    Without an option it is shown as Python writes it.
+    Exit with 1 if it has none. Without an option it is shown as Python writes it.
     """
     if as_json and raw:
         raise click.UsageError("--json and --raw exclude each other.")
@@ -36,7 +36,7 @@ def get(target: Target, key: str, as_json: bool, raw: bool) -> None:
     if value is NO_VALUE:
         fail(f"nothing is stored under {key!r}.")
     if raw:
-        _write_exactly(_bytes_of(target, value))
+        click.echo(_bytes_of(target, value), nl=False)  # to the byte
     else:
         say(_json_of(value) if as_json else printable(repr(value)))
 
@@ -63,19 +63,14 @@ async def _body_of(response: Value) -> Value:
     return await body if inspect.isawaitable(body) else body
 
 
-def _write_exactly(data: bytes) -> None:
-    stream = click.get_binary_stream("stdout")
-    stream.write(data)
-    stream.flush()
-
-
 @click.command("delete")
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @of_cache
 def delete(target: Target, keys: tuple[str, ...]) -> None:
-    """Delete keys, and all variants of the pages whose base they are.
+    """Delete keys.
 
-    A key that had no value is said to have had none, and is no error.
+    With each go all variants of the page whose base it is. A key that had no value is said to have
+    had none, and is no error.
     """
 
     async def drop() -> list[bool]:
@@ -90,7 +85,7 @@ def delete(target: Target, keys: tuple[str, ...]) -> None:
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True)
 @of_cache
 def delete_tags(target: Target, tags: tuple[str, ...]) -> None:
-    """Drop every entry that carries one of the tags."""
+    """Drop what carries one of the tags."""
     if not perform(target, lambda: target.cache.adelete_tags(*tags)):
         fail("the backend did not drop them.")
     say(f"Dropped what carries {' or '.join(map(printable, tags))}.")
@@ -100,8 +95,9 @@ def delete_tags(target: Target, tags: tuple[str, ...]) -> None:
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @of_cache
 def clear(target: Target, yes: bool) -> None:
-    """Drop everything that this cache has stored; it asks first."""
-    what = f"everything that the cache {target.name!r} has stored ({target.described}{_prefix(target)})"
+    """Drop all that is stored; it asks first."""
+    place = f"{target.described}{_prefix(target)}"
+    what = f"everything that the cache {target.name!r} has stored ({place})"
     if not yes:
         if not sys.stdin.isatty():
             fail("clear asks first, and there is no terminal to ask on: add --yes.")
