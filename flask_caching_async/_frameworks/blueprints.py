@@ -14,6 +14,7 @@ from typing import Any
 import flask
 from flask import Blueprint
 from flask.sansio.blueprints import Blueprint as AnyBlueprint
+from werkzeug.datastructures import Headers
 from werkzeug.sansio.response import Response as AnyResponse
 
 from .._runtime.colour import run_now
@@ -137,7 +138,8 @@ def quart_blueprint(
         async def view() -> Value:
             form = await quart.request.form
             asked = _asked(page, quart.request, form, quart.current_app)
-            return quart.Response(*await site.answer(asked, Awaiting(site.cache)))
+            body, status, headers = await site.answer(asked, Awaiting(site.cache))
+            return quart.Response(body, status, Headers(list(headers)))
 
         return view
 

@@ -85,7 +85,7 @@ class Cause(NamedTuple):
 
     cause: str
     text: str
-    count: int
+    count: int  # type: ignore[assignment]
     uses: tuple[str, ...]
 
 

@@ -154,7 +154,7 @@ class Site:
         use = counted[0] if counted else UseStats(plans[0].use, name)
         return {
             "stats": use,
-            "keys": known_keys(self.cache, use.kind, name),
+            "known": known_keys(self.cache, use.kind, name),
             "causes": causes_of([use]),
             "can_refresh": kind == "view" and bool(plans),
             "can_delete": bool(tags_of_all(kind, name)),
