@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from flask_caching_async import Cache
+from flask_caching_async.exceptions import ConfigurationError
 from flask_caching_async.insight.dashboard import dashboard
 
 
@@ -32,8 +33,8 @@ def test_there_is_no_dashboard_without_a_function_that_lets_in(cache: Cache) -> 
     """It is refused where it is made."""
     with pytest.raises(Exception, match="authorize"):
         dashboard(cache, authorize=None)  # type: ignore[arg-type]
-    with pytest.raises(TypeError):
-        dashboard(cache)  # type: ignore[call-arg]
+    with pytest.raises(ConfigurationError, match="say who may"):
+        dashboard(cache)
 
 
 def test_who_is_not_let_in_sees_nothing(app: Flask) -> None:
@@ -41,12 +42,12 @@ def test_who_is_not_let_in_sees_nothing(app: Flask) -> None:
     cache = Cache(app, config={"CACHE_TYPE": "SimpleCache"})
     answers: list[Any] = [False]
     app.register_blueprint(dashboard(cache, authorize=lambda: answers[0]), url_prefix="/seen")
-    refused = app.test_client().get("/seen/")
-    assert refused.status_code == 403
-    assert b"SimpleCache" not in refused.data
     app.register_blueprint(
         dashboard(cache, authorize=lambda: 1 // 0, name="other"), url_prefix="/other"
     )
+    refused = app.test_client().get("/seen/")
+    assert refused.status_code == 403
+    assert b"SimpleCache" not in refused.data
     assert app.test_client().get("/other/").status_code == 500
 
 
