@@ -45,7 +45,6 @@ HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     # Not no-referrer: with that, browsers would hide the Origin of a form.
     ("Referrer-Policy", "same-origin"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
     ("X-Robots-Tag", "noindex"),
 )
 HTML, JSON = "text/html; charset=utf-8", "application/json"
@@ -156,7 +155,7 @@ class Site:
         use = counted[0] if counted else UseStats(plans[0].use, name)
         return {
             "stats": use,
-            "keys": known_keys(self.cache, use.kind, name),
+            "known": known_keys(self.cache, use.kind, name),
             "causes": causes_of([use]),
             "can_refresh": kind == "view" and bool(plans),
             "can_delete": bool(tags_of_all(kind, name)),
