@@ -26,6 +26,7 @@ from .backends.simplecache import SimpleCache
 from .config import Settings, adapted, build_backend, effective_config, serializer_of
 from .exceptions import CacheWarning, overheard, warn
 from .statistics.ledger import Ledger
+from .statistics.sharing import Sharing
 from .typing import Callback, Config, Value
 
 __all__ = ["EXTENSION", "Adjustable", "Binding", "bind"]
@@ -54,6 +55,10 @@ class Binding:
     framework: Framework
     engines: Engines
     ledger: Ledger
+    #: The figures of all processes; ``None`` where the backend is not shared by any.
+    sharing: Sharing | None
+    #: What tells the caches of an app apart.
+    name: str
     peek: Callable[[str], PeekedEntry | None] | None
     timekeeper: BaseCache
     null: bool
@@ -61,6 +66,11 @@ class Binding:
     states: WeakKeyDictionary[object, Any] = field(default_factory=WeakKeyDictionary)
     #: What was warned of on this app.
     warned: set[str] = field(default_factory=set)
+
+    def begin_sharing(self) -> None:
+        """From here on this process shares its figures, if there is anyone to share them with."""
+        if self.sharing is not None:
+            self.sharing.begin()
 
     @property
     def engine(self) -> Engine:
@@ -121,6 +131,10 @@ class Engines:
         """In a forked child: another thread may have held the lock."""
         self._lock = threading.RLock()
 
+    def plain_backend(self) -> BaseCache:
+        """The backend without the prefix of any tenant."""
+        return self.backend if self.sole is not None else self.backend.for_prefix("")
+
     def current(self) -> Engine:
         """The engine for the prefix that the callable gives now.
 
@@ -152,9 +166,10 @@ def _raising(settings: Settings, framework: Framework) -> bool:
     return settings.on_error == "raise" or (settings.on_error is None and framework.debug)
 
 
-def bind(app: App, *layers: Config | None) -> Binding:
+def bind(app: App, name: str, *layers: Config | None) -> Binding:
     """Set up a cache on an app.
 
+    :param name: what tells the caches of the app apart.
     :param layers: configurations; later ones win.
     :raises ConfigurationError: if one is wrong. Nothing has been changed on the app then.
     """
@@ -171,21 +186,30 @@ def bind(app: App, *layers: Config | None) -> Binding:
         backend._warn_of_risks()
     if isinstance(backend, (SimpleCache, cachelib.SimpleCache)):
         warn_of_many_workers(type(backend).__name__)
-    return assemble(app, settings, backend)
+    return assemble(app, settings, backend, name)
 
 
-def assemble(app: App, settings: Settings, backend: Value) -> Binding:
+def assemble(app: App, settings: Settings, backend: Value, name: str = "cache") -> Binding:
     """A binding of a backend that is already there."""
     framework = pick(app)
     ours: BaseCache = adapted(backend)
     store = open_store(ours, lambda: _raising(settings, framework), settings.limits)
+    engines, ledger = Engines(Engine(store, framework.spawn), ours), Ledger(store.condition)
+    sharing = None
+    if settings.stats_interval and ours.shared:
+        whose = f"{getattr(app, 'name', '')}:{name}"
+        sharing = Sharing(
+            ledger, engines.plain_backend(), store.condition, whose, settings.stats_interval
+        )
     return Binding(
         app=app,
         settings=settings,
         backend=backend,
         framework=framework,
-        engines=Engines(Engine(store, framework.spawn), ours),
-        ledger=Ledger(store.condition),
+        engines=engines,
+        ledger=ledger,
+        sharing=sharing,
+        name=name,
         peek=store.peek,
         timekeeper=ours,
         null=isinstance(backend, NullCache),

@@ -11,6 +11,7 @@ from ._frameworks import App, current_app
 from ._frameworks.standalone import Program
 from ._runtime.colour import run_now
 from .binding import EXTENSION, Adjustable, Binding, bind
+from .cache_names import check_name, name_for
 from .config import check_layer
 from .decorators.cached import ViewPlan
 from .decorators.debug_checks import watch_order
@@ -52,6 +53,8 @@ class Cache(Operations, Insights, Renewals, Adjustable):
     :param app: set up for this app at once; or call :meth:`init_app` later.
     :param with_jinja2_ext: whether templates get the ``{% cache %}`` tag.
     :param config: ``CACHE_*`` settings that win over those of the app.
+    :param name: what tells it apart from other caches of an app, on the command line, in
+        statistics and metrics; ``"cache"`` for the first of them, ``"cache-2"`` for the next.
     """
 
     def __init__(
@@ -59,8 +62,11 @@ class Cache(Operations, Insights, Renewals, Adjustable):
         app: App | None = None,
         with_jinja2_ext: bool = True,
         config: Config | None = None,
+        *,
+        name: str | None = None,
     ) -> None:
         check_layer(config)
+        check_name(name)
         given: Value = with_jinja2_ext
         if isinstance(given, Mapping):
             raise ConfigurationError(
@@ -69,6 +75,7 @@ class Cache(Operations, Insights, Renewals, Adjustable):
             )
         self.with_jinja2_ext = with_jinja2_ext
         self.config = config
+        self._name = name
         #: The app that was set up last; used where no app context says otherwise.
         self.app: App | None = None
         self._last: Binding | None = None
@@ -109,7 +116,8 @@ class Cache(Operations, Insights, Renewals, Adjustable):
         :raises ConfigurationError: if a setting is wrong; the message says what to write.
         """
         check_layer(config)
-        binding = bind(app, app.config, self.config, config)
+        name = name_for(self, self._name, app.extensions.get(EXTENSION, {}))
+        binding = bind(app, name, app.config, self.config, config)
         binding.framework.install()
         if self.with_jinja2_ext:
             binding.framework.add_template_tag(self)
@@ -117,6 +125,7 @@ class Cache(Operations, Insights, Renewals, Adjustable):
         self._adopt(app, binding)
         serving = Serving(self, binding)
         binding.framework.while_serving(serving.begin, serving.end)
+        binding.framework.when_served(binding.begin_sharing)
         for renewal in self._renewals:
             self._attach(renewal, binding)
         watch_order(binding, self._views)
@@ -151,6 +160,13 @@ class Cache(Operations, Insights, Renewals, Adjustable):
     def cache(self) -> Value:
         """The backend of the current app."""
         return self._binding().backend
+
+    @property
+    def name(self) -> str:
+        """What tells this cache apart from others of the current app."""
+        if self._last is None:
+            return self._name or "cache"
+        return self._binding().name
 
     # --- decorators -------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import weakref
 from typing import Protocol
 
@@ -10,8 +11,11 @@ from ._frameworks import Framework
 from ._runtime.threads import offload
 from .binding import Binding
 from .decorators.refresh_every import Renewal, _end, _Rounds
+from .statistics.sharing import Sharing
 
 __all__ = ["Serving"]
+
+log = logging.getLogger("flask_caching_async")
 
 
 class Renewing(Protocol):
@@ -32,6 +36,7 @@ class Serving:
         await binding.engines.backend.aopen()
         _loops.setdefault(binding.framework, []).append(loop)
         binding.framework.loop = loop
+        binding.begin_sharing()
         if binding.settings.renewals:
             for rounds in self._rounds():
                 rounds.begin()
@@ -45,11 +50,22 @@ class Serving:
         if not loops and not binding.framework.serves:
             await offload(_end, self._rounds())  # not on this loop, which makes them
         binding.framework.loop = loops[-1] if loops else None
+        if binding.sharing is not None:
+            await offload(_flush, binding.sharing)
         await binding.engines.backend.aclose()
 
     def _rounds(self) -> list[_Rounds]:
         mine = (rounds for renewal in self._cache._renewals for rounds in renewal._rounds)
         return [rounds for rounds in mine if rounds.binding.app is self._binding.app]
+
+
+def _flush(sharing: Sharing) -> None:
+    """Share the last figures of a loop; if that fails, its end goes on."""
+    try:
+        if sharing.has_begun:
+            sharing.flush()
+    except Exception as error:
+        log.debug("the last figures could not be shared: %r", error)
 
 
 #: The loops on which each app is being served, by its framework.

@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 
 from flask_caching_async import Cache
+from flask_caching_async.statistics.sharing import Sharing
 from flask_caching_async.testing import FakeClock
 from support.backends import STORES, config_for
 from support.faces import COLOURS, QUART, Face
@@ -28,6 +29,7 @@ OF_FLASK = {"app", "colour", "site", "any_site"}
 
 def pytest_configure(config: pytest.Config) -> None:
     """Know the mark of :func:`support.params.cases`."""
+    config.addinivalue_line("markers", "shares_figures: its caches share their figures")
     config.addinivalue_line("markers", "cases: a table that is run whole in one way")
 
 
@@ -52,6 +54,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         cross(metafunc, "colour", colours)
     else:
         cross(metafunc, "", ())
+
+
+@pytest.fixture(autouse=True)
+def no_shared_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread writes to a backend meanwhile, unless a test is about that: many count commands."""
+    if request.node.get_closest_marker("shares_figures") is None:
+        monkeypatch.setattr(Sharing, "begin", lambda self: None)
 
 
 @pytest.fixture

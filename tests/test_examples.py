@@ -30,7 +30,7 @@ TUTORIAL = ROOT / "examples" / "tutorial"
 PORT = ROOT / "examples" / "quart_port"
 BACKGROUND = ROOT / "examples" / "background_refresh"
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.rst"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.rst"))]
 WITH_DOCTESTS = [page for page in PAGES if re.search(r"^ *>>> ", page.read_text("utf-8"), re.M)]
 
 

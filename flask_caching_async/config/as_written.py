@@ -78,6 +78,7 @@ KINDS: dict[str, Callable[[str, str], Value]] = {
             "CACHE_JITTER",
             "CACHE_LOCK_TIMEOUT",
             "CACHE_OPERATION_TIMEOUT",
+            "CACHE_STATS_INTERVAL",
         ),
         _number,
     ),

@@ -47,6 +47,7 @@ DEFAULTS: Config = {
     "CACHE_HTTP": False,
     "CACHE_STATUS_HEADER": None,
     "CACHE_TAG_HEADER": None,
+    "CACHE_STATS_INTERVAL": 5,
 }
 
 
@@ -67,6 +68,7 @@ class Settings:
     limits: Limits
     renewals: bool
     http: HttpSettings
+    stats_interval: float
 
     @classmethod
     def read(cls, config: Config) -> Settings:
@@ -110,6 +112,7 @@ class Settings:
             limits=_limits(config),
             renewals=bool(config["CACHE_RENEWALS"]),
             http=HttpSettings.read(config),
+            stats_interval=number(config, "CACHE_STATS_INTERVAL"),
         )
 
 

@@ -180,6 +180,12 @@ class ViewPlan(NamedPages):
         why = None if made is None else made.why
         return why or why_not(value) or super().unstorable(value, call)
 
+    def why_no_key(self, state: State) -> str:
+        """Why :meth:`make_key` gave none."""
+        request = state.binding.framework.request()
+        mine = not (self.own_key or self.replaced_key())
+        return "method" if request and mine and not self._is_page(state, request) else "key"
+
     def for_callbacks(self, value: Value) -> Value:
         """What callbacks are given: an ``abort()`` as the response that it becomes."""
         return for_callbacks(value)

@@ -11,8 +11,9 @@ from .._entries.entry import BY_HAND, MISSING, Elsewhere
 from .._flow.callbacks import resolved
 from .._flow.run import aread_through
 from ..typing import Args, Callback, Kwargs, Value
+from .calls import acall_through_cache
 from .found import Bypass, Hit, Pending
-from .lookup import acall_through_cache, arm, look_in_sync_code
+from .lookup import look_in_sync_code
 from .methods import Decorated
 from .plan import Plan, State
 
@@ -31,9 +32,7 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
             state = plan.state()
         peek = state.peek
         if peek is None:
-            if state.armed:
-                return measured(state, args, kwargs)
-            return MISSING if state.page_peek is None else answer_page(state, args, kwargs)
+            return answer_otherwise(answer, answer_page, state, args, kwargs)
         if text_of is None:
             key = quick_key(state, args, kwargs)
         else:
@@ -64,15 +63,25 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
             raise value
         return value
 
-    def measured(state: State, args: Args, kwargs: Kwargs) -> Value:
-        state.disarm()
-        began = perf_counter_ns()
-        value = answer(args, kwargs)
-        if value is not MISSING:
-            state.counters.hit.note(perf_counter_ns() - began)
-        return value
-
     return answer
+
+
+def answer_otherwise(
+    answer: Callable[[Args, Kwargs], Value],
+    answer_page: Callable[[State, Args, Kwargs], Value],
+    state: State,
+    args: Args,
+    kwargs: Kwargs,
+) -> Value:
+    """What answers where :func:`fast_hit` has nothing to look with: a page, or a measured hit."""
+    if not state.armed:
+        return MISSING if state.page_peek is None else answer_page(state, args, kwargs)
+    state.disarm()
+    began = perf_counter_ns()
+    value = answer(args, kwargs)
+    if value is not MISSING:
+        state.counters.hit.note(perf_counter_ns() - began)
+    return value
 
 
 def page_hit(plan: Plan) -> Callable[[State, Args, Kwargs], Value]:
@@ -142,10 +151,10 @@ class LooplessHit:
             found = look_in_sync_code(plan, state, args, kwargs, call_callback)
             if isinstance(found, Pending):
                 value = original(resume)(plan, found)
-                arm(state, False, began)
+                state.note_miss(False, began)
                 return value
             if isinstance(found, Bypass):
-                state.counters.not_stored[found.cause] += 1
+                found.note(state.counters)
                 value = original(plan.bypass)(*args, **kwargs)
                 return plan.hand_out(state, found, value)
             state.counters.hit.note(perf_counter_ns() - began)

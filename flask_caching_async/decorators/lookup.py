@@ -6,27 +6,26 @@ Sync pieces stand next to their async ones; what is the same in both is written 
 from __future__ import annotations
 
 import logging
-from time import perf_counter_ns
 from typing import NamedTuple
 
 from werkzeug.exceptions import GatewayTimeout
 
 from .._entries.entry import Elsewhere, Entry, Lookup, Verdict
-from .._flow.callbacks import CallCallback, acall_callback, call_callback_now
+from .._flow.callbacks import CallCallback
 from .._flow.policy import Call
-from .._flow.run import aread_through, read_through
 from .._flow.store_protocol import FlowSteps
 from .._runtime.colour import run_now
-from ..exceptions import CacheError, InvalidKeyError, NotStoredError
+from ..events import about
+from ..exceptions import CacheError, InvalidKeyError
 from ..pages.inputs import LEVELS
 from ..pages.rules import Keyed
 from ..typing import Args, Kwargs, Value
 from .call_key import Found, find_key, key_without_asking
 from .debug_checks import check_key
 from .found import Bypass, Hit, LookedUp, Pending
-from .plan import Plan, State
+from .plan import KeyAndTags, Plan, State
 
-__all__ = ["acall_through_cache", "arm", "call_through_cache", "look_directly", "look_in_sync_code"]
+__all__ = ["look", "look_directly", "look_in_sync_code"]
 
 log = logging.getLogger("flask_caching_async")
 
@@ -42,10 +41,12 @@ async def is_outdated(
         )
     except CacheError:
         raise
-    except Exception:
+    except Exception as error:
         if state.binding.raising:
             raise
-        log.exception("is_stale of %s failed; it is called without the cache", plan.name)
+        extra = about("callback_failed", function=plan.name, error=type(error).__name__)
+        failed = "is_stale of %s failed; it is called without the cache"
+        log.exception(failed, plan.name, extra=extra)
         return None
 
 
@@ -65,9 +66,7 @@ def look_directly(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Pendi
     lookup = engine.direct.load_directly(key, tags)
     if above or lookup.entry is not None:
         return None
-    what = (plan, state.counters, plan.function, args, kwargs)
-    call = Call(key, tags, state.policy, *what, False, called)
-    call.context, call.first = state, lookup
+    call = _call(plan, state, (key, tags), args, kwargs, lookup, False, called)
     if plan.of_request:
         _prepare(plan, state, call, keyed)
     return Pending(engine, call, lookup, landed_before)
@@ -191,11 +190,28 @@ async def look(
     _tell(plan, state, verdict is Verdict.STALE, key, args, kwargs)
     if demand is not None and demand.only_stored and verdict is not Verdict.STALE:
         return Hit(GatewayTimeout(), None, key, ())
-    what = (plan, state.counters, plan.function, args, kwargs)
-    call = Call(key, tags, state.policy, *what, forced, called)
-    call.context, call.first = state, lookup
+    call = _call(plan, state, (key, tags), args, kwargs, lookup, forced, called)
     _prepare(plan, state, call, found.keyed)
     return Pending(engine, call, lookup, looked.landed_before)
+
+
+def _call(
+    plan: Plan,
+    state: State,
+    key_and_tags: KeyAndTags,
+    args: Args,
+    kwargs: Kwargs,
+    lookup: Lookup,
+    forced: bool,
+    called: float,
+) -> Call:
+    """A call that has to be waited for or computed."""
+    key, tags = key_and_tags
+    call = Call(
+        key, tags, state.policy, plan, state.counters, plan.function, args, kwargs, forced, called
+    )
+    call.context, call.first = state, lookup
+    return call
 
 
 def _prepare(plan: Plan, state: State, call: Call, keyed: Keyed | None) -> None:
@@ -242,96 +258,3 @@ def _tell(plan: Plan, state: State, served: bool, key: str, args: Args, kwargs: 
 def _indicate(response: Value) -> Value:
     response.headers["hit_cache"] = "True"
     return response
-
-
-# --- the general way of a call --------------------------------------------------------------------
-
-
-def call_through_cache(
-    plan: Plan,
-    state: State,
-    args: Args,
-    kwargs: Kwargs,
-    refresh: bool = False,
-    strict: bool = False,
-) -> Value:
-    """A call that its wrapper could not answer by itself.
-
-    :param strict: whether it is an error if the value is not stored.
-    """
-    began = perf_counter_ns()
-    found = look_in_sync_code(plan, state, args, kwargs, call_callback_now, refresh)
-    if isinstance(found, Pending):
-        value = read_through(*found)
-        arm(state, refresh, began)
-        if type(value) is Elsewhere:  # its leader has found that it is not for everybody
-            state.learn(found.call.key, value.names)
-            return call_through_cache(plan, state, args, kwargs, refresh, strict)
-        value = plan.hand_out(state, found, value)
-    elif isinstance(found, Bypass):
-        state.counters.not_stored[found.cause] += 1
-        value = plan.hand_out(state, found, plan.function(*args, **kwargs))
-    else:
-        state.counters.hit.note(perf_counter_ns() - began)
-        value = plan.hand_out(state, found, found.value)
-    if strict:
-        _check_stored(plan, state, found, value)
-    return value
-
-
-async def acall_through_cache(
-    plan: Plan,
-    state: State,
-    args: Args,
-    kwargs: Kwargs,
-    refresh: bool = False,
-    strict: bool = False,
-) -> Value:
-    """A call that its wrapper could not answer by itself."""
-    began = perf_counter_ns()
-    found: LookedUp | None = None if refresh else look_directly(plan, state, args, kwargs)
-    if found is None:
-        found = await look(plan, state, args, kwargs, acall_callback, True, refresh)
-    if isinstance(found, Pending):
-        value = await aread_through(*found)
-        arm(state, refresh, began)
-        if type(value) is Elsewhere:
-            state.learn(found.call.key, value.names)
-            return await acall_through_cache(plan, state, args, kwargs, refresh, strict)
-        value = plan.hand_out(state, found, value)
-    elif isinstance(found, Bypass):
-        state.counters.not_stored[found.cause] += 1
-        value = plan.hand_out(state, found, await plan.bypass(*args, **kwargs))
-    else:
-        state.counters.hit.note(perf_counter_ns() - began)
-        value = plan.hand_out(state, found, found.value)
-    if strict:
-        _check_stored(plan, state, found, value)
-    return value
-
-
-#: Nanoseconds between two hits of one function in memory that are measured.
-APART = 100_000_000
-
-
-def arm(state: State, refresh: bool, began: int) -> None:
-    """After a miss: let a hit be measured now and then; count what was asked to be computed."""
-    state.counters.refreshes += refresh
-    if began - state.measured > APART:
-        state.measured = began
-        state.arm()
-
-
-def _check_stored(plan: Plan, state: State, found: LookedUp, value: Value) -> None:
-    """Say so if a value was not stored that had to be.
-
-    :raises NotStoredError: with the value.
-    """
-    unstored = found.call.unstored if isinstance(found, Pending) else None
-    why = None if unstored is None else unstored.text
-    if isinstance(found, Bypass):
-        why = "the call bypassed the cache"
-    elif state.binding.null:
-        why = "CACHE_TYPE is NullCache"
-    if why is not None:
-        raise NotStoredError(f"{plan.name} was computed, and not stored: {why}", value)

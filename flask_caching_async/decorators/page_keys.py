@@ -218,12 +218,6 @@ class PagePlan(MadeOfRequest):
             levels.append(f"{levels[-1]}|{self._variant(request, given)}")
         return levels
 
-    def why_no_key(self, state: State) -> str:
-        """Why :meth:`make_key` gave none."""
-        request = state.binding.framework.request()
-        mine = not (self.own_key or self.replaced_key())
-        return "method" if request and mine and not self._is_page(state, request) else "key"
-
     def _is_page(self, state: State, request: Request) -> bool:
         """Whether a request asks for the page that a GET gives."""
         if request.method == "HEAD":

@@ -45,6 +45,10 @@ KeyAndTags: TypeAlias = tuple[str, tuple[str, ...]]
 REMEMBERED, MOST_REMEMBERED = 1024, 100_000
 
 
+#: Nanoseconds between two hits of one function in memory that are measured.
+APART = 100_000_000
+
+
 class OwningCache(Protocol):
     """What a plan needs of its :class:`.Cache`."""
 
@@ -139,6 +143,16 @@ class State:
         if self._peeks != (None, None):
             self.peek = self.page_peek = None
             self.armed = True  # last: what is armed is disarmed by the next hit
+
+    def note_miss(self, refresh: bool, began: int) -> None:
+        """Count what was asked to be computed anew; now and then, let the next hit be measured.
+
+        :param began: when the call began, in nanoseconds.
+        """
+        self.counters.refreshes += refresh
+        if began - self.measured > APART:
+            self.measured = began
+            self.arm()
 
     def disarm(self) -> None:
         """Let hits be as quick as they are."""
@@ -305,6 +319,7 @@ class Plan(CallHooks, abc.ABC):
         state: State | None = binding.states.get(self)
         if state is None:
             state = binding.states[self] = State(self, binding)
+            binding.begin_sharing()
         self.last = state
         return state
 

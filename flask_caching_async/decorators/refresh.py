@@ -18,7 +18,7 @@ from .._runtime.threads import offload
 from ..keys import signature_of
 from ..typing import Args, Kwargs, Value
 from .cached import ViewPlan
-from .lookup import acall_through_cache, call_through_cache
+from .calls import acall_through_cache, call_through_cache
 from .memoize import CallPlan
 from .methods import Decorated, owner_of
 from .plan import Plan

@@ -16,9 +16,9 @@ from .._frameworks.flask import LOOPLESS_HIT
 from ..exceptions import outside
 from ..keys import signature_of
 from ..typing import Callback, Value
+from .calls import acall_through_cache, call_through_cache
 from .compiled import can_be_compiled, compiled_wrapper
 from .fast_path import LooplessHit, fast_hit
-from .lookup import acall_through_cache, call_through_cache
 from .methods import Decorated, DecoratedClassMethod, DecoratedStaticMethod
 from .plan import Plan
 from .refresh import attach_refresh

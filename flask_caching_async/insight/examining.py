@@ -117,7 +117,8 @@ class Examination:
             answers = [await self.call_callback(callback) for callback in callbacks]
             made = plan.make_key(state, self.args, self.kwargs, answers)
             engine = state.binding.engine
-            self.made_of = parts_of(plan, state, self.args, self.kwargs, answers)
+            prefix = engine.store.backend.key_prefix
+            self.made_of = parts_of(plan, state, self.args, self.kwargs, answers, prefix)
             if made is None:
                 self._has_no_key()
                 return None
@@ -184,7 +185,7 @@ class Examination:
         steps, base, tags = engine.aio if self.aio else engine.sync, self.key or "", self.tags
         visit, known = self.state.binding.framework.visit(), Learned(1)
         known.names.update(self.state.learned.names)
-        learned: list[Part] = []
+        learned, found = list[Part](), Inspected(None, "absent")
         for _ in range(LEVELS + 1):
             key, above = base, dict[str, tuple[str, ...]]()
             if self.plan.of_request and visit is not None:

@@ -35,7 +35,7 @@ def told_time(seconds: float) -> str:
 class Reason(NamedTuple):
     """Why a call is not answered from the cache, or its value is not stored.
 
-    :param cause: one of the words of :data:`.CAUSES`, or ``"absent"``, ``"expired"``, ``"stale"``,
+    :param cause: one of the words of ``stats.CAUSES``, or ``"absent"``, ``"expired"``, ``"stale"``,
         ``"invalidated"``, ``"unreadable"``, ``"other"`` (it belongs to another function),
         ``"forced"``, ``"failed"`` (the function raised), ``"no-view"``, ``"order"`` (decorators in
         the wrong order), ``"not-cached"``.

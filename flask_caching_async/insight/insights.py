@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Literal, cast, overload
 
 from .._flow.store_protocol import StoreSteps
+from .._runtime.threads import offload
 from ..binding import Binding
 from ..stats import Stats, StatsByUse
 from ..typing import QueryArgs, Value
@@ -54,19 +55,32 @@ class Insights:
 
     def shared_stats(self) -> StatsByUse:
         """The figures of all processes that share the backend, as :meth:`stats` has its own."""
-        return self.stats(by="function")
+        sharing = self._binding().sharing
+        return self.stats(by="function") if sharing is None else sharing.read()
 
     async def ashared_stats(self) -> StatsByUse:
         """Awaitable :meth:`shared_stats`."""
-        return self.stats(by="function")
+        sharing = self._binding().sharing
+        if sharing is None:
+            return self.stats(by="function")
+        return await offload(sharing.read)
 
     def reset_stats(self) -> None:
-        """Count from here on, in this process and in those that share the backend."""
-        self._binding().ledger.reset()
+        """Count from here on, in this process and in those that share the backend.
+
+        What another process has counted since it shared its figures last is counted after that.
+        """
+        binding = self._binding()
+        binding.ledger.reset()
+        if binding.sharing is not None:
+            binding.sharing.reset()
 
     async def areset_stats(self) -> None:
         """Awaitable :meth:`reset_stats`."""
-        self._binding().ledger.reset()
+        binding = self._binding()
+        binding.ledger.reset()
+        if binding.sharing is not None:
+            await offload(binding.sharing.reset)
 
     def explain(
         self,

@@ -30,11 +30,12 @@ LONGEST = 200
 
 
 def parts_of(
-    plan: Plan, state: State, args: Args, kwargs: Kwargs, answers: Sequence[Value]
+    plan: Plan, state: State, args: Args, kwargs: Kwargs, answers: Sequence[Value], prefix: Value
 ) -> list[Part]:
     """What the key of a call is made of.
 
     :param answers: what the callbacks for the key have returned, in the order of the plan's.
+    :param prefix: what stands in front of all keys of the backend.
     """
     found: list[Part] = []
     if isinstance(plan, CallPlan):
@@ -47,7 +48,6 @@ def parts_of(
     settings = state.binding.settings
     if source := plan.source(settings):
         found.append(("source", str(plan.hash_method(settings)(source).hexdigest())[:12]))
-    prefix = state.binding.engine.store.backend.key_prefix
     if prefix:
         found.append(("CACHE_KEY_PREFIX", _text(prefix)))
     return found

@@ -153,9 +153,20 @@ class Directory:
     def try_to_write(self) -> None:
         """Write a file, and remove it.
 
+        A directory that is gone is made anew by the next write: then it must be possible to make
+        it.
+
         :raises OSError: if that is not possible.
         """
-        for folder in (self.path, self.state):
+        if not os.path.lexists(self.path):
+            above = os.path.dirname(self.path)
+            while not os.path.lexists(above):
+                above = os.path.dirname(above)
+            if not os.access(above, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.path)
+            return
+        folders = [self.path, *([self.state] if os.path.isdir(self.state) else [])]
+        for folder in folders:  # the second is made by the first write
             temp = os.path.join(folder, secrets.token_hex(8) + TEMP_SUFFIX)
             try:
                 self._create(temp, MAGIC)

@@ -12,7 +12,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeAlias, TypeVar
 
+from redis.exceptions import ResponseError
+
 from ..._runtime.deadline import Deadline
+from ...exceptions import BackendError
 from ...typing import Coro
 from .._connections.secrets import Secrets
 from .._connections.slots import Slots
@@ -151,7 +154,13 @@ class ClientTransport(RedisTransport):
             return await super().told()
         found: list[Reply] = []
         for node in await self._nodes():
-            answer = await self.run("INFO", "server", target_nodes=node)
+            try:
+                answer = await self.run("INFO", "server", target_nodes=node)
+            except ResponseError:
+                raise
+            except Exception as error:  # not all of them say whose they are
+                kind = type(error).__name__
+                raise BackendError(f"{node.name} does not answer: {kind}: {error}") from error
             by_node = len(answer) == 1 and node.name in answer
             found.append(answer[node.name] if by_node else answer)
         return found

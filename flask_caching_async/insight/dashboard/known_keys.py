@@ -120,9 +120,7 @@ def _known(entry: MemoryEntry, now: float) -> KnownKey:
     return KnownKey(entry.key, max(now - entry.created, 0.0), fresh_for)
 
 
-def _remembered(
-    binding: Binding, plans: Iterable[Plan], kind: Kind, name: str
-) -> Iterator[str]:
+def _remembered(binding: Binding, plans: Iterable[Plan], kind: Kind, name: str) -> Iterator[str]:
     """The keys that this process has made and remembers, the newest first."""
     if kind == "fragment":
         yield _fragment_keys(name)[0]

@@ -141,9 +141,7 @@ class Site:
             "causes": causes_of(stats.values()),
         }
 
-    async def _use(
-        self, asked: Asked, stats: StatsByUse, colour: Colour
-    ) -> dict[str, Any] | None:
+    async def _use(self, asked: Asked, stats: StatsByUse, colour: Colour) -> dict[str, Any] | None:
         """All about one use; ``None`` if none was asked for."""
         kind, name = asked.query.get("kind", ""), asked.query.get("name", "")
         if not name:
