@@ -7,7 +7,11 @@ from typing import NamedTuple, Protocol
 
 from ..typing import Value
 
-__all__ = ["Answer", "Answering", "Asked", "Colour"]
+__all__ = ["NEVER_STORED", "Answer", "Answering", "Asked", "Colour"]
+
+#: The headers of what no cache may store. ``Vary: *`` is what holds where ``CACHE_STORE_PRIVATE``
+#: lets this package store private answers: an app may cache all its views.
+NEVER_STORED = (("Cache-Control", "private, no-store"), ("Vary", "*"))
 
 
 class Asked(NamedTuple):
@@ -46,6 +50,10 @@ class Colour(Protocol):
 
     async def of_cache(self, method: str, *args: Value) -> Value:
         """What a method of the cache, or its awaitable twin, returns."""
+        ...
+
+    async def invalidate(self, invalidation: Value) -> Value:
+        """Make an invalidation; ``None`` if the backend did not."""
         ...
 
     async def refresh(self, function: Value, path: str) -> None:

@@ -19,7 +19,7 @@ from werkzeug.sansio.response import Response as AnyResponse
 
 from .._runtime.colour import run_now
 from ..typing import Callback, Value
-from .asking import Answering, Asked
+from .asking import NEVER_STORED, Answering, Asked
 
 __all__ = ["Guarded"]
 
@@ -42,12 +42,12 @@ def verdict(answer: Value) -> Value:
 
 
 def never_stored(response: Value) -> Value:
-    """Let no cache store an answer, be it this package's own: an app may cache all its views.
+    """Let no cache store an answer, be it a refusal.
 
-    ``Vary: *`` is what holds where ``CACHE_STORE_PRIVATE`` lets private answers be stored.
+    What is no refusal says so itself: this package's own cache, around a view, has it before this.
     """
-    response.headers["Cache-Control"] = "private, no-store"
-    response.headers["Vary"] = "*"
+    for name, value in NEVER_STORED:
+        response.headers[name] = value
     return response
 
 
@@ -60,6 +60,10 @@ class Instantly:
     async def of_cache(self, method: str, *args: Value) -> Value:
         """What a method of the cache returns."""
         return getattr(self.cache, method)(*args)
+
+    async def invalidate(self, invalidation: Value) -> Value:
+        """Make an invalidation; ``None`` if the backend did not."""
+        return self.cache._invalidate("delete", invalidation)
 
     async def refresh(self, function: Value, path: str) -> None:
         """Compute and store one page; an async view runs as Flask runs it."""
@@ -74,8 +78,11 @@ class Awaiting:
 
     async def of_cache(self, method: str, *args: Value) -> Value:
         """What the awaitable twin of a method of the cache returns."""
-        name = f"_a{method[1:]}" if method.startswith("_") else f"a{method}"
-        return await getattr(self.cache, name)(*args)
+        return await getattr(self.cache, f"a{method}")(*args)
+
+    async def invalidate(self, invalidation: Value) -> Value:
+        """Make an invalidation; ``None`` if the backend did not."""
+        return await self.cache._ainvalidate(invalidation)
 
     async def refresh(self, function: Value, path: str) -> None:
         """Compute and store one page; a sync view runs in a thread."""

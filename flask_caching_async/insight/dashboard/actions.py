@@ -14,8 +14,8 @@ from ..._store.failures import in_one_line
 from ...decorators.cached import ViewPlan
 from ...decorators.deletion import Invalidation
 from ...events import about
-from ...stats import StatsByUse
 from ...typing import Value
+from .figures import figures_of
 from .known_keys import plans_of, tags_of_all
 from .tokens import Told
 
@@ -39,8 +39,12 @@ async def act(cache: Value, colour: Colour, form: Mapping[str, str]) -> Told:
     try:
         return await action(cache, colour, form)
     except Exception as error:  # of the backend, or of a user's view
-        doing, extra = form["action"], about("action_failed")
-        log.warning("the dashboard could not %s", doing, exc_info=True, extra=extra)
+        log.warning(
+            "the dashboard could not %s",
+            form["action"],
+            exc_info=True,
+            extra=about("action_failed"),
+        )
         return Told(False, f"That failed: {in_one_line(error)}")
 
 
@@ -70,13 +74,13 @@ async def delete_use(cache: Value, colour: Colour, form: Mapping[str, str]) -> T
     """Drop all values of a view or a function."""
     kind, name = form.get("kind", ""), form.get("name", "")
     tags = tags_of_all(kind, name)
-    stats: StatsByUse = await colour.of_cache("shared_stats")
+    stats = await figures_of(cache, colour)
     known = any((use.kind, use.name) == (kind, name) for use in stats.values())
     if not tags or not (known or plans_of(cache, kind, name)):
         return Told(False, f"There is no view or function called {name!r} here.")
     counters = cache._binding().ledger.of(kind, name)
     invalidation = Invalidation([], tags, (), counters)
-    if await colour.of_cache("_invalidate", "delete_cached", invalidation) is None:
+    if await colour.invalidate(invalidation) is None:
         return Told(False, f"What {name} has stored is not dropped. {PENDING}")
     return Told(True, f"Dropped all that {name} had stored.")
 

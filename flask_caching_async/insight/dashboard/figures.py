@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
+from ..._frameworks.asking import Colour
 from ...stats import CAUSES, StatsByUse, Timings, UseStats
 from ...typing import Value
 from ..health import Health
 
 __all__ = ["COLUMNS", "Cause", "Column", "Row", "as_json", "causes_of", "rows_of", "state_of"]
-__all__ += ["hit_ratio", "totals_of"]
+__all__ += ["figures_of", "hit_ratio", "totals_of"]
 
 #: What JSON can have.
 Json: TypeAlias = Value
@@ -87,6 +88,18 @@ class Cause(NamedTuple):
     text: str
     count: int  # type: ignore[assignment]
     uses: tuple[str, ...]
+
+
+async def figures_of(cache: Value, colour: Colour) -> StatsByUse:
+    """The figures of all workers; those of this one if the backend is down, or left alone."""
+    own: StatsByUse = cache.stats(by="function")
+    if own.backend.is_open:
+        return own
+    try:
+        shared: StatsByUse = await colour.of_cache("shared_stats")
+    except Exception:  # of the driver; how the backend is stands on the page
+        return own
+    return shared
 
 
 def _row(use: UseStats) -> Row:

@@ -45,7 +45,7 @@ class KnownKeys(NamedTuple):
     :param looked_up: whether these are entries that are there now, and not what is remembered.
     """
 
-    keys_shown: list[KnownKey]
+    shown: list[KnownKey]
     more: int
     looked_up: bool
 

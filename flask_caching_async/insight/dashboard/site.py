@@ -12,13 +12,22 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ..._frameworks.asking import Answer, Asked, Colour
+from ..._frameworks.asking import NEVER_STORED, Answer, Asked, Colour
 from ...stats import CAUSES, StatsByUse, UseStats
 from ...typing import Value
 from ..health import Health
 from . import units
 from .actions import ACTIONS, act
-from .figures import COLUMNS, as_json, causes_of, hit_ratio, rows_of, state_of, totals_of
+from .figures import (
+    COLUMNS,
+    as_json,
+    causes_of,
+    figures_of,
+    hit_ratio,
+    rows_of,
+    state_of,
+    totals_of,
+)
 from .known_keys import known_keys, only_path, plans_of, tags_of_all
 from .tokens import (
     came_from_elsewhere,
@@ -45,8 +54,8 @@ HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     # Not no-referrer: with that, browsers would hide the Origin of a form.
     ("Referrer-Policy", "same-origin"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
     ("X-Robots-Tag", "noindex"),
+    *NEVER_STORED,
 )
 HTML, JSON = "text/html; charset=utf-8", "application/json"
 
@@ -97,17 +106,15 @@ class Site:
 
     async def _condition(self, colour: Colour) -> tuple[StatsByUse, Health]:
         """The figures, and how the backend is; one that is left alone is not asked."""
-        stats: StatsByUse = await colour.of_cache("shared_stats")
-        backend = stats.backend
-        if backend.is_open:
-            return stats, Health(
-                ok=False,
-                backend=backend.name,
-                where=backend.where,
-                is_open=True,
-                pending=len(backend.pending),
-            )
-        return stats, await colour.of_cache("ping")
+        stats = await figures_of(self.cache, colour)
+        health: Health
+        if stats.backend.is_open:
+            name, where = stats.backend.name, stats.backend.where
+            pending = len(stats.backend.pending)
+            health = Health(ok=False, backend=name, where=where, is_open=True, pending=pending)
+        else:
+            health = await colour.of_cache("ping")
+        return stats, health
 
     async def _overview(self, asked: Asked, colour: Colour) -> Answer:
         stats, health = await self._condition(colour)

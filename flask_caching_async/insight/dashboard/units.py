@@ -56,7 +56,7 @@ def span(seconds: float | None) -> str:
     """A time between two moments, in at most two units: ``3 s``, ``2 h 5 min``, ``3 d``."""
     if seconds is None:
         return NONE
-    left, words = max(round(abs(seconds)), 0), []
+    left, words = max(round(abs(seconds)), 0), list[str]()
     for length, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
         number, left = divmod(left, length)
         if number or (unit == "s" and not words):
