@@ -239,7 +239,7 @@ async def test_a_page_says_which_policy_it_has_and_is_stored_nowhere(framework: 
         got = await visitor.get(page)
         assert got.status == 200
         assert got.headers["Cache-Control"] == "private, no-store", page
-        assert got.headers["Vary"] == "*"
+        assert got.headers["Vary"].startswith("*")
         policy = got.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
