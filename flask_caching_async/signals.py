@@ -7,6 +7,7 @@ import logging
 from blinker import Namespace, Signal
 
 from ._runtime.colour import is_coroutine_function
+from .events import about
 from .exceptions import ColourError
 from .typing import Value
 
@@ -41,4 +42,6 @@ def tell(signal: Signal, **payload: Value) -> None:
                 raise ColourError(f"{receiver!r} is async; signals are sent from sync code, too")
             receiver(None, **payload)
         except Exception:
-            log.exception("a listener of the signal %r failed", signal.name)  # type: ignore[attr-defined]
+            name: str = signal.name  # type: ignore[attr-defined]
+            extra = about("listener_failed", names=[name])
+            log.exception("a listener of the signal %r failed", name, extra=extra)

@@ -268,6 +268,7 @@ class StatsByUse(Mapping[str, UseStats]):
 
     __slots__ = ("_uses", "since", "backend", "workers")
 
+    _uses: dict[str, UseStats]
     since: float
     backend: BackendStats
     workers: tuple[Worker, ...]
@@ -283,7 +284,6 @@ class StatsByUse(Mapping[str, UseStats]):
         for use in sorted(uses, key=lambda use: (-use.calls, use.name, use.kind)):
             name = use.name if use.name not in found else f"{use.name} ({use.kind})"
             found[name] = use
-        self._uses: dict[str, UseStats]
         for slot, value in (
             ("_uses", found), ("since", since), ("backend", backend), ("workers", workers),
         ):  # fmt: skip

@@ -296,7 +296,10 @@ async def test_too_many_deletions_become_one_of_everything(broken: Broken, colou
 def test_an_outage_is_a_few_lines_in_the_log(
     broken: Broken, colour: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When it begins, the first deletion that was not made, and when it is over."""
+    """When it begins, the first deletion that was not made, and when it is over.
+
+    And that the backend is left alone, and is not any more.
+    """
     site = Pages(broken)
     site.get(colour)
     with caplog.at_level(logging.INFO, logger="flask_caching_async"):
@@ -310,9 +313,10 @@ def test_an_outage_is_a_few_lines_in_the_log(
         for _ in range(10):
             site.get(colour)
     lines = [record.getMessage() for record in caplog.records]
-    assert len(lines) == 3, lines
-    assert "go on without it" in lines[0] and "is not deleted yet" in lines[1]
-    assert "works again" in lines[2]
+    assert len(lines) == 6, lines
+    assert "go on without it" in lines[0] and "is left alone" in lines[1]
+    assert "is not deleted yet" in lines[2] and "are made" in lines[3]
+    assert "works again" in lines[4] and "left alone no more" in lines[5]
 
 
 @pytest.mark.asyncio

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "flask_caching_async"
 #: From the lowest layer to the highest. A unit is a module, or a package with all that is in it. It
 #: imports from units in lower rows, and from its neighbours in a row as long as there is no cycle.
 LAYERS = (
-    ("exceptions", "typing", "stats"),
+    ("events", "exceptions", "typing", "stats"),
     ("_runtime", "_entries"),
     ("_flow",),
     ("serializers", "backends"),

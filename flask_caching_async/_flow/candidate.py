@@ -69,6 +69,11 @@ class Candidate:
         if flight is not None:
             flight.abandon = self.abandon
 
+    @property
+    def in_background(self) -> bool:
+        """Whether no caller waits for it."""
+        return self.ended is not _nobody_asks
+
     async def prepare(self, fresh_look: bool, wait: bool = True) -> Answer | Self:
         """Make sure that there is something to compute, and fix what must stand at its end.
 

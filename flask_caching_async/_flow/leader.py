@@ -5,12 +5,16 @@ Nothing here calls the user's function, imports asyncio, or reads a clock that w
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, cast
 
 from .._entries.entry import NOTHING, Entry
 from .._entries.isolation import keep
 from .._entries.times import LONG_AGO, Times
 from .._runtime.colour import run_now
+from ..events import about
 from ..exceptions import CacheError
 from ..stats import CAUSES
 from ..typing import Value
@@ -21,18 +25,33 @@ from .store_protocol import DirectSteps, Saved
 
 __all__ = ["Leader", "Ports"]
 
+log = logging.getLogger("flask_caching_async")
+
 #: The cause why a value was not stored that could have been; all others mean that it could not.
 OVERTAKEN = "overtaken"
 
 
+class Watched(Protocol):
+    """Who watches computations."""
+
+    around: Callable[[Leader], AbstractContextManager[Any]] | None
+
+    def refresh(self, leader: Leader) -> AbstractContextManager[Any]: ...
+
+
 class Ports(CandidatePorts, Protocol):
     """The few things that the flow cannot do by itself, in the colour of the caller."""
+
+    @property
+    def watch(self) -> Watched: ...
 
     def spawn(self, leader: Leader) -> None: ...
 
 
 class Leader(Candidate):
     """The duty to compute one key."""
+
+    ports: Ports
 
     __slots__ = ()
 
@@ -44,7 +63,11 @@ class Leader(Candidate):
         counters = self.call.counters
         counters.remember(self.call.key, why)
         if why.cause:
-            counters.not_stored[why.cause] += 1
+            name, key, cause = counters.name, self.call.key, why.cause
+            counters.not_stored[cause] += 1
+            if log.isEnabledFor(logging.DEBUG):
+                extra = about("not_stored", function=name, key=key, cause=cause)
+                log.debug("a value of %s was not stored: %s", name, why.text, extra=extra)
 
     def _land_value(self, value: Value) -> None:
         """Land with a value; it is copied only if it has followers."""

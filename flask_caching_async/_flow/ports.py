@@ -19,7 +19,7 @@ class SyncPorts:
     """Ports whose coroutines return at once, blocking the thread where they must wait."""
 
     __slots__ = (
-        "engine", "flights", "steps", "direct", "backoff", "clock", "stands", "lease"
+        "engine", "flights", "steps", "direct", "backoff", "watch", "clock", "stands", "lease"
     )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
@@ -27,7 +27,7 @@ class SyncPorts:
         self.flights = engine.flights
         self.steps: FlowSteps = engine.sync
         self.direct = engine.direct
-        self.backoff = engine.backoff
+        self.backoff, self.watch = engine.backoff, engine.watch
         self.clock = engine.store.clock
         self.stands, self.lease = engine.store.stands, engine.store.lease
 

@@ -11,6 +11,7 @@ import copy
 import logging
 
 from .._entries.entry import Lookup, Verdict
+from ..events import about
 from .answer import Answer, found
 from .leader import Leader, Ports
 from .policy import Call
@@ -165,5 +166,8 @@ def _revalidate(call: Call, lookup: Lookup, ports: Ports) -> None:
     try:
         ports.spawn(leader)
     except Exception:
-        log.exception("no background refresh of %r could be started", call.key)
+        log.exception(
+            "no background refresh of %r could be started", call.key,
+            extra=about("refresh_dropped", function=call.counters.name, key=call.key, count=1),
+        )  # fmt: skip
         leader.abandon()

@@ -18,6 +18,7 @@ from .._entries.entry import NOTHING, Lookup
 from .._entries.isolation import IMMUTABLE
 from .._entries.times import seconds
 from .._runtime.colour import run_now
+from ..events import about
 from ..typing import Value
 from .answer import Answer
 from .callbacks import acall_callback, ajoin_generated, call_callback, join_generated
@@ -153,6 +154,9 @@ def read_through(engine: Engine, call: Call, lookup: Lookup, landed_before: int)
             if type(answer) is Failed:  # raised here: no coroutine can raise a StopIteration
                 raise answer.copy()
             leader = cast(Leader, answer)
+        if leader.ports.watch.around is not None:
+            with leader.ports.watch.around(leader):
+                return compute(leader)
         return compute(leader)
     except BaseException:
         if leader is not None:
@@ -173,6 +177,9 @@ async def aread_through(engine: Engine, call: Call, lookup: Lookup, landed_befor
             if type(answer) is Failed:
                 raise answer.copy()
             leader = cast(Leader, answer)
+        if leader.ports.watch.around is not None:
+            with leader.ports.watch.around(leader):
+                return await acompute(leader)
         return await acompute(leader)
     except BaseException:
         if leader is not None:
@@ -193,13 +200,14 @@ def _detach(leader: Leader) -> None:
 def refresh(leader: Leader) -> None:
     """Compute a key in the background; the old value is kept if that fails."""
     _detach(leader)
-    try:
-        answer = run_now(leader.prepare(fresh_look=True, wait=False))
-        if type(answer) is Leader:
-            answer.call.counters.refreshes += 1
-            compute(answer)
-    except Exception as error:
-        leader.failure = error
+    with leader.ports.watch.refresh(leader):
+        try:
+            answer = run_now(leader.prepare(fresh_look=True, wait=False))
+            if type(answer) is Leader:
+                answer.call.counters.refreshes += 1
+                compute(answer)
+        except Exception as error:
+            leader.failure = error
     _learn(leader)
 
 
@@ -207,13 +215,14 @@ async def arefresh(leader: Leader) -> None:
     """Compute a key in the background; the old value is kept if that fails."""
     leader.ports = _ports(leader.ports.engine, AsyncPorts)  # type: ignore[attr-defined]
     _detach(leader)
-    try:
-        answer = await leader.prepare(fresh_look=True, wait=False)
-        if type(answer) is Leader:
-            answer.call.counters.refreshes += 1
-            await acompute(answer)
-    except Exception as error:
-        leader.failure = error
+    with leader.ports.watch.refresh(leader):
+        try:
+            answer = await leader.prepare(fresh_look=True, wait=False)
+            if type(answer) is Leader:
+                answer.call.counters.refreshes += 1
+                await acompute(answer)
+        except Exception as error:
+            leader.failure = error
     _learn(leader)
 
 
@@ -279,13 +288,16 @@ def _is_news(leader: Leader, error: BaseException, entered: bool) -> bool:
 def _learn(leader: Leader) -> None:
     """After a refresh: log a change once, and let the next attempt wait if this one failed."""
     key, ports, failure = leader.call.key, leader.ports, leader.failure
+    function = leader.call.counters.name
     if failure is None:
         if ports.backoff.worked(key):
-            log.info("the background refresh of %r works again", key)
+            extra = about("refresh_works", function=function, key=key)
+            log.info("the background refresh of %r works again", key, extra=extra)
     elif ports.backoff.failed(key, ports.clock()):
         cause = failure if isinstance(failure, BaseException) else None
         why = "" if cause is not None else f" with {failure!r}"
         log.error(
             "a background refresh of %r failed%s; the old value is kept, and it is tried again "
             "later", key, why, exc_info=cause,
+            extra=about("refresh_failed", function=function, key=key, error=type(failure).__name__),
         )  # fmt: skip

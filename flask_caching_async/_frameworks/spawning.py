@@ -14,6 +14,7 @@ from .._flow.leader import Leader
 from .._flow.run import arefresh, refresh
 from .._runtime import background as _background
 from .._runtime.loops import result_of, running_loop_kind, start_task
+from ..events import about
 from ..typing import Args, Kwargs, Value
 
 log = logging.getLogger("flask_caching_async")
@@ -33,7 +34,13 @@ def ended(leader: Leader, task: asyncio.Task[None]) -> None:
     if task.cancelled():
         leader.abandon()
     elif (error := task.exception()) is not None:
-        log.error("background work failed", exc_info=error)
+        extra = about(
+            "background_failed",
+            function=leader.call.counters.name,
+            key=leader.call.key,
+            error=type(error).__name__,
+        )
+        log.error("background work failed", exc_info=error, extra=extra)
 
 
 def spawn_in_pool(leader: Leader, work: Callable[[], Value]) -> bool:

@@ -20,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from ..events import about
 from .fork import forget_in_child, forgets_parent
 
 __all__ = ["Allowance", "UnderWay", "before_executors_end", "submit"]
@@ -106,7 +107,9 @@ class _Pool:
             if self.ended:
                 return False
             if self.pending >= WAITING:
-                log.warning("%d background refreshes are waiting; one more was dropped", WAITING)
+                extra = about("refresh_dropped", count=1)
+                waiting = "%d background refreshes are waiting; one more was dropped"
+                log.warning(waiting, WAITING, extra=extra)
                 return False
             self.work.append(work)
             self.pending += 1
@@ -133,7 +136,7 @@ class _Pool:
             try:
                 work()
             except BaseException:  # SystemExit, say: the next piece of work is not to blame
-                log.exception("background work failed")
+                log.exception("background work failed", extra=about("background_failed"))
             finally:
                 with self.change:
                     self.pending -= 1
@@ -156,7 +159,9 @@ class _Pool:
             while self.threads and (left := deadline - time.monotonic()) > 0:
                 self.change.wait(left)
             if self.threads:
-                log.warning("%d background refreshes were abandoned at the end", self.threads)
+                extra = about("refresh_dropped", count=self.threads)
+                abandoned = "%d background refreshes were abandoned at the end"
+                log.warning(abandoned, self.threads, extra=extra)
 
 
 _pool = _Pool()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -20,9 +19,6 @@ from .pending_invalidations import PendingInvalidations, told
 from .valid_keys import spelled
 
 __all__ = ["StepsByHand", "whole_life"]
-
-log = logging.getLogger("flask_caching_async")
-
 
 #: How often something is tried that another writer can make fail only by being faster.
 TRIES = 100
@@ -201,25 +197,26 @@ class StepsByHand(Attempts):
 
     def defer(self, keys: Sequence[str], tags: Sequence[str]) -> None:
         """Remember a deletion, which is made before anything is read again."""
-        if not self.pending and not in_command.get():  # one line, however much follows
-            names = told([*keys, *tags])
-            log.error(
-                "%s is not deleted yet: this process tries again before it reads anything, and "
-                "when it ends", names,
-            )  # fmt: skip
+        if not (self.pending or in_command.get()):  # one line, however much follows
+            self.failures.say_pending(told([*keys, *tags]))
         self.pending.add(map(spelled, keys), tags)
+
+    def _defer_everything(self) -> None:
+        if not (self.pending or in_command.get()):
+            self.failures.say_pending(["everything"])
+        self.pending.add_everything()
 
     async def clear(self) -> bool:
         """Invalidate everything, and remove what can be listed."""
         if self.breaker.is_open:
-            self.pending.add_everything()
+            self._defer_everything()
             self.failures.refuse("clear")
             return False
         pending = self.pending.look()
         try:
             cleared = bool(await self._clear())
         except BaseException as error:
-            self.pending.add_everything()
+            self._defer_everything()
             if not isinstance(error, Exception):
                 raise
             self.failures.note(error, "clear")

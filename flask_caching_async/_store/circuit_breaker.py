@@ -24,6 +24,7 @@ class CircuitBreaker:
     :param reset: seconds from one probe to the next.
     :param probe: asks the backend something cheap, and raises if it does not answer.
     :param closed: called when the backend answers again, before any other call uses it.
+    :param changed: told of each change of state: whether the breaker is open now.
     """
 
     def __init__(
@@ -32,9 +33,10 @@ class CircuitBreaker:
         reset: float,
         probe: Callable[[], object],
         closed: Callable[[], object],
+        changed: Callable[[bool], object] = lambda is_open: None,
     ) -> None:
         self.threshold, self.reset = threshold, reset
-        self._probe, self._closed = probe, closed
+        self._probe, self._closed, self._changed = probe, closed, changed
         self._row = 0
         self._prober: threading.Thread | None = None
         #: Whether the backend is to be left alone.
@@ -47,8 +49,9 @@ class CircuitBreaker:
     def failed(self) -> None:
         """An operation failed."""
         self._row += 1
-        if self.threshold and self._row >= self.threshold:
+        if self.threshold and self._row >= self.threshold and not self.is_open:
             self.is_open = True
+            self._changed(True)
             self.watch()
 
     def watch(self) -> None:
@@ -71,4 +74,5 @@ class CircuitBreaker:
             except Exception as error:
                 log.debug("the backend does not answer yet: %s: %s", type(error).__name__, error)
             else:
+                self._changed(False)  # first: whoever sees that it is closed finds it in the log
                 self._row, self.is_open = 0, False

@@ -16,6 +16,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 from ..backends._versioned.contract import NAMESPACE, Operations
 from ..backends.base import BaseCache
+from ..events import Place, about
 from ..exceptions import (
     BackendError,
     BackendTimeout,
@@ -26,7 +27,7 @@ from ..exceptions import (
 from ..stats import BackendStats
 from ..typing import Coro
 from .circuit_breaker import CircuitBreaker
-from .pending_invalidations import PendingInvalidations
+from .pending_invalidations import PendingInvalidations, told
 
 __all__ = ["Attempts", "Failures", "Limits"]
 
@@ -34,6 +35,9 @@ log = logging.getLogger("flask_caching_async")
 
 #: The most characters of an error, and of what was being done, in a line of the log.
 LINE = 400
+
+#: Who is told of each failure that is noted, where it is noted.
+watchers: list[Callable[[Exception], object]] = []
 
 #: Seconds that the end of the program may spend on deletions that are pending.
 SHUTDOWN = 5.0
@@ -79,17 +83,24 @@ class Failures:
         #: How many operations have failed, of which the backend is to blame.
         self.errors = 0
         self._last = 0.0
-        self.breaker = CircuitBreaker(limits.threshold, limits.reset, probe, self._recovered)
+        self.breaker = CircuitBreaker(*limits, probe, self._recovered, self._say_state)
         #: What is pending, of all key prefixes; made when the backend answers again.
         self.owing: dict[PendingInvalidations, None] = {}
         _all.add(self)
         self._of_prefixes: WeakValueDictionary[str, PendingInvalidations] = WeakValueDictionary()
 
+    @property
+    def place(self) -> Place:
+        """The backend, as events name it."""
+        return {"backend": type(self._backend).__name__, "where": str(self._backend.where or "")}
+
     def condition(self) -> BackendStats:
         """How the backend is, as far as it is known without asking it."""
         owing = [name for pending in list(self.owing) for name in pending.names]
-        kind, where = type(self._backend).__name__, str(self._backend.where or "")
-        return BackendStats(kind, where, self.errors, self.breaker.is_open, tuple(owing))
+        place = self.place
+        return BackendStats(
+            place["backend"], place["where"], self.errors, self.breaker.is_open, tuple(owing)
+        )
 
     def pending_of(self, prefix: str) -> PendingInvalidations:
         """The invalidations under a key prefix: the same for all stores, as long as any pends."""
@@ -103,6 +114,8 @@ class Failures:
 
         :raises BackendError: where failures are to be raised.
         """
+        for watcher in watchers:
+            watcher(error)
         self._last = time.monotonic()
         blamed = not (is_of_the_caller(error) or self._backend.is_answer(error))
         self.errors += blamed
@@ -114,11 +127,13 @@ class Failures:
             kind = BackendTimeout if self._is_timeout(error) else BackendError
             raise kind(f"{self._failed_to(doing)}: {in_one_line(error)}") from error
         if isinstance(error, (SerializationError, InvalidKeyError)):
-            log.warning("not stored: %s", error)
+            extra = about("value_refused", **self.place, error=type(error).__name__)
+            log.warning("not stored: %s", error, extra=extra)
         elif not self._down:
             self._down = True
             failed, cause = self._failed_to(doing), in_one_line(error)
-            log.error("%s; the pages go on without it: %s", failed, cause)
+            extra = about("backend_down", **self.place, error=type(error).__name__)
+            log.error("%s; the pages go on without it: %s", failed, cause, extra=extra)
             log.debug("where that failure came from", exc_info=error)
 
     def _failed_to(self, doing: str) -> str:
@@ -142,7 +157,31 @@ class Failures:
 
     def _up(self) -> None:
         self._down = False
-        log.warning("%s works again", self._name)
+        log.warning("%s works again", self._name, extra=about("backend_up", **self.place))
+
+    def _say_state(self, is_open: bool) -> None:
+        if is_open:
+            log.warning(
+                "%s failed %d times in a row, and is left alone: it is asked every %g seconds "
+                "whether it answers", self._name, self.breaker.threshold, self.breaker.reset,
+                extra=about("breaker_open", **self.place),
+            )  # fmt: skip
+        else:
+            extra = about("breaker_closed", **self.place)
+            log.warning("%s answers, and is left alone no more", self._name, extra=extra)
+
+    def say_replayed(self, count: int) -> None:
+        """Deletions that were pending have been made."""
+        extra = about("invalidation_replayed", **self.place, count=count)
+        log.info("%d deletions that were pending on %s are made", count, self._name, extra=extra)
+
+    def say_pending(self, names: list[str]) -> None:
+        """A deletion could not be made yet."""
+        log.error(
+            "%s is not deleted yet: this process tries again before it reads anything, and "
+            "when it ends", names,
+            extra=about("invalidation_pending", **self.place, names=names),
+        )  # fmt: skip
 
     def _recovered(self) -> None:
         for pending in list(self.owing):
@@ -184,9 +223,11 @@ def _at_exit() -> None:
                 made = False
                 log.debug("a pending deletion failed at the end: %r", error)
             if not made:
+                names = pending.names
                 log.error(
                     "%s was never deleted, and this program ends: others may go on with what is "
-                    "stored there", pending.names,
+                    "stored there", names,
+                    extra=about("invalidation_lost", **failures.place, names=names),
                 )  # fmt: skip
 
 
@@ -231,7 +272,9 @@ class Attempts:
                 await self._clear()
             elif pending.keys or pending.tags:
                 await self.ops.invalidate(pending.keys, pending.tags)
+            count = 1 if pending.everything else len(told([*pending.keys, *pending.tags]))
             self.pending.replayed(pending)
+            self.failures.say_replayed(count)
             return True
         except Exception as error:
             if is_of_the_caller(error):  # no backend would ever make this one: everything goes

@@ -11,6 +11,7 @@ from .._entries.times import Times
 from .._flow.store_protocol import DirectSteps, Inspected, Saved, Store, StoreSteps
 from ..backends._memory.entries import ExpectedVersions
 from ..backends.simplecache import SimpleCache
+from ..events import about
 from ..exceptions import SerializationError
 from ..stats import BackendStats
 from ..typing import Timeout, Value
@@ -83,7 +84,10 @@ class MemoryStore(Store, StoreSteps, DirectSteps):
         try:
             return entry.value()
         except Exception:
-            log.warning("a value could not be read back; it counts as missing", exc_info=True)
+            log.warning(
+                "a value could not be read back; it counts as missing", exc_info=True,
+                extra=about("value_unreadable", **self.failures.place),
+            )  # fmt: skip
             return MISSING
 
     async def expect(

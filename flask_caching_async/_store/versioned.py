@@ -23,6 +23,7 @@ from ..backends._versioned.contract import (
     VersionedValue,
     key_version_name,
 )
+from ..events import about
 from ..exceptions import InvalidKeyError, SerializationError
 from ..typing import Value
 from .by_hand import whole_life
@@ -146,6 +147,7 @@ class VersionedSteps(InspectingSteps, LookingSteps):
             log.warning(
                 "%r holds what %s has stored, and is asked for by %s: if these are two apps, give "
                 "each a CACHE_KEY_PREFIX of its own", key, *names,
+                extra=about("key_conflict", **self.failures.place, key=key),
             )  # fmt: skip
 
     async def expect(

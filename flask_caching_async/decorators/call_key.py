@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from .._flow.callbacks import CallCallback
 from .._flow.engine import Engine
+from ..events import about
 from ..exceptions import CacheError, InvalidKeyError
 from ..pages.rules import Keyed
 from ..typing import Args, Kwargs
@@ -92,7 +93,9 @@ async def find_key(
         plan.explain(error, args, kwargs)
         if state.binding.raising:
             raise
-        log.exception("a callback of %s failed; it is called without the cache", plan.name)
+        extra = about("callback_failed", function=plan.name, error=type(error).__name__)
+        failed = "a callback of %s failed; it is called without the cache"
+        log.exception(failed, plan.name, extra=extra)
         return Bypass("callback")
 
 

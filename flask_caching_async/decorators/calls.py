@@ -38,7 +38,7 @@ def call_through_cache(
             return call_through_cache(plan, state, args, kwargs, refresh, strict)
         value = plan.hand_out(state, found, value)
     elif isinstance(found, Bypass):
-        state.counters.not_stored[found.cause] += 1
+        found.note(state.counters)
         value = plan.hand_out(state, found, plan.function(*args, **kwargs))
     else:
         state.counters.hit.note(perf_counter_ns() - began)
@@ -69,7 +69,7 @@ async def acall_through_cache(
             return await acall_through_cache(plan, state, args, kwargs, refresh, strict)
         value = plan.hand_out(state, found, value)
     elif isinstance(found, Bypass):
-        state.counters.not_stored[found.cause] += 1
+        found.note(state.counters)
         value = plan.hand_out(state, found, await plan.bypass(*args, **kwargs))
     else:
         state.counters.hit.note(perf_counter_ns() - began)

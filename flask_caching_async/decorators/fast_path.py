@@ -154,7 +154,7 @@ class LooplessHit:
                 state.note_miss(False, began)
                 return value
             if isinstance(found, Bypass):
-                state.counters.not_stored[found.cause] += 1
+                found.note(state.counters)
                 value = original(plan.bypass)(*args, **kwargs)
                 return plan.hand_out(state, found, value)
             state.counters.hit.note(perf_counter_ns() - began)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple, TypeAlias
 
 from .._entries.entry import AnyEntry, Lookup
 from .._flow.engine import Engine
 from .._flow.policy import Call
+from ..events import about
+from ..stats import CAUSES, Counters
 from ..typing import Value
 
 __all__ = ["Bypass", "LookedUp", "Hit", "Pending"]
+
+log = logging.getLogger("flask_caching_async")
 
 
 class Hit(NamedTuple):
@@ -40,6 +45,14 @@ class Bypass(NamedTuple):
     """
 
     cause: str
+
+    def note(self, counters: Counters) -> None:
+        """Count the call among what was not stored."""
+        counters.not_stored[self.cause] += 1
+        if log.isEnabledFor(logging.DEBUG):
+            extra = about("not_stored", function=counters.name, cause=self.cause)
+            why = CAUSES[self.cause]
+            log.debug("a call of %s bypassed the cache: %s", counters.name, why, extra=extra)
 
 
 #: What a first look has found.

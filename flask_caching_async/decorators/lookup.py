@@ -15,6 +15,7 @@ from .._flow.callbacks import CallCallback
 from .._flow.policy import Call
 from .._flow.store_protocol import FlowSteps
 from .._runtime.colour import run_now
+from ..events import about
 from ..exceptions import CacheError, InvalidKeyError
 from ..pages.inputs import LEVELS
 from ..pages.rules import Keyed
@@ -40,10 +41,12 @@ async def is_outdated(
         )
     except CacheError:
         raise
-    except Exception:
+    except Exception as error:
         if state.binding.raising:
             raise
-        log.exception("is_stale of %s failed; it is called without the cache", plan.name)
+        extra = about("callback_failed", function=plan.name, error=type(error).__name__)
+        failed = "is_stale of %s failed; it is called without the cache"
+        log.exception(failed, plan.name, extra=extra)
         return None
 
 

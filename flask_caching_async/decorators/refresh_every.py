@@ -24,6 +24,7 @@ from .._runtime.fork import begin_in_child
 from .._runtime.threads import offload
 from ..backends._versioned.contract import Lease
 from ..binding import Binding
+from ..events import about
 from ..exceptions import ColourError
 from ..typing import Args, Kwargs, Timeout, Value
 from .wrappers import plan_of
@@ -77,6 +78,12 @@ class Renewal:
     def name(self) -> str:
         """The function and its arguments."""
         return self._named()[0]
+
+    @property
+    def function_name(self) -> str:
+        """The function, as the statistics name it."""
+        plan = plan_of(self.function)
+        return "" if plan is None else plan.name
 
     @property
     def key(self) -> str:
@@ -168,11 +175,15 @@ class _Rounds:
             log.debug("%r was not renewed to its end: its loop has ended", self.renewal.name)
         except Exception:
             if not self._failing:
-                log.exception("%r could not be renewed; it is tried again", self.renewal.name)
+                log.exception(
+                    "%r could not be renewed; it is tried again", self.renewal.name,
+                    extra=about("renewal_failed", function=self.renewal.function_name),
+                )  # fmt: skip
             self._failing = True
         else:
             if self._failing:
-                log.warning("%r is renewed again", self.renewal.name)
+                extra = about("renewal_works", function=self.renewal.function_name)
+                log.warning("%r is renewed again", self.renewal.name, extra=extra)
             self._failing = False
         finally:
             self._maker = None

@@ -12,6 +12,7 @@ from .._entries.entry import tag_of
 from .._runtime.colour import is_coroutine_function
 from .._runtime.process_loop import on_process_loop
 from .._runtime.threads import offload
+from ..events import about
 from .http import header_name
 
 __all__ = ["Invalidated", "Listener", "Listeners", "invalidated"]
@@ -116,4 +117,5 @@ def _wait_for(answer: Awaitable[object]) -> None:
 
 
 def _say(listener: Listener) -> None:
-    log.exception("%r failed, which was told of an invalidation", listener)
+    extra = about("listener_failed", names=["invalidated"])
+    log.exception("%r failed, which was told of an invalidation", listener, extra=extra)

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 
+from flask_caching_async import Cache
 from support.backends import ON_SERVERS, SHARED, FileBackend, ServerBackend
+from support.waiting import until
 from support.web_server import WebServer
 
 pytestmark = [
@@ -119,3 +122,24 @@ def test_many_async_views_need_a_handful_of_connections(
         {"before": None, "after": number, "square": (number % 50) ** 2} for number in range(300)
     ]
     assert 0 < most <= 12
+
+
+def test_the_figures_of_four_workers_add_up_exactly(
+    start: Start, backend: FileBackend | ServerBackend, tmp_path: Path
+) -> None:
+    """Of sync and async views, for a process that has served none of them; also after their end."""
+    backend.config["CACHE_STATS_INTERVAL"] = 0.2
+    server = start("-W error", "--worker-class gthread --threads 4 --workers 4")
+    assert server.get_all(["/cold/page"] * 60, 16) == [(200, "1")] * 60
+    assert server.get_all(["/acold/page"] * 40, 16) == [(200, "2")] * 40
+    config = {**backend.config, "CACHE_KEY_PREFIX": f"{tmp_path.name}:"}
+    asking = Cache(Flask("served"), config=config)
+
+    def calls() -> list[int]:
+        return [use.calls for use in asking.shared_stats().values() if use.kind == "view"]
+
+    until(lambda: calls() == [60, 40])
+    server.terminate()
+    assert calls() == [60, 40]
+    computed = [use.computed for use in asking.shared_stats().values() if use.kind == "view"]
+    assert computed == [1, 1]

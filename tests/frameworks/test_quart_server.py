@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 
+from flask_caching_async import Cache
 from support.quart_sites import connections, redis_config
 from support.waiting import until
 from support.web_server import WebServer
@@ -153,3 +155,25 @@ def test_a_program_without_a_framework_is_served(start: Start) -> None:
     server = start("standalone", workers=2)
     assert server.get_all(["/page"] * 100, 100) == [(200, "1")] * 100
     assert len(server.computed("page")) == 1
+
+
+@pytest.mark.parametrize("kind", ["RedisCache", "FileSystemCache"])
+def test_the_figures_of_two_workers_add_up_exactly(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """For a process that has served nothing; also after their end."""
+    config = {"CACHE_TYPE": kind, "CACHE_DIR": str(tmp_path / "files")}
+    if kind == "RedisCache":
+        config = dict(request.getfixturevalue("redis_config"))
+    config["CACHE_STATS_INTERVAL"] = 0.2
+    server = Hypercorn(tmp_path, config, "quart_app", 2)
+    paths = ["/async/page"] * 40 + ["/sync/page"] * 60
+    assert {status for status, _ in server.get_all(paths, 20)} == {200}
+    asking = Cache(Flask("served"), config=config)
+
+    def calls() -> list[int]:
+        return [use.calls for use in asking.shared_stats().values() if use.kind == "view"]
+
+    until(lambda: calls() == [60, 40])
+    assert server.close() == (0, "")
+    assert calls() == [60, 40]

@@ -24,6 +24,7 @@ from typing import NamedTuple
 from cachelib.serializers import BaseRedisSerializer
 
 from ..._entries.entry import MISSING
+from ...events import Place, about
 from ...typing import Value
 from .._connections.server import ServerCache
 from .._versioned.contract import NAMESPACE
@@ -172,7 +173,9 @@ class MemcachedValues(ServerCache):
     def _too_large(self, key: str) -> None:
         """Say once that the value of a key is too large for the server."""
         if key not in self._warned:
-            log.warning("not stored: the value of %r is too large for Memcached", key)
+            place, cause = Place(backend=type(self).__name__, where=self.where), "too-large"
+            extra = about("value_refused", **place, key=key, cause=cause)
+            log.warning("not stored: the value of %r is too large for Memcached", key, extra=extra)
         self._warned[key] = None
         while len(self._warned) > 1000:
             del self._warned[next(iter(self._warned))]

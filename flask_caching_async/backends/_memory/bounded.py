@@ -49,6 +49,11 @@ class BoundedEntries:
         with self._lock:  # a store adds one before it evicts another
             return len(self._entries)
 
+    def snapshot(self) -> list[MemoryEntry]:
+        """All entries that are there now, also those that have expired; for an inspection."""
+        with self._lock:
+            return list(self._entries.values())
+
     def _put(self, entry: MemoryEntry, now: float) -> None:
         key, entries, evictor = entry.key, self._entries, self._evictor
         if entry.usable_until <= now:

@@ -115,8 +115,9 @@ def _split(text: str) -> tuple[str, str]:
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
         fail(f"{text!r} names no function: write package.module:function.")
     for end in range(len(parts) - 1, 1, -1):
+        module = ".".join(parts[:end])
         try:
-            importlib.import_module(module := ".".join(parts[:end]))
+            importlib.import_module(module)
         except ModuleNotFoundError as error:
             if not module.startswith(error.name or ""):  # that module is there, and fails
                 break
