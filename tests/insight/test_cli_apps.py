@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import types
 from collections.abc import Iterator
@@ -219,3 +220,28 @@ def test_ping_says_where_what_and_how_fast(clean_redis: Any, monkeypatch: Any) -
         found = json.loads(shop("ping", "--json").out)
         assert found["ok"] is True and found["cache"] == "cache" and found["seconds"] < 10
         assert found["breaker_open"] is False
+
+
+def test_a_tenant_is_the_one_that_the_prefix_answers(
+    clean_redis: Any, app: Any, monkeypatch: Any
+) -> None:
+    """From the environment, for example; where it answers none, that is told."""
+
+    def prefix() -> str:
+        return f"{os.environ['TENANT']}:"
+
+    config = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": clean_redis.url}
+    cache = Cache(app, config={**config, "CACHE_KEY_PREFIX": prefix})
+    for tenant in ("a", "b"):
+        monkeypatch.setenv("TENANT", tenant)
+        cache.set("key", tenant)
+    monkeypatch.setenv("TENANT", "a")
+    code, out, _ = run(app, "clear", "--yes")
+    assert code == 0 and "of this tenant" in out
+    assert run(app, "get", "key").code == 1
+    monkeypatch.setenv("TENANT", "b")
+    assert run(app, "get", "key").out == "'b'\n"
+    monkeypatch.delenv("TENANT")
+    code, out, err = run(app, "get", "key")
+    assert (code, out) == (1, "") and "KeyError: 'TENANT'" in err
+    assert run(app, "ping").code == 0 and run(app, "doctor").code == 0

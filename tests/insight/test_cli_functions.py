@@ -272,6 +272,15 @@ def test_explain_says_what_would_answer_a_call(shop: Shop) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:.*read the session")
+def test_explain_knows_why_the_workers_did_not_store_it(shop: Shop) -> None:
+    """What a process knows of its last value, another one is not told; their figures are shared."""
+    get(shop, "/me")
+    said = "1 x not stored, or past the cache (personal): it was made from what belongs to one"
+    assert said in shop("explain", "/me").out
+    assert json.loads(shop("explain", "/me", "--json").out)["not_stored"] == {"personal": 1}
+
+
 def test_explain_takes_headers_of_a_request(shop: Shop) -> None:
     """They choose the variant."""
     get(shop, "/greeting", **{"Accept-Language": "de"})
