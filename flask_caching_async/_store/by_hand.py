@@ -197,12 +197,12 @@ class StepsByHand(Attempts):
 
     def defer(self, keys: Sequence[str], tags: Sequence[str]) -> None:
         """Remember a deletion, which is made before anything is read again."""
-        if not self.pending and not in_command.get():  # one line, however much follows
+        if not (self.pending or in_command.get()):  # one line, however much follows
             self.failures.say_pending(told([*keys, *tags]))
         self.pending.add(map(spelled, keys), tags)
 
     def _defer_everything(self) -> None:
-        if not self.pending:
+        if not (self.pending or in_command.get()):
             self.failures.say_pending(["everything"])
         self.pending.add_everything()
 

@@ -20,12 +20,15 @@ NEGATIVE = "\0"
 
 
 class Command(click.Command):
-    """A command whose arguments may be negative numbers."""
+    """A command whose ``arguments`` may be negative numbers."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep negative numbers from being taken for options."""
         shielded = [NEGATIVE + a if re.match(r"-\.?\d", a) else a for a in args]
-        return super().parse_args(ctx, shielded)
+        rest = super().parse_args(ctx, shielded)
+        given = ctx.params.get("arguments") or ()
+        ctx.params["arguments"] = tuple([argument.removeprefix(NEGATIVE) for argument in given])
+        return rest
 
 
 def literal(text: str) -> Value:
@@ -33,7 +36,6 @@ def literal(text: str) -> Value:
 
     ``7`` is a number, ``'"7"'`` a text, ``[1, 2]`` a list, ``None`` nothing, ``red`` a text.
     """
-    text = text.removeprefix(NEGATIVE)
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -113,8 +115,9 @@ def _split(text: str) -> tuple[str, str]:
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
         fail(f"{text!r} names no function: write package.module:function.")
     for end in range(len(parts) - 1, 1, -1):
+        module = ".".join(parts[:end])
         try:
-            importlib.import_module(module := ".".join(parts[:end]))
+            importlib.import_module(module)
         except ModuleNotFoundError as error:
             if not module.startswith(error.name or ""):  # that module is there, and fails
                 break

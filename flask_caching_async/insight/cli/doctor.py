@@ -20,8 +20,8 @@ COLOURS = {"error": "red", "warning": "yellow", "advice": "cyan"}
 def doctor(target: Target, as_json: bool) -> None:
     """Look for what is not as it should be.
 
-    Exit with 1 if there is an error. Warnings and advices are no errors: they depend on what is not
-    seen from here.
+    Exit with 1 if there is an error. A warning is none, and neither is an advice: they depend on
+    what is not seen from here.
     """
     found = _examine(target)
     if as_json:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import click
 
 from ...exceptions import CacheError
+from ...stats import CAUSES
 from ...typing import Value
 from ..explanation import Explanation
 from .apps import Target
@@ -42,20 +43,38 @@ def explain(
     found = perform(
         target, lambda: target.cache.aexplain(function, *args, headers=given or None, **kwargs)
     )
+    not_stored = _not_stored(target, found)
     if as_json:
-        say_json({"cache": target.name, **found.as_dict()})
+        say_json({"cache": target.name, **found.as_dict(), "not_stored": dict(not_stored)})
     else:
-        _write(found)
+        _write(found, not_stored)
     if any(reason.cause == "backend" for reason in found.reasons) and found.stored is None:
         raise click.exceptions.Exit(1)  # nobody knows what is stored
 
 
-def _write(found: Explanation) -> None:
+def _not_stored(target: Target, found: Explanation) -> Mapping[str, int]:
+    """How many values of the function were not stored by all workers, by cause.
+
+    What an explanation knows of the last value is known to the process that computed it alone.
+    """
+    if target.binding.sharing is None:
+        return {}
+    try:
+        uses = perform(target, target.cache.ashared_stats)
+    except Exception:  # the explanation says what is wrong with the backend
+        return {}
+    what = (found.kind, found.name)
+    return next((u.not_stored for u in uses.values() if (u.kind, u.name) == what), {})
+
+
+def _write(found: Explanation, not_stored: Mapping[str, int]) -> None:
     """Say it in lines, the answer first."""
     answer, *rest = found.text().splitlines()
     say(printable(answer), fg="green" if found.served else "yellow")
     for line in rest:
         say(printable(line))
+    for cause, count in sorted(not_stored.items(), key=lambda item: -item[1]):
+        say(f"  so far   {count} x not stored, or past the cache ({cause}): {CAUSES[cause]}")
 
 
 def say_what_is_stored(target: Target, path: str, headers: Mapping[str, str]) -> None:

@@ -11,7 +11,6 @@ from ...exceptions import BackendError
 from ...stats import CAUSES, Counters, StatsByUse, Timings, UseStats
 from ...typing import Value
 from .apps import Target
-from .arguments import Command
 from .output import duration, elapsed, note, one_line, say, say_json, table
 from .running import of_cache, perform, told
 
@@ -28,7 +27,7 @@ HEADING = (
 NOTHING = "-"
 
 
-@click.command("stats", cls=Command)
+@click.command("stats")
 @click.option("--json", "as_json", is_flag=True, help="For programs: times in seconds.")
 @click.option(
     "--watch",
@@ -108,7 +107,7 @@ def _write(target: Target, found: StatsByUse) -> None:
     state = "open: the backend is left alone" if backend.is_open else "closed"
     waiting = f", {pending} deletions pending" if pending else ""
     say(f"breaker {state}, {backend.errors} errors of the backend{waiting}")
-    say(f"since {_moment(found.since)}{_of_workers(found)}")
+    say(f"since {_moment(found.since)}, {_of_workers(target, found)}")
     if not found:
         say("Nothing has used this cache yet.")
         return
@@ -125,11 +124,12 @@ def _moment(since: float) -> str:
     return f"{when} ({elapsed(max(time.time() - since, 0))} ago)"
 
 
-def _of_workers(found: StatsByUse) -> str:
+def _of_workers(target: Target, found: StatsByUse) -> str:
     if not found.workers:
-        return ", by this process"
+        return "in this process" if target.binding.sharing is None else "no worker is running"
     names = ", ".join(one_line(worker.name) for worker in found.workers)
-    return f", by {len(found.workers)} workers: {names}"
+    many = f"{len(found.workers)} workers are" if len(found.workers) > 1 else "1 worker is"
+    return f"{many} running: {names}"
 
 
 def _rows(uses: Iterable[UseStats]) -> Iterator[tuple[str, ...]]:

@@ -118,8 +118,9 @@ def _views(target: Target, text: str) -> list[ViewPlan]:
 
 def _cached_at(target: Target, endpoint: str) -> list[ViewPlan]:
     """The views of this cache that answer at an endpoint: several for a class of views."""
-    plans = [p for p in target.cache._views if endpoint in endpoints_of(target.app, p.wrapper)]
-    return sorted(plans, key=lambda plan: plan.name)
+    late = registered_before(target.binding, target.cache._views)
+    plans = (p for p in target.cache._views if endpoint in endpoints_of(target.app, p.wrapper))
+    return sorted([p for p in plans if p not in late], key=lambda plan: plan.name)
 
 
 def _say_why_not_cached(target: Target, endpoint: str) -> list[ViewPlan]:

@@ -32,7 +32,13 @@ def get(target: Target, key: str, as_json: bool, raw: bool) -> None:
     """
     if as_json and raw:
         raise click.UsageError("--json and --raw exclude each other.")
-    value = perform(target, lambda: target.cache.aget(key, NO_VALUE))
+
+    async def look() -> Value:
+        value = await target.cache.aget(key, NO_VALUE)
+        # A None that was set by hand looks like nothing on a server.
+        return None if value is NO_VALUE and await target.cache.ahas(key) else value
+
+    value = perform(target, look)
     if value is NO_VALUE:
         fail(f"nothing is stored under {key!r}.")
     if raw:
