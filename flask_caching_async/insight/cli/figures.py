@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -12,7 +13,7 @@ from ...stats import CAUSES, Counters, StatsByUse, Timings, UseStats
 from ...typing import Value
 from .apps import Target
 from .output import duration, elapsed, note, one_line, say, say_json, table
-from .running import of_cache, perform, told
+from .running import of_cache, perform
 
 __all__ = ["stats"]
 
@@ -57,15 +58,19 @@ def stats(target: Target, as_json: bool, watch: float | None, reset: bool) -> No
 def _look(target: Target) -> StatsByUse:
     """The figures of all workers.
 
-    :raises BackendError: if the backend does not give them; it is asked past what else turns its
-        errors into that.
+    :raises BackendError: if the backend does not give them. Then an app is given its own instead;
+        those of a command say nothing.
     """
-    try:
-        return perform(target, target.cache.ashared_stats)
-    except Exception as error:
-        raise BackendError(
-            f"{target.described} has not given the figures: {told(error)}"
-        ) from error
+    return perform(target, functools.partial(_figures, target))
+
+
+async def _figures(target: Target) -> StatsByUse:
+    found = await target.cache.ashared_stats()
+    if not found.workers and target.binding.sharing is not None:
+        health = await target.cache.aping()
+        if not health:
+            raise BackendError(f"{target.described} has not given the figures: {health.error}")
+    return found
 
 
 def _show(target: Target, as_json: bool, **layout: Value) -> None:
