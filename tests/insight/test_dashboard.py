@@ -293,8 +293,10 @@ async def test_one_dashboard_may_serve_apps_of_both_frameworks() -> None:
     """It is the app that it is registered on that counts; also below another blueprint."""
     cache = Cache(config={"CACHE_TYPE": "SimpleCache"})
     board = dashboard(cache, authorize=lambda: True)
-    for app, parent in ((Flask("a"), flask.Blueprint("ops", "ops", url_prefix="/ops")),
-                        (Quart("b"), quart.Blueprint("ops", "ops", url_prefix="/ops"))):  # fmt: skip
+    flasks, quarts = (
+        kind("ops", "ops", url_prefix="/ops") for kind in (flask.Blueprint, quart.Blueprint)
+    )
+    for app, parent in ((Flask("a"), flasks), (Quart("b"), quarts)):
         parent.register_blueprint(board)
         app.register_blueprint(parent)
         cache.init_app(app)
