@@ -16,6 +16,7 @@ from ._entries.entry import PeekedEntry
 from ._flow.engine import Engine
 from ._frameworks import App, pick
 from ._frameworks.base import Framework
+from ._runtime.commands import in_command
 from ._runtime.fork import forgets_parent
 from ._runtime.server_workers import warn_of_many_workers
 from ._store.open import open_store
@@ -66,6 +67,8 @@ class Binding:
     states: WeakKeyDictionary[object, Any] = field(default_factory=WeakKeyDictionary)
     #: What was warned of on this app.
     warned: set[str] = field(default_factory=set)
+    #: The settings as they were given, with the defaults; there may be passwords among them.
+    config: Config = field(default_factory=dict, repr=False)
 
     def begin_sharing(self) -> None:
         """From here on this process shares its figures, if there is anyone to share them with."""
@@ -163,7 +166,9 @@ class Engines:
 
 
 def _raising(settings: Settings, framework: Framework) -> bool:
-    return settings.on_error == "raise" or (settings.on_error is None and framework.debug)
+    if in_command.get() or settings.on_error == "raise":
+        return True
+    return settings.on_error is None and framework.debug
 
 
 def bind(app: App, name: str, *layers: Config | None) -> Binding:
@@ -186,7 +191,7 @@ def bind(app: App, name: str, *layers: Config | None) -> Binding:
         backend._warn_of_risks()
     if isinstance(backend, (SimpleCache, cachelib.SimpleCache)):
         warn_of_many_workers(type(backend).__name__)
-    return assemble(app, settings, backend, name)
+    return replace(assemble(app, settings, backend, name), config=config)
 
 
 def assemble(app: App, settings: Settings, backend: Value, name: str = "cache") -> Binding:

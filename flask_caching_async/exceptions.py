@@ -122,7 +122,7 @@ overheard: ContextVar[list[str] | None] = ContextVar("flask_caching_async.overhe
 
 #: What calls the functions of a user, and is no place to warn of: a view's caller is Flask.
 CALLERS = frozenset(
-    "flask quart werkzeug jinja2 asgiref hypercorn asyncio concurrent contextlib contextvars "
+    "flask quart click werkzeug jinja2 asgiref hypercorn asyncio concurrent contextlib contextvars "
     "threading trio anyio gevent".split()
 )
 

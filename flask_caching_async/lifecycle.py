@@ -8,6 +8,7 @@ import weakref
 from typing import Protocol
 
 from ._frameworks import Framework
+from ._runtime.commands import in_command
 from ._runtime.threads import offload
 from .binding import Binding
 from .decorators.refresh_every import Renewal, _end, _Rounds
@@ -36,6 +37,8 @@ class Serving:
         await binding.engines.backend.aopen()
         _loops.setdefault(binding.framework, []).append(loop)
         binding.framework.loop = loop
+        if in_command.get():
+            return
         binding.begin_sharing()
         if binding.settings.renewals:
             for rounds in self._rounds():

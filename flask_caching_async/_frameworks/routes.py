@@ -34,6 +34,7 @@ __all__ = [
     "arguments_of",
     "below",
     "endpoint_for",
+    "endpoints_of",
     "has_other_spellings",
     "instance_of",
     "is_method",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from .._entries.entry import BY_HAND, MISSING, is_marker
 from .._entries.envelope import is_entry, is_living, pack, unpack
 from .._entries.times import NEVER, seconds, times_from
+from .._runtime.commands import in_command
 from ..backends._versioned.contract import NAMESPACE, Operations, key_version_name
 from ..backends._versioned.defaults import unpack_living
 from ..backends.base import BaseCache
@@ -179,7 +180,7 @@ class StepsByHand(Attempts):
         names = {spelled(key): key for key in keys}
         if self.breaker.is_open:
             self.defer(keys, tags)
-            self.failures.refuse(f"delete {keys!r}")
+            self.failures.refuse(f"delete {told([*keys, *tags])}")
             return None
         try:
             existed = await self.ops.invalidate(list(names), tags)
@@ -189,19 +190,19 @@ class StepsByHand(Attempts):
             self.defer(keys, tags)
             if not isinstance(error, Exception):
                 raise
-            self.failures.note(error, f"delete {keys!r}")
+            self.failures.note(error, f"delete {told([*keys, *tags])}")
             return None
         self.failures.fine()
         return [names.get(name, name) for name in existed]
 
     def defer(self, keys: Sequence[str], tags: Sequence[str]) -> None:
         """Remember a deletion, which is made before anything is read again."""
-        if not self.pending:  # one line, however much follows
+        if not (self.pending or in_command.get()):  # one line, however much follows
             self.failures.say_pending(told([*keys, *tags]))
         self.pending.add(map(spelled, keys), tags)
 
     def _defer_everything(self) -> None:
-        if not self.pending:
+        if not (self.pending or in_command.get()):
             self.failures.say_pending(["everything"])
         self.pending.add_everything()
 

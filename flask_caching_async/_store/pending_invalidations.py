@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from .._runtime.commands import in_command
 from .._runtime.fork import forgets_parent
 
 __all__ = ["Pending", "PendingInvalidations", "told"]
@@ -76,7 +77,9 @@ class PendingInvalidations:
         return self._everything > 0 or bool(self._keys) or bool(self._tags)
 
     def add(self, keys: Iterable[str] = (), tags: Iterable[str] = ()) -> None:
-        """Remember an invalidation."""
+        """Remember an invalidation; not one of a command, whose user is told that it failed."""
+        if in_command.get():
+            return
         with self._lock:
             self._last = number = next(self._order)
             self._keys.update(dict.fromkeys(keys, number))
@@ -87,6 +90,8 @@ class PendingInvalidations:
 
     def add_everything(self) -> None:
         """Remember that everything is to go."""
+        if in_command.get():
+            return
         with self._lock:
             self._all()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from werkzeug.sansio.request import Request
 
@@ -14,7 +14,7 @@ from ..exceptions import CacheWarning, place_of, warn
 from .cached import ViewPlan
 from .plan import Plan, State
 
-__all__ = ["check_key", "watch_order"]
+__all__ = ["check_key", "registered_before", "watch_order"]
 
 
 # --- is @cache.cached below @app.route? -----------------------------------------------------------
@@ -36,11 +36,16 @@ def watch_order(binding: Binding | None, plans: Collection[ViewPlan]) -> None:
         binding.framework.before_requests(functools.partial(_look, binding, plans))
 
 
-def _look(binding: Binding, plans: Collection[ViewPlan]) -> None:
+def registered_before(binding: Binding, plans: Iterable[ViewPlan]) -> list[ViewPlan]:
+    """The views that were registered before they were decorated: requests pass the cache."""
     registered = {id(view) for view in binding.framework.views()}
+    return [plan for plan in list(plans) if id(plan.function) in registered]
+
+
+def _look(binding: Binding, plans: Collection[ViewPlan]) -> None:
     warned = _warned.setdefault(binding, set())
-    for plan in list(plans):
-        if id(plan.function) in registered and plan.name not in warned:
+    for plan in registered_before(binding, plans):
+        if plan.name not in warned:
             warned.add(plan.name)
             warn(
                 f"{plan.name} was registered as a view before it was cached, so requests never "

@@ -10,10 +10,15 @@ from cachelib.serializers import BaseSerializer, RedisSerializer
 from ...exceptions import warn
 from ...serializers.pickle import PickleSerializer
 
-__all__ = ["warn_of_writers"]
+__all__ = ["unpickles", "warn_of_writers", "writers_of"]
 
 #: How serializers read that let a file decide what is run.
 _UNPICKLING = {kind.loads for kind in (BaseSerializer, RedisSerializer, PickleSerializer)}
+
+
+def unpickles(serializer: object) -> bool:
+    """Whether what a serializer reads decides what is run."""
+    return getattr(type(serializer), "loads", None) in _UNPICKLING
 
 
 def warn_of_writers(path: str, serializer: object) -> None:
@@ -21,9 +26,9 @@ def warn_of_writers(path: str, serializer: object) -> None:
 
     A pickle may name any function to call.
     """
-    if getattr(type(serializer), "loads", None) not in _UNPICKLING:
+    if not unpickles(serializer):
         return
-    who = _others(path)
+    who = writers_of(path)
     if who:
         warn(
             f"CACHE_DIR {path!r} {who}, and what is found there is unpickled: a file of theirs can "
@@ -32,7 +37,7 @@ def warn_of_writers(path: str, serializer: object) -> None:
         )
 
 
-def _others(path: str) -> str:
+def writers_of(path: str) -> str:
     """Who else may write into a directory; nothing if that is only its owner, or root."""
     if not hasattr(os, "geteuid"):  # Windows has lists of rights instead
         return ""
