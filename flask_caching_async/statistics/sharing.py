@@ -67,7 +67,7 @@ class Sharing:
         self.ledger, self.interval = ledger, interval
         self._backend, self._condition = backend, condition
         self._index_key = f"~stats~{name}"
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant, for handlers
         self._thread: threading.Thread | None = None
         self._end = threading.Event()
         self._begin_anew({})
@@ -104,7 +104,7 @@ class Sharing:
 
     def in_child(self) -> None:
         """In a forked child, what was counted until now is the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant, for handlers
         began, self._thread = self._thread is not None, None
         self._end = threading.Event()
         self._begin_anew(self.ledger.figures())
