@@ -14,6 +14,7 @@ from flask import Flask
 from flask_caching_async import Cache
 from flask_caching_async.exceptions import ConfigurationError
 from flask_caching_async.statistics.sharing import Sharing
+from support.servers import free_port
 
 pytestmark = pytest.mark.shares_figures
 
@@ -127,7 +128,7 @@ def test_a_reset_is_one_for_all(worker: Callable[[], Cache]) -> None:
     functions = [used(one, 3), used(two, 4)]
     for cache in (one, two):
         sharing_of(cache).flush()
-    one.reset_stats()
+    assert one.reset_stats()
     assert list(one.shared_stats()) == []
     sharing_of(two).flush()
     functions[1](4)
@@ -136,6 +137,17 @@ def test_a_reset_is_one_for_all(worker: Callable[[], Cache]) -> None:
     sharing_of(two).flush()
     assert counted(one) == counted(two) == (2, 0)
     assert one.stats().hits == 1
+
+
+def test_a_reset_that_others_cannot_be_told_of_says_so(app: Flask) -> None:
+    """This process counts from there on all the same."""
+    config = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": f"redis://127.0.0.1:{free_port()}"}
+    cache = Cache(app, config=config)
+    cache._binding().ledger.get_or_sets.hits += 1
+    assert cache.reset_stats() is False
+    assert cache.stats().hits == 0
+    assert asyncio.run(cache.areset_stats()) is False
+    assert cache.shared_stats().workers == ()
 
 
 def test_garbage_in_their_place_is_no_figures(worker: Callable[[], Cache]) -> None:

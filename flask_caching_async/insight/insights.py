@@ -65,22 +65,24 @@ class Insights:
             return self.stats(by="function")
         return await offload(sharing.read)
 
-    def reset_stats(self) -> None:
-        """Count from here on, in this process and in those that share the backend.
+    def reset_stats(self) -> bool:
+        """Count from here on, in this process and in those that share the backend; whether all do.
 
         What another process has counted since it shared its figures last is counted after that.
         """
         binding = self._binding()
         binding.ledger.reset()
         if binding.sharing is not None:
-            binding.sharing.reset()
+            return binding.sharing.reset()
+        return True
 
-    async def areset_stats(self) -> None:
+    async def areset_stats(self) -> bool:
         """Awaitable :meth:`reset_stats`."""
         binding = self._binding()
         binding.ledger.reset()
         if binding.sharing is not None:
-            await offload(binding.sharing.reset)
+            return await offload(binding.sharing.reset)
+        return True
 
     def explain(
         self,

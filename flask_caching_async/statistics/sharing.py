@@ -217,8 +217,7 @@ class Sharing:
 
     def _flush(self) -> bool:
         """Write this member's record; whether that was done."""
-        stored = read_index(self._get(self._index_key)[0])
-        index: Index | None = stored
+        index = stored = read_index(self._get(self._index_key)[0])
         seen = self._seen
         if (
             stored is None
@@ -291,21 +290,25 @@ class Sharing:
         finally:
             self._give_lock_back()
 
-    def reset(self) -> None:
-        """Let all members count from here on."""
+    def reset(self) -> bool:
+        """Let all members count from here on; whether that could be told to them."""
         with self._lock:
-            self._reset()
+            try:
+                return not self._condition().is_open and self._reset()
+            except Exception as error:
+                log.debug("the figures of all could not be reset: %r", error)
+                return False
 
-    def _reset(self) -> None:
+    def _reset(self) -> bool:
         if not self._take_lock():
-            return
+            return False
         try:
             now, found = time.time(), self._index()
             members = () if found is None else found.members
             epoch = f"{now:017.6f}{new_token()}"
             self._base = self._written = self.ledger.figures()
             self._errors = self._condition().errors
-            self._write(Index(epoch, 0, now, members, (), 0, {}))
+            return self._write(Index(epoch, 0, now, members, (), 0, {}))
         finally:
             self._give_lock_back()
 

@@ -12,7 +12,7 @@ from ...exceptions import BackendError
 from ...stats import CAUSES, Counters, StatsByUse, Timings, UseStats
 from ...typing import Value
 from .apps import Target
-from .output import duration, elapsed, note, one_line, say, say_json, table
+from .output import duration, elapsed, fail, note, one_line, say, say_json, table
 from .running import of_cache, perform
 
 __all__ = ["stats"]
@@ -47,7 +47,8 @@ def stats(target: Target, as_json: bool, watch: float | None, reset: bool) -> No
     --watch, each look is one line.
     """
     if reset:
-        perform(target, target.cache.areset_stats)
+        if not perform(target, target.cache.areset_stats):
+            fail("the figures of all workers could not be reset: the backend does not answer")
         note("Counting begins anew.")
     if watch is not None:
         _watch(target, as_json, watch)
