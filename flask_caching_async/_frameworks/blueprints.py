@@ -14,6 +14,7 @@ from typing import Any
 import flask
 from flask import Blueprint
 from flask.sansio.blueprints import Blueprint as AnyBlueprint
+from werkzeug.datastructures import Headers
 from werkzeug.sansio.response import Response as AnyResponse
 
 from .._runtime.colour import run_now
@@ -121,8 +122,9 @@ class Guarded(Blueprint):
     def _view(self, page: str) -> Callback:
         def view() -> Value:
             asked = _asked(page, flask.request, flask.request.form, flask.current_app)
-            answer = run_now(self._site.answer(asked, Instantly(self._site.cache)))
-            return flask.Response(*answer)
+            steps = self._site.answer(asked, Instantly(self._site.cache))
+            body, status, headers = run_now(steps)
+            return flask.Response(body, status, Headers(headers))
 
         return view
 
@@ -144,7 +146,8 @@ def quart_blueprint(
         async def view() -> Value:
             form = await quart.request.form
             asked = _asked(page, quart.request, form, quart.current_app)
-            return quart.Response(*await site.answer(asked, Awaiting(site.cache)))
+            body, status, headers = await site.answer(asked, Awaiting(site.cache))
+            return quart.Response(body, status, Headers(headers))
 
         return view
 

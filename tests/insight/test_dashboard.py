@@ -161,7 +161,7 @@ async def test_each_use_has_a_row_with_its_figures(framework: str) -> None:
         await visitor.get("//works/7")
     text = (await visitor.get()).text
     row = text[text.index('data-name="shop.works"') :].partition("</tr>")[0]
-    assert '<td data-key="calls">4</td>' in row and "75.0\u00a0%" in row
+    assert '<td data-key="calls" data-value="4">4</td>' in row and "75.0\u00a0%" in row
     got = await visitor.get("/figures")
     found = json.loads(got.text)
     (row,) = [row for row in found["rows"] if row["name"] == "shop.works"]
@@ -239,7 +239,7 @@ async def test_a_page_says_which_policy_it_has_and_is_stored_nowhere(framework: 
         got = await visitor.get(page)
         assert got.status == 200
         assert got.headers["Cache-Control"] == "private, no-store", page
-        assert got.headers["Vary"] == "*"
+        assert got.headers["Vary"].startswith("*")
         policy = got.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
@@ -247,7 +247,7 @@ async def test_a_page_says_which_policy_it_has_and_is_stored_nowhere(framework: 
         assert got.headers["X-Content-Type-Options"] == "nosniff"
         assert got.headers["Referrer-Policy"] == "same-origin"
     text = (await visitor.get()).text
-    assert "style=" not in text and "onclick" not in text and "http" not in text.replace("https", "")
+    assert not any(word in text for word in ("style=", "onclick", "http:", "https:"))
 
 
 @on_both
@@ -291,8 +291,8 @@ async def test_one_dashboard_may_serve_apps_of_both_frameworks() -> None:
     """It is the app that it is registered on that counts; also below another blueprint."""
     cache = Cache(config={"CACHE_TYPE": "SimpleCache"})
     board = dashboard(cache, authorize=lambda: True)
-    for app, parent in ((Flask("a"), flask.Blueprint("ops", "ops", url_prefix="/ops")),
-                        (Quart("b"), quart.Blueprint("ops", "ops", url_prefix="/ops"))):  # fmt: skip
+    for app, web in ((Flask("a"), flask), (Quart("b"), quart)):
+        parent: Any = web.Blueprint("ops", "ops", url_prefix="/ops")
         parent.register_blueprint(board)
         app.register_blueprint(parent)
         cache.init_app(app)
@@ -351,7 +351,9 @@ async def test_the_cookie_of_the_token_is_the_pages_own(framework: str) -> None:
     assert "Secure" not in cookie
     assert "Set-Cookie" not in (await visitor.get()).headers
     scheme = {"scheme": "https"} if visitor.is_quart else {"base_url": "https://localhost"}
-    assert "Secure" in (await Visitor(visitor.app, visitor.cache).get(**scheme)).headers["Set-Cookie"]
+    assert (
+        "Secure" in (await Visitor(visitor.app, visitor.cache).get(**scheme)).headers["Set-Cookie"]
+    )
 
 
 @on_both

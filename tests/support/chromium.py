@@ -117,6 +117,7 @@ class Page:
 
     def __init__(self, browser: Chromium, session: str) -> None:
         self.browser, self.session = browser, session
+        self._forgiven: list[str] = []
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """The result of a command."""
@@ -129,13 +130,22 @@ class Page:
         return [event["params"] for event in mine if event["method"] == method]
 
     def complaints(self) -> list[str]:
-        """What the browser complained of: errors of scripts, violations of the policy, and so on."""
+        """What the browser complained of: errors of scripts, violations of the policy, and more."""
         logged = [e["entry"] for e in self.events("Log.entryAdded")]
         found = [entry["text"] for entry in logged if entry["level"] in ("error", "warning")]
         calls = self.events("Runtime.consoleAPICalled")
         found += [str(call["args"]) for call in calls if call["type"] in ("error", "warning")]
         thrown = self.events("Runtime.exceptionThrown")
-        return found + [str(error["exceptionDetails"]) for error in thrown]
+        found += [str(error["exceptionDetails"]) for error in thrown]
+        return [text for text in found if not any(known in text for known in self._forgiven)]
+
+    def forgive(self, *texts: str) -> None:
+        """Complaints with one of these texts are what a test wanted to see."""
+        self._forgiven += texts
+
+    def close(self) -> None:
+        """Leave it."""
+        self.send("Page.close")
 
     def requested(self) -> list[str]:
         """All URLs that were asked for."""

@@ -86,7 +86,7 @@ class Cause(NamedTuple):
 
     cause: str
     text: str
-    count: int
+    number: int
     uses: tuple[str, ...]
 
 
