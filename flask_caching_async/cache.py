@@ -116,8 +116,9 @@ class Cache(Operations, Insights, Renewals, Adjustable):
         :raises ConfigurationError: if a setting is wrong; the message says what to write.
         """
         check_layer(config)
+        layers = (app.config, self.config, config)
         name = name_for(self, self._name, app.extensions.get(EXTENSION, {}))
-        binding = bind(app, name, app.config, self.config, config)
+        binding = bind(app, name, *layers)
         binding.framework.install()
         if self.with_jinja2_ext:
             binding.framework.add_template_tag(self)

@@ -15,6 +15,7 @@ __all__ = ["EVENTS", "FIELDS", "Event", "Fields", "Place", "about"]
 
 #: The words of :data:`EVENTS`.
 Event: TypeAlias = Literal[
+    "action_failed",
     "backend_down",
     "backend_up",
     "background_failed",
@@ -56,6 +57,7 @@ EVENTS: Mapping[Event, str] = MappingProxyType(
         "renewal_works": "a periodic renewal works again",
         "background_failed": "what goes on around a refresh failed, such as the end of a context",
         "callback_failed": "a callback of a decorated function failed; the cache was bypassed",
+        "action_failed": "what somebody asked for in the dashboard failed",
         "listener_failed": "a listener of a signal, or of invalidations, failed",
         "key_conflict": "what stands under a key was stored by another function, or another app",
     }

@@ -29,6 +29,8 @@ log = logging.getLogger("flask_caching_async")
 
 #: The cause why a value was not stored that could have been; all others mean that it could not.
 OVERTAKEN = "overtaken"
+#: The causes with which a backend that was to store a value has given its lease back.
+GIVEN_BACK = (OVERTAKEN, "too-large")
 
 
 class Watched(Protocol):
@@ -95,7 +97,7 @@ class Leader(Candidate):
         finally:
             self._land_value(value if place is None else place.marker)
             # After an invalidation, one of those who wait computes anew, and stores.
-            self._release(shared=type(stored) is int or stored == OVERTAKEN)
+            self._release(shared=type(stored) is int or stored in GIVEN_BACK)
         return value
 
     def finish_directly(
@@ -169,7 +171,7 @@ class Leader(Candidate):
         stored = await steps.save(call.key, value, times, self.expected, self.lookup, self.lease)
         if type(stored) is int and place is None:
             call.served = times
-        if type(stored) is int or stored == OVERTAKEN:
+        if type(stored) is int or stored in GIVEN_BACK:
             self.lease = None  # it was given back with the value
         return stored
 

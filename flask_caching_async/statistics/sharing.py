@@ -139,12 +139,26 @@ class Sharing:
         what = (self._started, time.time(), self.interval, errors - self._errors)
         return Member(name, epoch, *what, self._mine())
 
+    def _others(self) -> tuple[Index | None, list[Member]] | None:
+        """The index and the other members; ``None`` where the backend does not answer."""
+        if self._condition().is_open:
+            return None
+        try:
+            index = read_index(self._get(self._index_key)[0]) or self._seen
+            names = [] if index is None else [n for n in index.members if n != self._id]
+            raws = self._get(*map(self._key, names)) if names else []
+        except Exception as error:
+            log.debug("the figures of others could not be read: %r", error)
+            return None
+        return index, [member for member in map(read_member, raws) if member is not None]
+
     def read(self) -> StatsByUse:
-        """The figures of all members."""
-        index = read_index(self._get(self._index_key)[0]) or self._seen
-        names = [] if index is None else [n for n in index.members if n != self._id]
-        raws = self._get(*map(self._key, names)) if names else []
-        members = [m for m in map(read_member, raws) if m is not None]
+        """The figures of all members; where the backend does not answer, those of this process.
+
+        Then there are no ``workers``.
+        """
+        others = self._others()
+        index, members = (None, []) if others is None else others
         mine = self._member("" if index is None else index.epoch)
         own_is_shared = index is None or self._seen is None or self._seen.epoch == index.epoch
         uses, errors = (mine.uses, mine.errors) if own_is_shared else ({}, 0)
@@ -154,7 +168,7 @@ class Sharing:
                 if member.epoch == index.epoch:
                     uses, errors = added(uses, member.uses), errors + member.errors
         now = time.time()
-        working = [mine] if self.has_begun else []
+        working = [mine] if self.has_begun and others is not None else []
         working += [member for member in members if member.is_working(now)]
         return StatsByUse(
             tuple([use_stats(*use, figures) for use, figures in uses.items()]),

@@ -37,7 +37,7 @@ from flask_caching_async.stats import (
 )
 from support.backends import config_for
 from support.faces import Face
-from support.waiting import auntil, until
+from support.waiting import PATIENCE, auntil, until
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "_static" / "operating"
 
@@ -205,9 +205,12 @@ class Sharing:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answer: StatsByUse | Exception = ALL
         self.asked = 0
+        self.go = threading.Event()
+        self.go.set()
 
         def shared_stats(cache: Cache) -> StatsByUse:
             Path(__file__).read_text()  # which blocks
+            assert self.go.wait(PATIENCE)
             return self.tell()
 
         async def ashared_stats(cache: Cache) -> StatsByUse:
@@ -299,9 +302,10 @@ async def test_a_scrape_on_an_event_loop_does_not_block_it(
         return generate_latest(registry)
 
     client = app.test_client()
+    sharing.go.clear()
     with blockbuster_ctx():
         first = samples_of((await (await client.get("/metrics")).get_data()).decode())
-        await auntil(lambda: sharing.asked)
+        sharing.go.set()
         await auntil(lambda: collector._figures["cache"]._last is not None)
         second = samples_of((await (await client.get("/metrics")).get_data()).decode())
         third = samples_of((await (await client.get("/newest")).get_data()).decode())

@@ -13,6 +13,7 @@ from ..._frameworks.asking import Colour
 from ..._store.failures import in_one_line
 from ...decorators.cached import ViewPlan
 from ...decorators.deletion import Invalidation
+from ...events import about
 from ...typing import Value
 from .figures import figures_of
 from .known_keys import plans_of, tags_of_all
@@ -38,7 +39,12 @@ async def act(cache: Value, colour: Colour, form: Mapping[str, str]) -> Told:
     try:
         return await action(cache, colour, form)
     except Exception as error:  # of the backend, or of a user's view
-        log.warning("the dashboard could not %s", form["action"], exc_info=True)
+        log.warning(
+            "the dashboard could not %s",
+            form["action"],
+            exc_info=True,
+            extra=about("action_failed"),
+        )
         return Told(False, f"That failed: {in_one_line(error)}")
 
 
