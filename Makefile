@@ -36,3 +36,5 @@ lowest downstream extras coverage wheel docs bench:
 servers:
 	@tools/servers.sh $(SERVERS)
 	@tools/servers.sh nginx || echo "the tests behind a proxy are skipped" >&2
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+		tools/servers.sh chromium || echo "the tests in a browser are skipped" >&2

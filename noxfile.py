@@ -31,7 +31,16 @@ UNCOUNTED = [
     "--deselect=tests/test_memoize.py::test_a_memoized_function_may_call_itself",
 ]
 #: Fast tests of everything that a wheel must contain, wherever they stand.
-SMOKE = ["public_names", "views", "memoize", "keys", "templates", "simplecache", "quart_views"]
+SMOKE = [
+    "public_names",
+    "dashboard",
+    "views",
+    "memoize",
+    "keys",
+    "templates",
+    "simplecache",
+    "quart_views",
+]
 
 
 def runs(version: str) -> bool:

@@ -122,8 +122,9 @@ class Guarded(Blueprint):
     def _view(self, page: str) -> Callback:
         def view() -> Value:
             asked = _asked(page, flask.request, flask.request.form, flask.current_app)
-            answer = run_now(self._site.answer(asked, Instantly(self._site.cache)))
-            return flask.Response(*answer)
+            steps = self._site.answer(asked, Instantly(self._site.cache))
+            body, status, headers = run_now(steps)
+            return flask.Response(body, status, Headers(headers))
 
         return view
 
@@ -146,7 +147,7 @@ def quart_blueprint(
             form = await quart.request.form
             asked = _asked(page, quart.request, form, quart.current_app)
             body, status, headers = await site.answer(asked, Awaiting(site.cache))
-            return quart.Response(body, status, Headers(list(headers)))
+            return quart.Response(body, status, Headers(headers))
 
         return view
 

@@ -12,7 +12,7 @@ from ...exceptions import BackendError
 from ...stats import CAUSES, Counters, StatsByUse, Timings, UseStats
 from ...typing import Value
 from .apps import Target
-from .output import duration, elapsed, fail, note, one_line, say, say_json, table
+from .output import duration, elapsed, note, one_line, say, say_json, table
 from .running import of_cache, perform
 
 __all__ = ["stats"]
@@ -47,13 +47,23 @@ def stats(target: Target, as_json: bool, watch: float | None, reset: bool) -> No
     --watch, each look is one line.
     """
     if reset:
-        if not perform(target, target.cache.areset_stats):
-            fail("the figures of all workers could not be reset: the backend does not answer")
+        perform(target, functools.partial(_reset, target))
         note("Counting begins anew.")
     if watch is not None:
         _watch(target, as_json, watch)
     elif not reset:
         _show(target, as_json)
+
+
+async def _reset(target: Target) -> None:
+    """Let all workers count from now on.
+
+    :raises BackendError: if the backend could not tell them.
+    """
+    if not await target.cache.areset_stats():
+        health = await target.cache.aping()
+        why = health.error or "another process is changing them; try again"
+        raise BackendError(f"{target.described} could not reset the figures: {why}")
 
 
 def _look(target: Target) -> StatsByUse:

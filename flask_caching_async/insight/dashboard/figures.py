@@ -86,7 +86,7 @@ class Cause(NamedTuple):
 
     cause: str
     text: str
-    count: int  # type: ignore[assignment]
+    number: int
     uses: tuple[str, ...]
 
 

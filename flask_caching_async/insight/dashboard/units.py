@@ -31,15 +31,15 @@ def percent(ratio: float | None) -> str:
 
 def _with_unit(number: float, units: tuple[tuple[float, str], ...]) -> str:
     """A number in the largest unit of which it has at least one, with two digits or three."""
-    factor, unit = next((pair for pair in units if number >= pair[0]), units[-1])
+    # What would be rounded to 1,000 of a unit is 1 of the next one.
+    factor, unit = next((pair for pair in units if number >= pair[0] * 0.9995), units[-1])
     number /= factor
     text = f"{number:.1f}" if round(number, 1) < 10 else f"{number:,.0f}"
     return f"{text.removesuffix('.0')}{SPACE}{unit}"
 
 
-#: A little less than the unit, so that what would be rounded to 1,000 of the smaller one is there.
-DURATIONS = ((0.9995, "s"), (0.9995e-3, "ms"), (0.9995e-6, "µs"), (1e-9, "ns"))
-SIZES = ((0.9995e9, "GB"), (0.9995e6, "MB"), (0.9995e3, "kB"), (1, "B"))
+DURATIONS = ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
 
 
 def duration(seconds: float | None) -> str:
@@ -56,7 +56,8 @@ def span(seconds: float | None) -> str:
     """A time between two moments, in at most two units: ``3 s``, ``2 h 5 min``, ``3 d``."""
     if seconds is None:
         return NONE
-    left, words = max(round(abs(seconds)), 0), list[str]()
+    words: list[str] = []
+    left = round(abs(seconds))
     for length, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
         number, left = divmod(left, length)
         if number or (unit == "s" and not words):

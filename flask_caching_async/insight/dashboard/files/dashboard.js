@@ -21,13 +21,14 @@ const percent = (ratio) => {
   return `${Math.min(Math.max(Math.round(ratio * 1000) / 10, 0.1), 99.9).toFixed(1)}\u00a0%`;
 };
 const inUnits = (number, units) => {
-  const [factor, unit] = units.find(([least]) => number >= least) || units.at(-1);
+  const [factor, unit] = units.find(([least]) => number >= least * 0.9995) || units.at(-1);
   number /= factor;
   const text = Math.round(number * 10) / 10 < 10 ? number.toFixed(1) : count(Math.round(number));
   return `${text.replace(/\.0$/, "")}\u00a0${unit}`;
 };
-const DURATIONS = [[0.9995, "s"], [0.9995e-3, "ms"], [0.9995e-6, "µs"], [1e-9, "ns"]];
-const SIZES = [[0.9995e9, "GB"], [0.9995e6, "MB"], [0.9995e3, "kB"], [1, "B"]];
+const DURATIONS = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"]];
+const SIZES = [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"], [1, "B"]];
+const RATES = [[1e3, "k\u00a0calls/s"], [1, "calls/s"]];
 const duration = (seconds) => (seconds ? inUnits(seconds, DURATIONS) : NONE);
 const size = (bytes) => (bytes ? inUnits(bytes, SIZES) : NONE);
 const moment = (epoch) =>
@@ -47,7 +48,14 @@ const rows = new Map(); // what is shown of a use, by its kind and name
 const idOf = (row) => `${row.kind} ${row.name}`;
 let sort = heads.find((head) => head.ariaSort) || heads[1];
 
-for (const line of body.rows) rows.set(idOf(line.dataset), { line, values: {} });
+/* What the page came with, until the first answer. */
+for (const line of body.rows) {
+  const values = { name: line.dataset.name };
+  for (const { dataset } of line.cells) {
+    if (dataset.key) values[dataset.key] = dataset.value ? Number(dataset.value) : null;
+  }
+  rows.set(idOf(line.dataset), { line, values });
+}
 
 function newLine(row) {
   const line = get("row").content.firstElementChild.cloneNode(true);
@@ -158,7 +166,7 @@ function showCauses(causes) {
     const item = known.get(cause.cause) || get("cause").content.firstElementChild.cloneNode(true);
     known.delete(cause.cause);
     item.dataset.cause = cause.cause;
-    say(item.querySelector(".number"), count(cause.count));
+    say(item.querySelector(".number"), count(cause.number));
     say(item.querySelector("strong"), cause.cause);
     say(item.querySelector(".sentence"), cause.text);
     say(item.querySelector(".where"), cause.uses.join(", "));
@@ -306,7 +314,7 @@ class Chart {
       return [name, `${title} ${form(point ? point[key] : null)}`.trim()];
     });
     const point = this.at || points.findLast((one) => !one.gap);
-    if (this.rate && point) texts.push(["plain", `${inUnits(point.rate || 0, [[1000, "k calls/s"], [0, "calls/s"]].map(([f, u]) => [f || 1, u]))}`]);
+    if (this.rate && point) texts.push(["plain", inUnits(point.rate || 0, RATES)]);
     if (this.at) texts.push(["plain", new Date(this.at.time * 1000).toLocaleTimeString()]);
     if (JSON.stringify(texts) !== this.told) {
       this.told = JSON.stringify(texts);
