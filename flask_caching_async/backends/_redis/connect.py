@@ -327,5 +327,7 @@ def _for_nodes(settings: Config, said: Config, budget: tuple[float, float], limi
     return {"protocol": 2, **_without_none(settings)} | {
         "socket_connect_timeout": said.get("socket_connect_timeout", connect),
         "socket_timeout": said.get("socket_timeout", operation),
-        "max_connections": limit + 1,  # one to ask where the slots are, while all others are busy
+        # One to ask where the slots are while all others are busy, and as many as may still be
+        # closing: when a node fails, redis-py closes each connection after the call that used it.
+        "max_connections": 2 * limit + 1,
     }

@@ -12,6 +12,7 @@ from ...exceptions import BackendError
 from ...stats import CAUSES, Counters, StatsByUse, Timings, UseStats
 from ...typing import Value
 from .apps import Target
+from .interrupting import Repetition
 from .output import duration, elapsed, note, one_line, say, say_json, table
 from .running import of_cache, perform
 
@@ -94,9 +95,9 @@ def _show(target: Target, as_json: bool, **layout: Value) -> None:
 
 def _watch(target: Target, as_json: bool, interval: float) -> None:
     """Look again and again; a backend that fails after the first look may come back."""
-    seen = False
-    try:
-        while True:
+    seen, looks = False, Repetition()
+    with looks.until_interrupted():
+        while not looks.has_ended:
             if not as_json:
                 click.clear()  # on a terminal only
             try:
@@ -108,9 +109,7 @@ def _watch(target: Target, as_json: bool, interval: float) -> None:
                 say(one_line(str(error)), err=True, fg="red")
             if not as_json:
                 say()
-            time.sleep(interval)
-    except KeyboardInterrupt:
-        return
+            looks.pause(interval)
 
 
 # --- for people -----------------------------------------------------------------------------------
