@@ -14,6 +14,7 @@ from flask import Flask
 
 from flask_caching_async import Cache
 from support.backends import ON_SERVERS, SHARED, FileBackend, ServerBackend
+from support.scrapes import view_requests
 from support.waiting import until
 from support.web_server import WebServer
 
@@ -139,6 +140,8 @@ def test_the_figures_of_four_workers_add_up_exactly(
         return [use.calls for use in asking.shared_stats().values() if use.kind == "view"]
 
     until(lambda: calls() == [60, 40])
+    scrapes = server.get_all(["/metrics"] * 12, 4)  # each worker answers with those of all
+    assert [view_requests(text) for _, text in scrapes] == [[60, 40]] * 12
     server.terminate()
     assert calls() == [60, 40]
     computed = [use.computed for use in asking.shared_stats().values() if use.kind == "view"]

@@ -15,6 +15,7 @@ from flask import Flask
 
 from flask_caching_async import Cache
 from support.quart_sites import connections, redis_config
+from support.scrapes import view_requests
 from support.waiting import until
 from support.web_server import WebServer
 
@@ -175,5 +176,7 @@ def test_the_figures_of_two_workers_add_up_exactly(
         return [use.calls for use in asking.shared_stats().values() if use.kind == "view"]
 
     until(lambda: calls() == [60, 40])
+    scrapes = server.get_all(["/metrics"] * 8, 2)  # each worker answers with those of both
+    assert [view_requests(text) for _, text in scrapes] == [[60, 40]] * 8
     assert server.close() == (0, "")
     assert calls() == [60, 40]

@@ -18,7 +18,6 @@ from blockbuster import blockbuster_ctx
 from flask import Flask
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import make_wsgi_app
-from prometheus_client.parser import text_string_to_metric_families
 from quart import Quart
 from werkzeug.serving import make_server
 
@@ -37,29 +36,15 @@ from flask_caching_async.stats import (
 )
 from support.backends import config_for
 from support.faces import Face
+from support.scrapes import Samples, metrics_of, samples_of
 from support.waiting import PATIENCE, auntil, until
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "_static" / "operating"
 
-#: A value of a metric, by its name and its labels without that of the cache.
-Samples = dict[tuple[str, tuple[str, ...]], float]
-
-
-def samples_of(text: str) -> Samples:
-    """What a scrape has found."""
-    return {
-        (sample.name, tuple(v for n, v in sorted(sample.labels.items()) if n != "cache")):
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }  # fmt: skip
-
 
 def scrape(collector: CacheCollector) -> Samples:
     """Ask a collector as a registry does."""
-    registry = CollectorRegistry()
-    registry.register(collector)
-    return samples_of(generate_latest(registry).decode())
+    return samples_of(metrics_of(collector))
 
 
 def of(samples: Samples, metric: str, *labels: str) -> float:

@@ -1,4 +1,4 @@
-"""The app that ``test_workers_on_servers.py`` gives to gunicorn, as ``gunicorn_app:make()``."""
+"""The app that ``test_gunicorn.py`` gives to gunicorn, as ``gunicorn_app:make()``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from flask import Flask
 
 from flask_caching_async import Cache
 from support.notes import noted
+from support.scrapes import metrics_of
 
 
 def make() -> Flask:
@@ -50,6 +51,12 @@ def make() -> Flask:
         await cache.aset(f"number-{number}", number)
         after = await cache.aget(f"number-{number}")
         return {"before": before, "after": after, "square": await square(number % 50)}
+
+    @app.get("/metrics")
+    def metrics() -> str:
+        from flask_caching_async.contrib.prometheus import CacheCollector
+
+        return metrics_of(CacheCollector(cache))
 
     def use() -> None:
         """Every way to the server, so that something of each is there to be inherited."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from flask_caching_async import Cache
 from support.notes import noted
+from support.scrapes import metrics_of
 
 CONFIG: dict[str, Any] = json.loads(os.environ["SERVED"])
 #: Seconds after which a page is stale.
@@ -85,6 +86,14 @@ def quart_app() -> Any:
 
     if "RENEW" in os.environ:
         cache.refresh_every(0.05, rates)
+
+    @app.get("/metrics")
+    async def metrics() -> str:
+        from flask_caching_async.contrib.prometheus import CacheCollector
+
+        collector = CacheCollector(cache)
+        await collector.aread()
+        return metrics_of(collector)
 
     @app.get("/about")
     async def about() -> dict[str, Any]:
