@@ -128,6 +128,8 @@ class Engines:
         self._lock = threading.RLock()  # reentrant, for handlers
         #: The only engine, if there is only one.
         self.sole = None if callable(backend.key_prefix) else engine
+        #: The steps of its store as plain functions, if it has them.
+        self.direct = None if self.sole is None else engine.direct
         forgets_parent(self)
 
     def forget_parent(self) -> None:

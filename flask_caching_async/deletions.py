@@ -71,13 +71,11 @@ class Deletions:
         """The steps of a store in memory as plain functions; ``None`` if there is more to it."""
         if asyncio._get_running_loop() is not None:
             return None
-        engine = (self._only or self._binding()).engines.sole
-        return None if engine is None else engine.direct
+        return (self._only or self._binding()).engines.direct
 
     def _adirect(self) -> DirectSteps | None:
         """:meth:`_direct` for async code."""
-        engine = (self._only or self._binding()).engines.sole
-        return None if engine is None else engine.direct
+        return (self._only or self._binding()).engines.direct
 
     def _aio(self) -> StoreSteps:
         """The steps for async code."""

@@ -5,6 +5,7 @@ Each pair is one step of the store. The sync half runs it at once, the async hal
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Protocol, Self
 
@@ -34,32 +35,37 @@ class Operations(GetOrSet):
     # --- reading ----------------------------------------------------------------------------------
 
     def get(self, key: str, default: Value = None) -> Value:
-        """The value of ``key``, or ``default`` if there is none; a stored ``None`` is a value."""
-        direct = self._direct()
-        if direct is not None:
+        """The value of ``key``, or ``default`` if there is none, or it is ``None``.
+
+        What a server has stored for ``None`` cannot be told from nothing: :meth:`has` asks it.
+        """
+        binding = self._only or self._binding()
+        direct = binding.engines.direct
+        if direct is not None and asyncio._get_running_loop() is None:
             value = direct.get_directly(key)
         else:
             value = run_now(self._sync("get").get((key,)))[0]
-        gets = (self._only or self._binding()).ledger.gets
+        gets = binding.ledger.gets
         if value is MISSING:
             gets.misses += 1
             return default
         gets.hits += 1
-        return value
+        return default if value is None else value
 
     async def aget(self, key: str, default: Value = None) -> Value:
         """Awaitable :meth:`get`."""
-        direct = self._adirect()
+        binding = self._only or self._binding()
+        direct = binding.engines.direct
         if direct is not None:
             value = direct.get_directly(key)
         else:
             value = (await self._aio().get((key,)))[0]
-        gets = (self._only or self._binding()).ledger.gets
+        gets = binding.ledger.gets
         if value is MISSING:
             gets.misses += 1
             return default
         gets.hits += 1
-        return value
+        return default if value is None else value
 
     def has(self, key: str) -> bool:
         """Whether ``key`` has a value, be it ``None``."""

@@ -207,8 +207,10 @@ async def test_a_value_that_cannot_be_stored_raises(any_face: Face) -> None:
 
 @pytest.mark.asyncio
 async def test_a_default_stands_for_what_is_missing(any_face: Face) -> None:
-    """Only for that: a value that is false is a value."""
+    """And for ``None``, on all backends alike; any other value that is false is a value."""
     assert await any_face.get("key", "default") == "default"
+    await any_face.set("none", None)
+    assert await any_face.get("none", "default") == "default"
     assert await any_face.get("key", default=0) == 0
     for value in (0, "", [], False):
         await any_face.set("key", value)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .._entries.entry import MISSING, AnyEntry, Entry, Lookup, is_marker
 from .._entries.isolation import size_of
-from .._entries.times import Times
+from .._entries.times import LONG_AGO, Times
 from .._flow.store_protocol import DirectSteps, Inspected, Saved, Store, StoreSteps
 from ..backends._memory.entries import ExpectedVersions
 from ..backends.simplecache import SimpleCache
@@ -152,7 +152,11 @@ class MemoryStore(Store, StoreSteps, DirectSteps):
             entry = self.memory.peek(key)
         except TypeError:  # a dict would not have it
             entry = None
-        if entry is None or self.backend.clock() >= entry.usable_until or is_marker(entry):
+        if (
+            entry is None
+            or self.backend.clock() >= entry.usable_until
+            or entry.fresh_until == LONG_AGO  # a marker: `is_marker` without a call
+        ):
             check_text((key,))  # only here: what is found was set under a text
             return MISSING
         if fresh and self.backend.clock() >= entry.fresh_until:
