@@ -63,7 +63,8 @@ def _leave(token: Token[tuple[Flight, ...]] | None) -> None:
 
 def compute(leader: Leader) -> Value:
     """Call the user's function, and land whatever comes of it."""
-    call, hooks, timeout = leader.call, leader.call.hooks, cast(Any, None)
+    call, hooks = leader.call, leader.call.hooks
+    timeout: Any = None
     token, began = _enter(leader), perf_counter_ns()
     try:
         try:
@@ -98,7 +99,8 @@ def compute(leader: Leader) -> Value:
 
 async def acompute(leader: Leader) -> Value:
     """Call the user's function, and land whatever comes of it."""
-    call, hooks, timeout = leader.call, leader.call.hooks, cast(Any, None)
+    call, hooks = leader.call, leader.call.hooks
+    timeout: Any = None
     token, began = _enter(leader), perf_counter_ns()
     try:
         try:

@@ -28,6 +28,7 @@ from ..backends._versioned.contract import new_token
 from ..backends.base import BaseCache
 from ..stats import BackendStats, StatsByUse, Worker
 from ..typing import Value
+from .index_lock import IndexLock
 from .ledger import ZERO, Ledger, use_stats
 from .record import ByUse, Index, Member, added, read_index, read_member
 
@@ -37,8 +38,6 @@ log = logging.getLogger("flask_caching_async")
 
 #: Seconds that records live without being written again.
 LIFE = 30 * 24 * 3600
-#: Seconds after which a lock ends by itself, and how often and how long apart it is tried.
-LOCK_LIFE, TRIES, PAUSE = 5, 40, 0.05
 #: How many times a member writes between two looks for those that have ended.
 LOOK = 12
 #: Seconds that the end of the program may spend on it.
@@ -67,6 +66,9 @@ class Sharing:
         self.ledger, self.interval = ledger, interval
         self._backend, self._condition = backend, condition
         self._index_key = f"~stats~{name}"
+        self._index_lock = IndexLock(
+            backend, f"{self._index_key}:lock", lambda: condition().is_open
+        )
         self._lock = threading.RLock()  # reentrant, for handlers
         self._thread: threading.Thread | None = None
         self._end = threading.Event()
@@ -199,20 +201,6 @@ class Sharing:
             self._seen = index
         return bool(stored)
 
-    def _take_lock(self) -> bool:
-        """Whether this thread may change the index now; it waits for others that do."""
-        for number in range(TRIES):
-            if self._backend.add(f"{self._index_key}:lock", self._id, LOCK_LIFE):
-                return True
-            if self._condition().is_open:
-                return False
-            if number < TRIES - 1:
-                time.sleep(PAUSE)  # only on threads of our own
-        return False
-
-    def _give_lock_back(self) -> None:
-        self._backend.delete(f"{self._index_key}:lock")
-
     # --- writing ----------------------------------------------------------------------------------
 
     def _flush(self) -> bool:
@@ -241,7 +229,7 @@ class Sharing:
 
     def _join(self) -> Index | None:
         """Be in the index; ``None`` if that could not be done now."""
-        if not self._take_lock():
+        if not self._index_lock.take(self._id):
             return None
         try:
             now = time.time()
@@ -257,7 +245,7 @@ class Sharing:
             index = index.with_member(self._id)
             return index if self._write(index) else None
         finally:
-            self._give_lock_back()
+            self._index_lock.give_back()
 
     def _retire(self, index: Index) -> None:
         """Let the index have the figures of members that have ended without a word."""
@@ -265,7 +253,7 @@ class Sharing:
         raws = self._get(*map(self._key, names)) if names else []
         members = {name: read_member(raw) for name, raw in zip(names, raws, strict=True)}
         gone = [name for name, m in members.items() if m is not None and m.is_gone(now)]
-        if not gone or not self._take_lock():
+        if not gone or not self._index_lock.take(self._id):
             return
         try:
             found = self._index()
@@ -276,10 +264,10 @@ class Sharing:
                 if self._write(found):
                     self._backend.delete_many(*map(self._key, left))
         finally:
-            self._give_lock_back()
+            self._index_lock.give_back()
 
     def _leave(self) -> None:
-        if not self._flush() or not self._take_lock():
+        if not self._flush() or not self._index_lock.take(self._id):
             return
         try:
             index = self._index()
@@ -288,7 +276,7 @@ class Sharing:
                 if self._write(left):
                     self._backend.delete(self._key(self._id))
         finally:
-            self._give_lock_back()
+            self._index_lock.give_back()
 
     def reset(self) -> bool:
         """Let all members count from here on; whether that could be told to them."""
@@ -300,7 +288,7 @@ class Sharing:
                 return False
 
     def _reset(self) -> bool:
-        if not self._take_lock():
+        if not self._index_lock.take(self._id):
             return False
         try:
             now, found = time.time(), self._index()
@@ -310,7 +298,7 @@ class Sharing:
             self._errors = self._condition().errors
             return self._write(Index(epoch, 0, now, members, (), 0, {}))
         finally:
-            self._give_lock_back()
+            self._index_lock.give_back()
 
 
 def _share(sharing: weakref.ref[Sharing], end: threading.Event, interval: float) -> None:

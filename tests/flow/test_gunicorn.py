@@ -40,14 +40,20 @@ class Gunicorn(WebServer):
             *arguments.split(), "support.gunicorn_app:make()",
         ]  # fmt: skip
         config = {**config, "CACHE_KEY_PREFIX": f"{folder.name}:"}
+        self.has_ended, self.said = False, ""
         super().__init__(folder, config, python.split(), command, **more)
+
+    def terminate(self) -> int:
+        """End it."""
+        if not self.has_ended:
+            self.said, self.has_ended = self.stderr.read_text(), True
+        return super().terminate()
 
     def close(self) -> str:
         """End it; what it said until then, and of errors also at its end."""
-        said = self.stderr.read_text()
         self.terminate()
         last = self.stderr.read_text()
-        return last if "Traceback" in last else said
+        return last if "Traceback" in last else self.said
 
 
 @pytest.fixture(params=SHARED)
