@@ -178,7 +178,7 @@ class Leader(Candidate):
     def _store_directly(self, value: Value, times: Times, direct: DirectSteps) -> Saved:
         """:meth:`_store` under the key that the call began with, in memory."""
         call = self.call
-        out = self._make_room(call.key, times)
+        out = "" if call.hooks.plain else self._make_room(call.key, times)
         if out is None:
             return "variants"
         if out:

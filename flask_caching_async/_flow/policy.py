@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import random
 from collections.abc import Callable
@@ -83,6 +82,14 @@ class CallHooks:
     #: Makes of a value what is stored for it, and handed out.
     storable: Callback | None = None
     timeout: float | None = None
+    #: Whether each value is stored, under the key that was asked for: nothing of the next four
+    #: methods is said otherwise, so that a miss need not ask.
+    plain = True
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        names = ("fate", "stays", "elsewhere", "make_room")
+        cls.plain = all(getattr(cls, name) is getattr(CallHooks, name) for name in names)
 
     def fate(self, value: Value, call: Call) -> Fate:
         """Whether the value may be stored at all, by its own nature."""
@@ -131,13 +138,6 @@ class ElsewhereKey(NamedTuple):
     marker: Elsewhere
 
 
-_ANYWHERE = contextlib.nullcontext()
-
-
-def _anywhere() -> AbstractContextManager[Any]:
-    return _ANYWHERE
-
-
 class Call:
     """One call that was not answered at once: what to compute, under which key, by which rules."""
 
@@ -182,8 +182,8 @@ class Call:
         self.first = first
         #: Why its value was not stored, if that is known: for who asks for it.
         self.unstored: NotStored | None = None
-        #: The context that the function is called in.
-        self.within: Callable[[], AbstractContextManager[Any]] = _anywhere
+        #: What makes the context that the function is called in, if there is one.
+        self.within: Callable[[], AbstractContextManager[Any]] | None = None
         #: What its decorator notes of the computation.
         self.made_from: Any = None
         #: The times of the value that it is answered with, as far as they are known.

@@ -68,16 +68,19 @@ def compute(leader: Leader) -> Value:
     token, began = _enter(leader), perf_counter_ns()
     try:
         try:
-            with call.within():
+            if call.within is None:  # not in a function of its own: recursion has a limit
                 value = call.function(*call.args, **call.kwargs)
                 if type(value) not in IMMUTABLE:
                     value = join_generated(value, call.function)
+            else:
+                with call.within():
+                    value = join_generated(call.function(*call.args, **call.kwargs), call.function)
         except hooks.answers as answer:
             value = answer
         finally:
             _leave(token)
             call.counters.compute.note(perf_counter_ns() - began)
-        fate = hooks.fate(value, call)
+        fate = Fate.STORE if hooks.plain else hooks.fate(value, call)
         keep = hooks.response_filter
         if keep and not call_callback(keep, hooks.for_callbacks(value)):
             fate = Fate.UNCACHEABLE if fate is Fate.STORE else fate
@@ -92,7 +95,7 @@ def compute(leader: Leader) -> Value:
             raise
         return fallback
     direct = leader.ports.direct
-    if direct is not None and hooks.stays(call):
+    if direct is not None and (hooks.plain or hooks.stays(call)):
         return leader.finish_directly(direct, value, fate, timeout)
     return run_now(leader.finish(value, fate, timeout))
 
@@ -104,18 +107,24 @@ async def acompute(leader: Leader) -> Value:
     token, began = _enter(leader), perf_counter_ns()
     try:
         try:
-            with call.within():
+            if call.within is None:
                 value = call.function(*call.args, **call.kwargs)
                 if inspect.iscoroutine(value):
                     value = await value
                 if type(value) not in IMMUTABLE:
+                    value = await ajoin_generated(value)
+            else:
+                with call.within():
+                    value = call.function(*call.args, **call.kwargs)
+                    if inspect.iscoroutine(value):
+                        value = await value
                     value = await ajoin_generated(value)
         except hooks.answers as answer:
             value = answer
         finally:
             _leave(token)
             call.counters.compute.note(perf_counter_ns() - began)
-        fate = hooks.fate(value, call)
+        fate = Fate.STORE if hooks.plain else hooks.fate(value, call)
         keep = hooks.response_filter
         if keep and not await acall_callback(keep, hooks.for_callbacks(value)):
             fate = Fate.UNCACHEABLE if fate is Fate.STORE else fate
@@ -130,7 +139,7 @@ async def acompute(leader: Leader) -> Value:
             raise
         return fallback
     direct = leader.ports.direct
-    if direct is not None and hooks.stays(call):
+    if direct is not None and (hooks.plain or hooks.stays(call)):
         return leader.finish_directly(direct, value, fate, timeout)
     return await leader.finish(value, fate, timeout)
 

@@ -185,14 +185,22 @@ class CallPlan(Plan):
         return key
 
     def _hashed(self, state: State, text: str, name: str, place: str) -> str:
-        settings = state.binding.settings
+        settings, options = state.binding.settings, self.options
         named_text = f"{place}\0{text}".encode(errors="surrogatepass")
-        return f"{name}/{digest(self.hash_method(settings), named_text, self.source(settings))}"
+        method, source = options.hash_method or settings.hash_method, b""
+        if options.source_check or settings.source_check:
+            source = self.source(settings)
+        return f"{name}/{digest(method, named_text, source)}"
 
     def make_key(
         self, state: State, args: Args, kwargs: Kwargs, answers: Sequence[Value]
     ) -> KeyAndTags | None:
         """The key and the tags of a call; ``None`` if an argument has no text."""
+        if self.fixed and not self.make_name:  # the same in short
+            try:
+                return self.key_of(state, self.call_text(args, kwargs)), self.tags
+            except NoText:
+                return None
         given = list(answers)
         try:
             name = self.keyed("make_name", given.pop(0)) if self.make_name else self.namespace

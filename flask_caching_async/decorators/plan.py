@@ -276,7 +276,7 @@ class Plan(CallHooks, abc.ABC):
 
     def hand_out(self, state: State, found: LookedUp, value: Value) -> Value:
         """Hand an answer to the caller, and note where it comes from."""
-        return value if isinstance(found, Bypass) else self.unwrap(value)
+        return self.unwrap(value) if self.answers and not isinstance(found, Bypass) else value
 
     def prepare(self, state: State, call: Call, keyed: Keyed | None) -> None:
         """Do to a call what it needs to be computed.

@@ -91,16 +91,19 @@ class Memory(BoundedEntries):
     ) -> bool:
         """Store a computed value if ``expected`` stands; whether it was stored."""
         with self._lock:
+            generation, namespace = self.generation, self._namespace
             if not expected.stand():
                 return False
             entry = MemoryEntry(key, kept, thaw, times, expected.of_tags)
             self._put(entry, times.created)
-            if not expected.stand():  # any more: it must not be served
+            same = generation == self.generation and namespace is self._namespace
+            if not same and not expected.stand():  # any more: it must not be served
                 self._drop(entry)
                 self._settle(times.created)
                 return False
             if expected.forced:
                 self._versions.refresh("k:" + key, expected.began)
+                self.generation += 1
             return True
 
     def set_and_supersede(
