@@ -41,6 +41,9 @@ __all__ = [
 log = logging.getLogger("flask_caching_async")
 
 
+#: A timeout, before there is a value.
+NOT_KNOWN: Any = None
+
 # --- computing ------------------------------------------------------------------------------------
 
 
@@ -64,8 +67,7 @@ def _leave(token: Token[tuple[Flight, ...]] | None) -> None:
 def compute(leader: Leader) -> Value:
     """Call the user's function, and land whatever comes of it."""
     call, hooks = leader.call, leader.call.hooks
-    timeout: Any = None
-    token, began = _enter(leader), perf_counter_ns()
+    token, began, timeout = _enter(leader), perf_counter_ns(), NOT_KNOWN
     try:
         try:
             if call.within is None:  # not in a function of its own: recursion has a limit
@@ -103,8 +105,7 @@ def compute(leader: Leader) -> Value:
 async def acompute(leader: Leader) -> Value:
     """Call the user's function, and land whatever comes of it."""
     call, hooks = leader.call, leader.call.hooks
-    timeout: Any = None
-    token, began = _enter(leader), perf_counter_ns()
+    token, began, timeout = _enter(leader), perf_counter_ns(), NOT_KNOWN
     try:
         try:
             if call.within is None:

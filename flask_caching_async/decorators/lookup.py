@@ -23,7 +23,7 @@ from ..typing import Args, Kwargs, Value
 from .call_key import Found, find_key, key_without_asking
 from .debug_checks import check_key
 from .found import Bypass, Hit, LookedUp, Pending
-from .plan import Plan, State
+from .plan import KeyAndTags, Plan, State
 
 __all__ = ["look", "look_directly", "look_in_sync_code"]
 
@@ -66,10 +66,7 @@ def look_directly(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Pendi
     lookup = engine.direct.load_directly(key, tags)
     if above or lookup.entry is not None:
         return None
-    call = Call(
-        key, tags, state.policy, plan, state.counters, plan.function, args, kwargs, False, called,
-        state, lookup,
-    )  # fmt: skip
+    call = _call(plan, state, (key, tags), args, kwargs, lookup, False, called)
     if plan.of_request:
         _prepare(plan, state, call, keyed)
     return Pending(engine, call, lookup, landed_before)
@@ -193,12 +190,27 @@ async def look(
     _tell(plan, state, verdict is Verdict.STALE, key, args, kwargs)
     if demand is not None and demand.only_stored and verdict is not Verdict.STALE:
         return Hit(GatewayTimeout(), None, key, ())
-    call = Call(
+    call = _call(plan, state, (key, tags), args, kwargs, lookup, forced, called)
+    _prepare(plan, state, call, found.keyed)
+    return Pending(engine, call, lookup, looked.landed_before)
+
+
+def _call(
+    plan: Plan,
+    state: State,
+    key_and_tags: KeyAndTags,
+    args: Args,
+    kwargs: Kwargs,
+    lookup: Lookup,
+    forced: bool,
+    called: float,
+) -> Call:
+    """A call that has to be waited for or computed."""
+    key, tags = key_and_tags
+    return Call(
         key, tags, state.policy, plan, state.counters, plan.function, args, kwargs, forced, called,
         state, lookup,
     )  # fmt: skip
-    _prepare(plan, state, call, found.keyed)
-    return Pending(engine, call, lookup, looked.landed_before)
 
 
 def _prepare(plan: Plan, state: State, call: Call, keyed: Keyed | None) -> None:

@@ -196,11 +196,6 @@ class CallPlan(Plan):
         self, state: State, args: Args, kwargs: Kwargs, answers: Sequence[Value]
     ) -> KeyAndTags | None:
         """The key and the tags of a call; ``None`` if an argument has no text."""
-        if self.fixed and not self.make_name:  # the same in short
-            try:
-                return self.key_of(state, self.call_text(args, kwargs)), self.tags
-            except NoText:
-                return None
         given = list(answers)
         try:
             name = self.keyed("make_name", given.pop(0)) if self.make_name else self.namespace
