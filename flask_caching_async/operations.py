@@ -117,28 +117,31 @@ class Operations(GetOrSet):
         :param tags: names by which :meth:`delete_tags` finds it.
         :raises SerializationError: if the value cannot be stored.
         """
-        engine = None if tags else self._sole()
-        if engine is None or engine.direct is None:
+        binding = self._only or self._binding()
+        engine, direct = binding.engines.sole, binding.engines.direct
+        alone = asyncio._get_running_loop() is None
+        if tags or engine is None or direct is None or not alone:
             return bool(self._set("set", {key: value}, timeout, tags))
         try:
-            stored = engine.direct.set_one_directly(key, value, timeout)
+            stored = direct.set_one_directly(key, value, timeout)
         finally:
             engine.flights.forget((key,))
-        (self._only or self._binding()).ledger.sets.stored += stored
+        binding.ledger.sets.stored += stored
         return stored
 
     async def aset(
         self, key: str, value: Value, timeout: Timeout | None = None, *, tags: Iterable[str] = ()
     ) -> bool:
         """Awaitable :meth:`set`."""
-        engine = None if tags else self._asole()
-        if engine is None or engine.direct is None:
+        binding = self._only or self._binding()
+        engine, direct = binding.engines.sole, binding.engines.direct
+        if tags or engine is None or direct is None:
             return bool(await self._aset({key: value}, timeout, tags))
         try:
-            stored = engine.direct.set_one_directly(key, value, timeout)
+            stored = direct.set_one_directly(key, value, timeout)
         finally:
             engine.flights.forget((key,))
-        (self._only or self._binding()).ledger.sets.stored += stored
+        binding.ledger.sets.stored += stored
         return stored
 
     def set_many(
