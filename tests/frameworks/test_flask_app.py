@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from flask import Blueprint, Flask, Response, abort
+from flask import Blueprint, Flask, Response, abort, request_started
 
 from flask_caching_async import Cache
 from flask_caching_async.exceptions import NotInitializedError
@@ -56,6 +56,16 @@ def test_requests_change_nothing_on_the_app(app: Flask, any_cache: Cache, colour
     site.do("clear")
     site.get()
     assert picture(app) == before
+
+
+def test_after_the_first_request_no_signal_has_anybody_to_tell(app: Flask) -> None:
+    """Blinker looks for who is connected at each request of each app, while anybody ever was."""
+    before = set(request_started.receivers)
+    cache = Cache(app, config={"CACHE_TYPE": "SimpleCache"})
+    assert set(request_started.receivers) != before
+    app.add_url_rule("/", view_func=cache.cached()(lambda: "page"))
+    app.test_client().get("/")
+    assert set(request_started.receivers) == before
 
 
 @each_pace
