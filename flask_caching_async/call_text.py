@@ -20,13 +20,24 @@ from .identity import (
     function_name,
 )
 from .keys import signature_of
-from .tokens import quick_text, text_while_alive
+from .tokens import quick_text, text_while_alive, tokens
 from .typing import Callback, Kwargs, Value
 
 __all__ = ["CallText", "call_text"]
 
 #: ``(name of an argument, what in it has no text, whether a token stands in its place)``.
 Note: TypeAlias = Callable[[str, Value, bool], None]
+
+
+#: Source code: :func:`.quick_text` of an instance, without a call for one that has a token.
+QUICK = """(
+    {o}_known[3]
+    if ({o}_known := {o}_tokens.get({o}_id({owner}))) is not None
+    and {o}_known[2] is {o}_type({owner})
+    and {o}_known[0]() is {owner}
+    and {o}_getattr({owner}, {o}_own_id, None) is None
+    else {o}_quick({owner})
+) or """.replace("\n", " ")
 
 
 class LeftOut:
@@ -37,6 +48,12 @@ class LeftOut:
 
 
 LEFT_OUT = LeftOut()
+
+#: What names of ours stand for in that code.
+NAMED: dict[str, Value] = {
+    "plain": PLAIN | {LeftOut}, "type": type, "id": id, "getattr": getattr, "quick": quick_text,
+    "tokens": tokens, "own_id": "__caching_id__",
+}  # fmt: skip
 
 
 class CallText(NamedTuple):
@@ -85,11 +102,9 @@ def call_text(
         return {name: given[name] for name in sorted(given) if name not in ignored}
 
     ours = _ours(parameters)
-    scope: dict[str, Value] = {
-        f"{ours}_plain": PLAIN | {LeftOut}, f"{ours}_type": type,
-        f"{ours}_write": write, f"{ours}_order": order, f"{ours}_quick": quick_text,
-        "__name__": __name__,  # a warning is about the code that called this
-    }  # fmt: skip
+    scope = {f"{ours}_{name}": value for name, value in NAMED.items()}
+    # A warning is about the code that called this.
+    scope |= {f"{ours}_write": write, f"{ours}_order": order, "__name__": __name__}
     for p in parameters:
         if p.default is not p.empty:
             scope[f"{ours}_default_{p.name}"] = LEFT_OUT if left_out else p.default
@@ -98,7 +113,7 @@ def call_text(
     if parameters and parameters[0].name in ("self", "cls") and parameters[0].name not in ignored:
         # An instance is hardly ever plain; what comes after it most often is.
         counted[0] = counted[0]._replace(plain="", text=f"{{{counted[0].careful}}}")
-        quick = f"{ours}_quick({parameters[0].name}) or "
+        quick = QUICK.format(o=ours, owner=parameters[0].name)
     text = ",".join([part.text for part in counted if part.text])
     plain = " and ".join([part.plain for part in counted if part.plain]) or "True"
     lines = [f"def text({_head(parameters, ours)}):"]

@@ -80,6 +80,7 @@ class Decorated(_LooksLike):
     def __init__(self, function: Callback, wrapper: Callback) -> None:
         self._looks_like = types.FunctionType
         self.__call__: Callback = wrapper
+        setattr(wrapper, DECORATED, self)
         for name in ("__code__", "__defaults__", "__kwdefaults__"):
             setattr(self, name, getattr(wrapper, name))
         functools.update_wrapper(self, function)
@@ -90,7 +91,7 @@ class Decorated(_LooksLike):
         return signature_of(self.uncached)
 
     def __get__(self, instance: object, owner: type | None = None) -> Value:
-        return self if instance is None else BoundDecorated(self, instance)
+        return self if instance is None else BoundDecorated(self.__call__, instance)
 
     def __getattr__(self, name: str) -> Value:
         return getattr(object.__getattribute__(self, "__call__"), name)
@@ -102,11 +103,24 @@ class Decorated(_LooksLike):
         return f"<cached {self.__qualname__}>"
 
 
+#: Where the wrapper of a decorated function says whose it is.
+DECORATED = "_flask_caching_async_decorated"
+#: What a ``partial`` calls.
+_called_by: Callable[[functools.partial[Value]], Callback]
+_called_by = vars(functools.partial)["func"].__get__
+
+
 class BoundDecorated(functools.partial[Value]):
     """A cached function with its instance (or class).
 
-    A ``partial``, because ``inspect.iscoroutinefunction`` looks through those, and they are fast.
+    A ``partial``, because ``inspect.iscoroutinefunction`` looks through those, and they are fast:
+    it calls the wrapper, and not what replaces the function, which would look for that first.
     """
+
+    @property
+    def func(self) -> Decorated:
+        """What replaces the function."""
+        return cast(Decorated, getattr(_called_by(self), DECORATED))
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -146,6 +160,9 @@ class BoundDecorated(functools.partial[Value]):
     def __setattr__(self, name: str, value: Value) -> None:
         setattr(self.func, name, value)  # this object lives for one call only
 
+    def __reduce__(self) -> tuple[Callable[..., BoundDecorated], tuple[Value, ...]]:
+        return bound, (self.func, self.args[0])
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BoundDecorated):
             return NotImplemented
@@ -158,6 +175,11 @@ class BoundDecorated(functools.partial[Value]):
         return f"<bound cached {self.func.__qualname__} of {self.args[0]!r}>"
 
 
+def bound(decorated: Decorated, owner: Value) -> BoundDecorated:
+    """A cached function with its instance (or class)."""
+    return BoundDecorated(decorated.__call__, owner)
+
+
 class DecoratedClassMethod(classmethod):  # type: ignore[type-arg]
     """A ``classmethod`` under a caching decorator.
 
@@ -165,7 +187,7 @@ class DecoratedClassMethod(classmethod):  # type: ignore[type-arg]
     """
 
     def __get__(self, instance: object, owner: type | None = None) -> BoundDecorated:
-        return BoundDecorated(self.__func__, type(instance) if owner is None else owner)
+        return bound(cast(Decorated, self.__func__), type(instance) if owner is None else owner)
 
     def __getattr__(self, name: str) -> Value:
         return getattr(self.__func__, name)
