@@ -268,7 +268,7 @@ CONTRASTS = """(() => {
 def test_all_works_without_a_script(browser: Chromium, shop: Shop) -> None:
     """The table is there and can be sorted, and the buttons are forms."""
     page = browser.page()
-    page.send("Emulation.setScriptExecutionDisabled", value=True)
+    page.disable_scripts()
     page.open(shop.url)
     text = page.run("document.body.innerText")
     assert "lab.beta" in text and "need JavaScript" in text

@@ -118,6 +118,7 @@ class Page:
     def __init__(self, browser: Chromium, session: str) -> None:
         self.browser, self.session = browser, session
         self._forgiven: list[str] = []
+        self._has_scripts = True
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """The result of a command."""
@@ -158,6 +159,11 @@ class Page:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.send("Emulation.setEmulatedMedia", features=features)
 
+    def disable_scripts(self) -> None:
+        """Run none of the page's own; then nothing on it moves, either."""
+        self._has_scripts = False
+        self.send("Emulation.setScriptExecutionDisabled", value=True)
+
     def open(self, url: str) -> None:
         """Load a page, and wait until it is there."""
         self.send("Page.navigate", url="about:blank")  # else it might only scroll to a fragment
@@ -191,19 +197,22 @@ class Page:
             time.sleep(0.02)
 
     def click(self, selector: str) -> None:
-        """Press the mouse where something is, as a visitor does."""
-        where = self.run(
-            f"""(() => {{ const it = document.querySelector({json.dumps(selector)});
-            it.scrollIntoView({{block: "center", inline: "center"}});
-            const box = it.getBoundingClientRect();
-            const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
-            return [x, y, it.contains(document.elementFromPoint(x, y))]; }})()"""
-        )
-        x, y, reachable = where
-        assert reachable, f"something lies upon {selector}"
-        for kind in ("mousePressed", "mouseReleased"):
-            button = {"button": "left", "clickCount": 1}
-            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
+        """Press the mouse where something is, as a visitor does.
+
+        A visitor waits until it stands still, and clicks again if it has moved all the same.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            place = PLACE if self._has_scripts else RESTING_PLACE
+            x, y, reachable = self.run(place % json.dumps(selector))
+            assert reachable, f"something lies upon {selector}"
+            for kind in ("mousePressed", "mouseReleased"):
+                button = {"button": "left", "clickCount": 1}
+                self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **button)
+            # On another page, nothing is known of it.
+            if not self._has_scripts or self.run("window.wasClicked ?? true"):
+                return
+            assert time.monotonic() < deadline, f"{selector} never stands still"
 
     def click_away(self, selector: str) -> None:
         """Click on what leads to another page, and wait for that."""
@@ -237,3 +246,32 @@ class Page:
         """Save a picture."""
         got = self.send("Page.captureScreenshot", captureBeyondViewport=whole)
         Path(path).write_bytes(base64.b64decode(got["data"]))
+
+
+#: The middle of something, and whether a click on that would reach it.
+RESTING_PLACE = """(() => {
+  const it = document.querySelector(%s);
+  it.scrollIntoView({block: "center", inline: "center", behavior: "instant"});
+  const box = it.getBoundingClientRect();
+  const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+  return [x, y, it.contains(document.elementFromPoint(x, y))];
+})()"""
+
+#: The same, once it is where it was two frames before; and the click is noted.
+PLACE = """(async () => {
+  const it = document.querySelector(%s);
+  it.scrollIntoView({block: "center", inline: "center", behavior: "instant"});
+  const frame = () => new Promise(requestAnimationFrame);
+  let box, before = null;
+  for (;;) {
+    box = it.getBoundingClientRect();
+    if (before && before.x === box.x && before.y === box.y) break;
+    before = box;
+    await frame();
+    await frame();
+  }
+  window.wasClicked = false;
+  it.addEventListener("click", () => { window.wasClicked = true; }, {once: true, capture: true});
+  const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+  return [x, y, it.contains(document.elementFromPoint(x, y))];
+})()"""
