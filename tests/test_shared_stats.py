@@ -154,7 +154,8 @@ def test_garbage_in_their_place_is_no_figures(worker: Callable[[], Cache]) -> No
     """It is overwritten."""
     one = worker()
     used(one, 3)
-    for garbage in ("[]", "{", "[1,2]", b"\xff", 7, '[1,"a","b",[],0,[[1]]]'):
+    deep, endless = "[" * 100_000, '[1,"a",Infinity,0,[],[],0,[]]'
+    for garbage in ("[]", "{", "[1,2]", b"\xff", 7, '[1,"a","b",[],0,[[1]]]', deep, endless):
         one.cache.set(sharing_of(one)._index_key, garbage)
         assert counted(one) == (3, 1)
         sharing_of(one).flush()

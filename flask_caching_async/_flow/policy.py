@@ -82,8 +82,8 @@ class CallHooks:
     #: Makes of a value what is stored for it, and handed out.
     storable: Callback | None = None
     timeout: float | None = None
-    #: Whether each value is stored, under the key that was asked for: nothing of the next four
-    #: methods is said otherwise, so that a miss need not ask.
+    #: Whether each value is stored, under the key that was asked for. Then ``fate``, ``stays``,
+    #: ``elsewhere`` and ``make_room`` say what they say here, and a miss need not ask them.
     plain = True
 
     def __init_subclass__(cls) -> None:

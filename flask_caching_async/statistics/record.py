@@ -7,12 +7,15 @@ names the members, and has the figures of those that have ended.
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple, TypeAlias, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 from ..stats import BUCKETS, CAUSES, Counters, Kind
 from .ledger import Figures
 
 __all__ = ["ByUse", "Index", "Member", "added", "read_index", "read_member"]
+
+Record = TypeVar("Record")
 
 #: The figures of each use.
 ByUse: TypeAlias = dict[tuple[Kind, str], Figures]
@@ -140,38 +143,35 @@ def _uses(rows: Any) -> ByUse:
     return found
 
 
-def _read(raw: object, fields: int) -> list[Any] | None:
-    """What was written; ``None`` for what we did not write, or in another layout."""
+def _read(raw: object, fields: int, make: Callable[..., Record]) -> Record | None:
+    """The record that was written; ``None`` for what we did not write, or in another layout."""
     if not isinstance(raw, str):
         return None
     try:
         layout, *rest = json.loads(raw)
-        return [*rest[:-1], _uses(rest[-1])] if layout == LAYOUT and len(rest) == fields else None
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        if layout != LAYOUT or len(rest) != fields:
+            return None
+        return make(*rest[:-1], _uses(rest[-1]))
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         return None
 
 
 def read_member(raw: object) -> Member | None:
     """The record of a process; ``None`` if it is none."""
-    rest = _read(raw, len(Member._fields))
-    if rest is None:
-        return None
-    try:
-        name, epoch, *numbers, uses = rest
-        started, seen, interval = map(float, numbers[:3])
-        return Member(str(name), str(epoch), started, seen, interval, int(numbers[3]), uses)
-    except (ValueError, TypeError):
-        return None
+
+    def made(name: Any, epoch: Any, started: Any, seen: Any, *rest: Any) -> Member:
+        interval, errors, uses = rest
+        times = float(started), float(seen), float(interval)
+        return Member(str(name), str(epoch), *times, int(errors), uses)
+
+    return _read(raw, len(Member._fields), made)
 
 
 def read_index(raw: object) -> Index | None:
     """The index; ``None`` if it is none."""
-    rest = _read(raw, len(Index._fields))
-    if rest is None:
-        return None
-    try:
-        epoch, version, since, members, gone, errors, uses = rest
+
+    def made(epoch: Any, version: Any, since: Any, members: Any, gone: Any, *rest: Any) -> Index:
         names = tuple(map(str, members)), tuple(map(str, gone))
-        return Index(str(epoch), int(version), float(since), *names, int(errors), uses)
-    except (ValueError, TypeError):
-        return None
+        return Index(str(epoch), int(version), float(since), *names, int(rest[0]), rest[1])
+
+    return _read(raw, len(Index._fields), made)
