@@ -100,14 +100,14 @@ def unpack(raw: Value) -> tuple[Entry | None, dict[str, str]]:
         return Entry(raw), {}
     try:
         _, created, fresh_until, usable_until, versions, name, value = raw
-        for time in (created, fresh_until, usable_until):
-            if not isinstance(time, (float, int)):
-                return None, {}
+        if not isinstance(created + fresh_until + usable_until, (float, int)):
+            return None, {}
         named: dict[str, str] = dict(versions)
         for tag in named:
             if type(tag) is not str:
                 return None, {}
-        value = decode(name, value)
+        if name:
+            value = decode(name, value)
         return Entry(value, None, created, fresh_until or NEVER, usable_until or NEVER), named
     except Exception:  # whatever it was, it is not readable now: a miss, to be overwritten
         return None, {}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from .._entries.entry import AnyEntry, Lookup, PeekedEntry
@@ -195,7 +195,7 @@ class Store(Protocol):
     #: Looks up an entry without a round trip, where the backend is memory.
     peek: Callable[[str], PeekedEntry | None] | None
     #: Refuses keys and tags that the backend can never have, with :class:`.InvalidKeyError`.
-    check: Callable[[Iterable[str]], None]
+    check: Callable[[Collection[str]], None]
 
     def condition(self) -> BackendStats:
         """How the backend is, as far as it is known without asking it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from .._entries.entry import BY_HAND, MISSING, is_marker
 from .._entries.envelope import is_entry, is_living, pack, unpack
@@ -33,7 +33,7 @@ class StepsByHand(Attempts):
         ops: Operations,
         failures: Failures,
         pending: PendingInvalidations,
-        check: Callable[[Iterable[str]], None],
+        check: Callable[[Collection[str]], None],
     ) -> None:
         super().__init__(ops, failures, pending)
         self.backend = backend

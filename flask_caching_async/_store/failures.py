@@ -148,6 +148,11 @@ class Failures:
         if self.raising():
             raise BackendError(f"{self._name} is down, and was not asked to {doing}")
 
+    @property
+    def failing(self) -> bool:
+        """Whether a success is news."""
+        return self._down or self.breaker.row > 0
+
     def fine(self) -> None:
         """A backend operation succeeded."""
         self.breaker.worked()

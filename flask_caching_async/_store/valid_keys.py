@@ -5,7 +5,7 @@ A deletion that no backend can ever make would be pending for ever, and stop all
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from ..exceptions import InvalidKeyError
 
@@ -20,7 +20,7 @@ def spelled(key: str) -> str:
     return f"~key~{key}" if key.startswith("~") else key
 
 
-def check_text(keys: Iterable[object]) -> None:
+def check_text(keys: Collection[object]) -> None:
     """Refuse a key that is no text.
 
     :raises InvalidKeyError: for the first of them.
@@ -32,11 +32,16 @@ def check_text(keys: Iterable[object]) -> None:
             )
 
 
-def check_utf8(keys: Iterable[object]) -> None:
+def check_utf8(keys: Collection[object]) -> None:
     """Refuse a key that is no text, or text that UTF-8 cannot say: a lone surrogate.
 
     :raises InvalidKeyError: for the first of them.
     """
+    try:
+        if all(map(str.isascii, keys)):  # type: ignore[arg-type]
+            return
+    except TypeError:  # one is no text
+        pass
     for key in keys:
         if not isinstance(key, str):
             check_text((key,))

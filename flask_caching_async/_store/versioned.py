@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .._entries.entry import BY_HAND, Entry, Lookup
+from .._entries.entry import BY_HAND, Lookup
 from .._entries.envelope import pack, unpack
 from .._entries.isolation import size_of
 from .._entries.times import Times
@@ -77,11 +77,14 @@ class VersionedSteps(InspectingSteps, LookingSteps):
         try:
             asked = _asked(tags)
             found = await self.ops.look_up(spelled(key), asked)
-            lookup = await self._lookup(key, tags, asked, found)
+            lookup, unseen = self._judge(key, tags, asked, found)
+            if unseen:
+                lookup = await self._seen_more(key, lookup, unseen)
         except Exception as error:
             self.failures.note(error, f"read {key!r}")
             return FAILED
-        self.failures.fine()
+        if self.failures.failing:
+            self.failures.fine()
         return lookup
 
     def load_now(self, key: str, tags: tuple[str, ...]) -> Lookup | None:
@@ -91,51 +94,73 @@ class VersionedSteps(InspectingSteps, LookingSteps):
         try:
             asked = _asked(tags)
             found = self.backend.look_up(spelled(key), asked)
-            seen, entry, unseen = self._judge(key, tags, asked, found)
+            lookup, unseen = self._judge(key, tags, asked, found)
         except Exception as error:
             self.failures.note(error, f"read {key!r}")
             return FAILED
-        self.failures.fine()
-        return None if unseen else Lookup(entry, (found.key_version, seen), False, found.cas)
+        if self.failures.failing:
+            self.failures.fine()
+        return None if unseen else lookup
+
+    async def _seen_more(self, key: str, lookup: Lookup, unseen: dict[str, str]) -> Lookup:
+        """What was found, once all versions that it depends on were looked at."""
+        more = await self.ops.look_up(spelled(key), list(unseen))
+        stand = unseen == dict(zip(unseen, more.tag_versions, strict=True))
+        return lookup if stand else lookup._replace(entry=None)
 
     async def _lookup(
         self, key: str, tags: tuple[str, ...], asked: tuple[str, ...], found: VersionedValue
     ) -> Lookup:
         """What was found, as the flow wants to have it."""
-        seen, entry, unseen = self._judge(key, tags, asked, found)
-        if unseen:
-            more = await self.ops.look_up(spelled(key), list(unseen))
-            if unseen != dict(zip(unseen, more.tag_versions, strict=True)):
-                entry = None
-        return Lookup(entry, (found.key_version, seen), False, found.cas)
+        lookup, unseen = self._judge(key, tags, asked, found)
+        return await self._seen_more(key, lookup, unseen) if unseen else lookup
 
     def _judge(
         self, key: str, tags: tuple[str, ...], asked: tuple[str, ...], found: VersionedValue
-    ) -> tuple[dict[str, str | None], Entry | None, dict[str, str]]:
-        """The versions that were found, the living entry, and versions that it also depends on.
+    ) -> tuple[Lookup, dict[str, str]]:
+        """What was found, and the versions that it also depends on."""
+        value, key_version, tokens, cas = found
+        seen: dict[str, str | None] = dict(zip(asked, tokens, strict=True))
+        if value is None:
+            return Lookup(None, (key_version, seen), False, cas), {}
+        entry, versions = unpack(value)
+        if entry is None or entry.usable_until <= self.backend.clock():
+            return Lookup(None, (key_version, seen), False, cas), {}
+        known = seen
+        if self.names_key_version:
+            known = {**seen, key_version_name(spelled(key)): key_version}
+        # Mostly it carries what was asked for, and nothing else.
+        unseen: dict[str, str] = {}
+        if versions != known or BY_HAND in tags:
+            stands, unseen = self._compare(key, tags, versions, known)
+            entry = entry if stands else None
+        return Lookup(entry, (key_version, seen), False, cas), unseen
+
+    def _compare(
+        self,
+        key: str,
+        tags: tuple[str, ...],
+        versions: dict[str, str],
+        known: Mapping[str, str | None],
+    ) -> tuple[bool, dict[str, str]]:
+        """Whether an entry answers a call, as far as is known; and versions that are not.
 
         An entry that does not carry all tags that were asked for is another function's, or another
         app's, under the same key.
         """
-        seen: dict[str, str | None] = dict(zip(asked, found.tag_versions, strict=True))
-        if found.value is None:
-            return seen, None, {}
-        entry, versions = unpack(found.value)
-        if entry is None or entry.usable_until <= self.backend.clock():
-            return seen, None, {}
         by_hand = versions.pop(BY_HAND, None) is not None or not versions or BY_HAND in tags
         if not by_hand:
             for tag in tags:
                 if tag not in versions:
                     self._warn_of_other(key, tags, versions)
-                    return seen, None, {}
-        known, unseen = {**seen, key_version_name(spelled(key)): found.key_version}, {}
+                    return False, {}
+        unseen = {}
         for name, token in versions.items():
             if name not in known:
                 unseen[name] = token
             elif known[name] != token:
-                return seen, None, {}
-        return seen, entry, unseen
+                return False, {}
+        return True, unseen
 
     def _warn_of_other(self, key: str, tags: tuple[str, ...], versions: Mapping[str, str]) -> None:
         """Say once that something else stores under our keys: each of them undoes the other."""

@@ -25,13 +25,13 @@ from ._memcached.protocol import (
     CANNOT_COUNT,
     STORED,
     TOO_LARGE,
-    MemcachedTransport,
     add_to,
     found_in,
     gets,
     version,
 )
 from ._memcached.values import Header, split
+from ._memcached.verbs import MemcachedTransport
 from ._memcached.versioned import TRIES, MemcachedVersioned
 from ._versioned.contract import NAMESPACE, PLAIN
 from ._versioned.defaults import unpack_living
@@ -87,11 +87,11 @@ class MemcachedCache(MemcachedVersioned):
 
     def _link(self, servers: Any, budget: Budget) -> None:
         """Where the servers are."""
-        from ._memcached import transport
+        from ._memcached.ring import Ring, servers_of
+        from ._memcached.transport import per_loop
 
-        found = transport.servers_of(servers)
-        self._ring = transport.Ring(found)
-        self._transports = transport.per_loop(found, budget)
+        found = servers_of(servers)
+        self._ring, self._transports = Ring(found), per_loop(found, budget)
         self.where = self._transports.where
 
     @classmethod

@@ -10,7 +10,7 @@ from .._flow.run import aread_through, read_through
 from ..exceptions import NotStoredError
 from ..typing import Args, Kwargs, Value
 from .found import Bypass, LookedUp, Pending
-from .lookup import look, look_directly, look_in_sync_code
+from .lookup import Looked, alook_now, look, look_directly, look_in_sync_code
 from .plan import Plan, State
 
 __all__ = ["acall_through_cache", "call_through_cache"]
@@ -58,9 +58,12 @@ async def acall_through_cache(
 ) -> Value:
     """A call that its wrapper could not answer by itself."""
     began = perf_counter_ns()
-    found: LookedUp | None = None if refresh else look_directly(plan, state, args, kwargs)
-    if found is None:
-        found = await look(plan, state, args, kwargs, acall_callback, True, refresh)
+    found: LookedUp | Looked | None = None
+    if not refresh:
+        found = look_directly(plan, state, args, kwargs)
+        found = found or await alook_now(plan, state, args, kwargs)
+    if found is None or isinstance(found, Looked):
+        found = await look(plan, state, args, kwargs, acall_callback, True, refresh, found)
     if isinstance(found, Pending):
         value = await aread_through(*found)
         state.note_miss(refresh, began)

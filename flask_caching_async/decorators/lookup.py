@@ -25,7 +25,7 @@ from .debug_checks import check_key
 from .found import Bypass, Hit, LookedUp, Pending
 from .plan import KeyAndTags, Plan, State
 
-__all__ = ["look", "look_directly", "look_in_sync_code"]
+__all__ = ["alook_now", "look", "look_directly", "look_in_sync_code"]
 
 log = logging.getLogger("flask_caching_async")
 
@@ -81,12 +81,9 @@ class Looked(NamedTuple):
     lookup: Lookup | None = None
 
 
-def look_now(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Hit | Looked | None:
-    """:func:`look` in sync code for most hits on a server or in files, without a coroutine.
-
-    Where it is none, what was seen: with that, :func:`look` goes on. ``None`` where nothing was.
-    """
-    engine, options = state.binding.engines.sole, plan.options
+def find_now(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Looked | None:
+    """What a first look is made with, where nothing has to be asked; ``None`` elsewhere."""
+    engine = state.binding.engines.sole
     if engine is None or engine.load_now is None:
         return None
     made = key_without_asking(plan, state, args, kwargs)
@@ -97,20 +94,51 @@ def look_now(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Hit | Look
         engine.store.check((key, *tags))
     except InvalidKeyError:  # find_key says what is wrong with it
         return None
-    called, landed_before = state.timekeeper.clock(), engine.flights.landed
-    lookup = engine.load_now(key, tags)
-    if lookup is None:
+    found = Found(key, tags, above, False, engine, keyed)
+    return Looked(found, state.timekeeper.clock(), engine.flights.landed)
+
+
+def look_now(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Hit | Looked | None:
+    """:func:`look` in sync code for most hits on a server or in files, without a coroutine.
+
+    Where it is none, what was seen: with that, :func:`look` goes on. ``None`` where nothing was.
+    """
+    looked = find_now(plan, state, args, kwargs)
+    if looked is None:
         return None
-    looked = Looked(Found(key, tags, above, False, engine, keyed), called, landed_before, lookup)
-    entry = lookup.entry
-    if entry is None or type(entry.kept) is Elsewhere:
-        return looked
-    if state.policy.judge(entry, called) is not Verdict.FRESH or options.is_stale:
-        return looked
+    found = looked.found
+    assert found.engine.load_now is not None, "find_now has looked"
+    lookup = found.engine.load_now(found.key, found.tags)
+    return None if lookup is None else _hit_now(plan, state, looked, lookup, args, kwargs)
+
+
+async def alook_now(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Hit | Looked | None:
+    """:func:`look_now` in async code, with one coroutine for the look."""
+    looked = find_now(plan, state, args, kwargs)
+    if looked is None:
+        return None
+    found = looked.found
+    lookup = await found.engine.aio.load(found.key, found.tags)
+    return _hit_now(plan, state, looked, lookup, args, kwargs)
+
+
+def _hit_now(
+    plan: Plan, state: State, looked: Looked, lookup: Lookup, args: Args, kwargs: Kwargs
+) -> Hit | Looked:
+    """The hit, if a first look has found one that is fresh, and nobody has to be asked."""
+    entry, options, found = lookup.entry, plan.options, looked.found
+    if (
+        entry is None
+        or looked.called >= entry.fresh_until  # and still usable, else it would be None
+        or type(entry.kept) is Elsewhere
+        or options.is_stale
+        or (plan.of_request and plan.demand(state) is not None)
+    ):
+        return looked._replace(lookup=lookup)
     value = entry.value()
-    if (value is None and not options.cache_none) or plan.demand(state) is not None:
-        return looked
-    return _hit(plan, state, key, tags, entry, value, args, kwargs)
+    if value is None and not options.cache_none:
+        return looked._replace(lookup=lookup)
+    return _hit(plan, state, found.key, found.tags, entry, value, args, kwargs)
 
 
 def _hit(
@@ -124,7 +152,8 @@ def _hit(
     kwargs: Kwargs,
 ) -> Hit:
     """A fresh value was found."""
-    _tell(plan, state, True, key, args, kwargs)
+    if plan.indicate or state.binding.settings.signals:
+        _tell(plan, state, True, key, args, kwargs)
     state.counters.hits += 1
     return Hit(value, entry, key, tags)
 

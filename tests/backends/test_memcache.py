@@ -32,7 +32,8 @@ from pymemcache.client.hash import HashClient
 from flask_caching_async import Cache
 from flask_caching_async._runtime.colour import run_now
 from flask_caching_async.backends._memcached import protocol, values
-from flask_caching_async.backends._memcached.transport import Ring
+from flask_caching_async.backends._memcached.looking import Question, question_of
+from flask_caching_async.backends._memcached.ring import Ring
 from flask_caching_async.backends._versioned import contract
 from flask_caching_async.backends.memcache import MemcachedCache
 from flask_caching_async.exceptions import (
@@ -915,7 +916,7 @@ async def test_half_an_answer_is_waited_for_no_longer_than_allowed(
     little = {"CACHE_OPERATION_TIMEOUT": 0.2, "CACHE_BREAKER_THRESHOLD": 0}
     face = await enter(make(memcached_proxy, **little))
     assert await insist(lambda: face.set("a", 1))
-    memcached_proxy.garbage(b"VALUE a 0 1 1\r\nx")
+    memcached_proxy.garbage(f"VALUE {PREFIX}a 0 1 1\r\nx".encode())
     with pytest.raises(BackendTimeout):
         await face.get("a")
     memcached_proxy.heal()
@@ -1092,7 +1093,7 @@ def test_answers_are_understood_in_whatever_pieces_they_arrive(data: Any) -> Non
                 sent += b"VALUE %b 3 %d 9\r\n%b\r\n" % (name.encode(), len(stored), stored)
             sent += b"END\r\n"
             expected.append({(0, n): protocol.Item(raw, 3, b"9") for n, raw in items.items()})
-            asked += protocol.gets([(0, "k")])
+            asked += protocol.gets([(0, "k"), *((0, name) for name in items)])
         else:
             line = data.draw(st.sampled_from([b"STORED", b"NOT_FOUND", b"42", protocol.TOO_LARGE]))
             expected.append(line)
@@ -1102,8 +1103,62 @@ def test_answers_are_understood_in_whatever_pieces_they_arrive(data: Any) -> Non
     while sent:
         size = data.draw(st.integers(1, len(sent)))
         piece, sent = sent[:size], sent[size:]
-        assert answers.feed(piece) is (not sent)
+        assert (answers.feed(piece) is None) is bool(sent)
     assert answers.done == expected
+
+
+def answer_to(question: Question, items: dict[protocol.Place, protocol.Item]) -> bytes:
+    """What a server says that has these items."""
+    said = b""
+    for command in question.commands:
+        for name, place in (command.fetched or {}).items():
+            if (item := items.get(place)) is not None:
+                head = (name, item.flags, len(item.raw), item.unique)
+                said += b"VALUE %b %d %d %b\r\n%b\r\n" % (*head, item.raw)
+        said += b"END\r\n"
+    return said
+
+
+@quick
+@given(data=st.data())
+def test_a_look_is_read_quickly_as_it_is_read_carefully(data: Any) -> None:
+    """Whatever is there, in whatever pieces it comes, and whatever it looks like."""
+    ring = Ring([("a", 1)])
+    tags = data.draw(st.lists(st.sampled_from(["~stamp~", "~m:f", "~t:x"]), unique=True))
+    question = question_of(ring, "p:", "key", tuple(tags))
+    token = st.sampled_from(
+        [b"A" * 16, b"." + b"B" * 16, b"x\r\ny", b"\r\n" + b"C" * 14, b"", b"D"]
+    )
+    entry = st.sampled_from([b"", b"END\r\n", b"x" * 90, b"\r\nEND", b"VALUE k 0 16 1\r\n" * 4])
+    items = {}
+    for place in (question.spot.entry, question.spot.key_version, question.spot.space):
+        if data.draw(st.integers(0, 9)):
+            raw = data.draw(entry if place == question.spot.entry else token)
+            items[place] = protocol.Item(raw, data.draw(st.sampled_from([0, 0, 1])), b"7")
+    for place in question.tags:
+        items.setdefault(place, protocol.Item(data.draw(token), 0, b"9"))
+    sent = answer_to(question, items)
+    expected = question.seen_in(protocol.Answers(question.commands).feed(sent) or [])
+    assert (quickly := question.read(sent)) is None or quickly == expected
+    reading, found = question.reading(), None
+    while sent:
+        size = data.draw(st.sampled_from([1, 7, len(sent)]))
+        piece, sent = sent[:size], sent[size:]
+        found = reading(piece)
+        assert (found is None) is bool(sent)
+    assert found == [expected]
+
+
+def test_a_whole_answer_is_read_quickly() -> None:
+    """An entry with all versions that it depends on: a hit."""
+    question = question_of(Ring([("a", 1)]), "p:", "key", ("~stamp~", "~m:f"))
+    tokens = [question.spot.key_version, *question.tags]
+    items = {place: protocol.Item(bytes([65 + n]) * 16, 0, b"1") for n, place in enumerate(tokens)}
+    items[question.spot.entry] = protocol.Item(b"\r\nEND\r\n", 0, b"42")
+    seen = question.read(answer_to(question, items))
+    assert seen == (
+        items[question.spot.entry], b"A" * 16, b"B" * 16, (b"B" * 16, b"C" * 16)
+    )  # fmt: skip
 
 
 @table("size", [b"-2", b"+0", b"0_0", b"x"])
@@ -1112,6 +1167,13 @@ def test_a_size_that_is_no_number_is_no_answer(size: bytes) -> None:
     answers = protocol.Answers(protocol.gets([(0, "k")]))
     with pytest.raises(BackendError, match="VALUE k"):
         answers.feed(b"VALUE k 0 %b 9\r\n\r\nEND\r\n" % size)
+
+
+def test_an_item_that_nobody_asked_for_is_no_answer() -> None:
+    """It is the answer to another question."""
+    answers = protocol.Answers(protocol.gets([(0, "k")]))
+    with pytest.raises(BackendError, match="VALUE j"):
+        answers.feed(b"VALUE j 0 1 9\r\nx\r\nEND\r\n")
 
 
 # --- in apps --------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 
 from flask_caching_async import Cache
 from flask_caching_async._runtime.colour import run_now
-from flask_caching_async.backends._redis.transport import packed
+from flask_caching_async.backends._redis.wires import packed
 from flask_caching_async.backends.rediscache import RedisCache
 from flask_caching_async.exceptions import (
     BackendError,
@@ -127,7 +127,43 @@ def test_a_command_is_packed_as_the_driver_does(
     """Byte by byte, though not in Python."""
     connection: Any = redis.asyncio.Connection()
     command = [verb, *arguments, "x" * 10_000]
-    assert b"".join(packed(connection, command)) == b"".join(connection.pack_command(*command))
+    assert packed(connection, [command]) == b"".join(connection.pack_command(*command))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"protocol": 3},
+        {"encoding": "latin-1"},
+        {"encoding_errors": "replace"},
+        {"health_check_interval": 1},
+        {"protocol": "2"},
+    ],
+)
+@pytest.mark.asyncio
+async def test_what_only_the_driver_can_read_is_read_by_it(
+    clean_redis: RedisServer, make: Make, enter: Enter, setting: dict[str, Any]
+) -> None:
+    """Another protocol, for example; whatever it would encode is UTF-8, in both colours."""
+    cache = make(CACHE_OPTIONS=setting)
+    face = await enter(cache)
+    await use_everything(face)
+    assert await face.clear() and await face.set("schön", 1)
+    with redis.Redis.from_url(clean_redis.url) as client:
+        stored: Any = client.keys("*sch*n")
+    assert f"{PREFIX}schön".encode() in stored
+    transports = cache.cache._transports
+    transport = transports.here() or transports.blocking()
+    with pytest.raises(redis.ResponseError, match="wrong kind of value"):
+        await transport.batch([("PING",), ("LPOP", f"{PREFIX}schön"), ("PING",)])
+    assert await transport.run("PING") in (b"PONG", "PONG")
+
+
+def test_what_a_driver_packs_is_packed_by_it() -> None:
+    """Where hiredis does not know an argument."""
+    connection: Any = redis.asyncio.Connection()
+    command: Any = ["SET", "a", memoryview(b"x")]
+    assert packed(connection, [command]) == b"".join(connection.pack_command(*command))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ what it inherited without a word to the server.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -16,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 from ..._runtime.deadline import Deadline
 from ..._runtime.fork import forgets_parent
-from .slots import Slots
+from .slots import AsyncSlots, Slots
 
 __all__ = ["AsyncOpener", "AsyncPool", "Opener", "SyncPool"]
 
@@ -144,7 +143,7 @@ class AsyncPool(Generic[C]):
     def __init__(self, opener: AsyncOpener[C], limit: int, patience: float) -> None:
         self.opener, self.limit, self.patience = opener, limit, patience
         self._free: deque[C] = deque()
-        self._slots = asyncio.Semaphore(limit)
+        self._slots = AsyncSlots(limit)
         self._closed = False
 
     async def run(self, use: Callable[[C], Awaitable[T]]) -> T:
@@ -152,11 +151,10 @@ class AsyncPool(Generic[C]):
 
         :raises TimeoutError: if none became free in time.
         """
-        if self._slots.locked():
+        slots = self._slots
+        if not slots.take_now():
             async with Deadline(self.patience):
-                await self._slots.acquire()
-        else:
-            await self._slots.acquire()  # at once
+                await slots.take()
         try:
             free, connection = self._free, await self._take()
             try:
@@ -170,7 +168,7 @@ class AsyncPool(Generic[C]):
             await self._give_back(connection, free)
             return result
         finally:
-            self._slots.release()
+            slots.give_back()
 
     async def _take(self) -> C:
         while (connection := _last(self._free)) is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from collections import deque
 from queue import Empty, SimpleQueue
 
-__all__ = ["Slots"]
+__all__ = ["AsyncSlots", "Slots"]
 
 
 class Slots:
@@ -41,3 +43,41 @@ class Slots:
     def give_back(self) -> None:
         """Let another caller have it."""
         self._free.put(None)
+
+
+class AsyncSlots:
+    """The same for the tasks of one event loop, in the order in which they come.
+
+    Not an ``asyncio.Semaphore``, whose every slot takes two calls and a coroutine.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def take_now(self) -> bool:
+        """Take a slot, if that needs no waiting."""
+        if self._left:
+            self._left -= 1
+            return True
+        return False
+
+    async def take(self) -> None:
+        """Take a slot."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it was given one at the same moment
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """Let another task have it: the one that has waited longest."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._left += 1

@@ -1,4 +1,4 @@
-"""An entry and what lies beside it on a server: where that is, and the commands that change it."""
+"""An entry and what lies beside it on a server: what was found, and the commands that change it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,11 @@ from typing import NamedTuple
 
 from .._connections.server import text_of
 from .._versioned.contract import KEY_VERSION_LIFE, as_key_version, as_token, new_token
+from .looking import Spot
 from .protocol import Command, Item, Place, gets, store, touch
 from .values import exptime
 
-__all__ = ["Look", "Spot", "replacing", "storing", "superseding", "token_of"]
-
-
-class Spot(NamedTuple):
-    """Where an entry lies, its key version, and the version of the namespace."""
-
-    entry: Place
-    key_version: Place
-    space: Place
+__all__ = ["Look", "replacing", "storing", "superseding", "token_of"]
 
 
 class Look(NamedTuple):
@@ -31,9 +24,11 @@ class Look(NamedTuple):
     @classmethod
     def of(cls, spot: Spot, found: Mapping[Place, Item]) -> Look:
         """What was found at a spot, among other places."""
-        version = found.get(spot.key_version)
-        key_version = None if version is None else as_key_version(version.raw)
-        return cls(found.get(spot.entry), text_of(key_version), token_of(found.get(spot.space)))
+        entry, version, space = spot
+        key_version = None
+        if (item := found.get(version)) is not None:
+            key_version = text_of(as_key_version(item.raw))
+        return cls(found.get(entry), key_version, token_of(found.get(space)))
 
 
 def token_of(item: Item | None) -> str | None:

@@ -6,8 +6,8 @@ for each answer before they send the next command.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from ...exceptions import BackendError
 
@@ -19,9 +19,9 @@ __all__ = [
     "Answers",
     "Command",
     "Item",
-    "MemcachedTransport",
     "Place",
     "add_to",
+    "closed",
     "delete",
     "found_in",
     "gets",
@@ -75,12 +75,13 @@ class Command(NamedTuple):
     """Something to send.
 
     :param at: the number of the server.
-    :param fetches: whether the answer is items by their places, and not one line.
+    :param fetched: the places of what it asks for, by their names on the server: its answer is
+        items, and not one line.
     """
 
     at: int
     sent: bytes
-    fetches: bool = False
+    fetched: Mapping[bytes, Place] | None = None
 
 
 def gets(wanted: Iterable[Place]) -> list[Command]:
@@ -92,10 +93,15 @@ def gets(wanted: Iterable[Place]) -> list[Command]:
     for at, name in wanted:
         by_server.setdefault(at, {})[name] = None
     return [
-        Command(at, f"gets {' '.join(names[start : start + NAMES])}\r\n".encode(), True)
+        _get(at, names[start : start + NAMES])
         for at, names in ((at, list(names)) for at, names in by_server.items())
         for start in range(0, len(names), NAMES)
     ]
+
+
+def _get(at: int, names: Sequence[str]) -> Command:
+    fetched = {name.encode(): (at, name) for name in names}
+    return Command(at, b"gets %b\r\n" % b" ".join(fetched), fetched)
 
 
 def found_in(answers: Iterable[Answer]) -> dict[Place, Item]:
@@ -164,60 +170,71 @@ class Answers:
         self._needed = 0
         self._found: dict[Place, Item] = {}
 
-    def feed(self, data: bytes) -> bool:
-        """Take what has arrived; whether that was all.
+    def feed(self, data: bytes) -> list[Answer] | None:
+        """Take what has arrived; all answers, or ``None`` as long as more is to come.
 
         :raises BackendError: if it is no answer.
         """
         if not data:
-            raise BackendError("Memcached closed the connection")
+            raise closed()
         whole = data  # mostly all of it comes at once
         if self._arrived:
             self._arrived += data
             if len(self._arrived) < self._needed:
-                return False
+                return None
             whole = bytes(self._arrived)
         try:
             used = self._read(whole)
         except ValueError as error:
             raise BackendError(f"Memcached answered {whole[:80]!r}") from error
-        self._arrived = bytearray(whole[used:])
+        if used < len(whole) or self._arrived:
+            self._arrived = bytearray(whole[used:])
         if len(self.done) < len(self._commands):
-            return False
+            return None
         if self._arrived:
             raise BackendError(f"Memcached answered more: {bytes(self._arrived[:80])!r}")
-        return True
+        return self.done
 
     def _read(self, arrived: bytes) -> int:
         """Understand what is complete; how many bytes that were."""
         start, done = 0, self.done
         self._needed = 0
-        while len(done) < len(self._commands):
-            command = self._commands[len(done)]
-            end = arrived.find(b"\r\n", start)
-            if end < 0:
-                break
-            line = arrived[start:end]
-            if not command.fetches:
-                done.append(_checked(line))
-            elif line == b"END":
+        for command in self._commands[len(done) :]:
+            if command.fetched is not None:
+                start, complete = self._read_items(arrived, start, command.fetched)
+                if not complete:
+                    break
                 done.append(self._found)
                 self._found = {}
             else:
-                word, name, flags, size, unique = line.split()
-                stop = end + 2 + int(size)
-                if word != b"VALUE" or not size.isdigit():
-                    raise ValueError(line)
-                if not arrived.startswith(b"\r\n", stop):
-                    if len(arrived) >= stop + 2 or not b"\r\n".startswith(arrived[stop:]):
-                        raise ValueError(line)
-                    self._needed = stop + 2 - start
+                end = arrived.find(b"\r\n", start)
+                if end < 0:
                     break
-                item = Item(arrived[end + 2 : stop], int(flags), unique)
-                self._found[command.at, name.decode()] = item
-                end = stop
-            start = end + 2
+                done.append(_checked(arrived[start:end]))
+                start = end + 2
         return start
+
+    def _read_items(
+        self, arrived: bytes, start: int, fetched: Mapping[bytes, Place]
+    ) -> tuple[int, bool]:
+        """Understand items from ``start`` on: where that ends, and whether no more are to come."""
+        found = self._found
+        while (end := arrived.find(b"\r\n", start)) >= 0:
+            line = arrived[start:end]
+            if line == b"END":
+                return end + 2, True
+            word, name, flags, size, unique = line.split(b" ")
+            begin, stop = end + 2, end + 2 + int(size)
+            if word != b"VALUE" or name not in fetched or not size.isdigit():
+                raise ValueError(line)
+            if arrived[stop : stop + 2] != b"\r\n":
+                if len(arrived) >= stop + 2 or not b"\r\n".startswith(arrived[stop:]):
+                    raise ValueError(line)
+                self._needed = stop + 2 - start
+                break
+            found[fetched[name]] = Item(arrived[begin:stop], int(flags), unique)
+            start = stop + 2
+        return start, False
 
 
 def _checked(line: bytes) -> bytes:
@@ -226,24 +243,14 @@ def _checked(line: bytes) -> bytes:
     raise ValueError(line)
 
 
+def closed() -> BackendError:
+    """The error for a connection that the server has closed."""
+    return BackendError("Memcached closed the connection")
+
+
 def raise_errors(answers: list[Answer]) -> list[Answer]:
     """The answers, if all commands were carried out; a value that is too large is no error."""
     for answer in answers:
         if type(answer) is bytes and answer.startswith(b"SERVER_ERROR") and answer != TOO_LARGE:
             raise BackendError(f"Memcached answered {answer.decode('utf-8', 'replace')}")
     return answers
-
-
-class MemcachedTransport(Protocol):
-    """What a backend says to its servers, in either colour: see ``transport.py``."""
-
-    async def batch(self, commands: Sequence[Command]) -> list[Answer]:
-        """The answers to several commands, in one trip to each server.
-
-        :raises BackendError: if a server did not carry one out.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Close what is idle now, and the rest when it is given back."""
-        ...

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Self
 from ...typing import Timeout, Value
 from .._connections.both_colours import over_transport
 from .._connections.operations import ServerOperations
-from .._versioned.contract import KEY_VERSION, NAMESPACE, new_token
-from .entries import Spot, superseding, token_of
-from .protocol import STORED, TOO_LARGE, Item, MemcachedTransport, Place, found_in, gets, store
-from .values import Header, MemcachedValues, exptime, name_of, own_name
+from .._versioned.contract import new_token
+from .entries import superseding, token_of
+from .looking import Question, Spot, own_place, place_of, question_of, spot_of
+from .protocol import STORED, TOO_LARGE, Item, Place, found_in, gets, store
+from .values import Header, MemcachedValues, exptime
+from .verbs import MemcachedTransport
 
 if TYPE_CHECKING:
-    from .transport import Ring
+    from .ring import Ring
 
 __all__ = ["MemcachedSetting"]
 
@@ -34,24 +36,15 @@ class MemcachedSetting(MemcachedValues, ServerOperations[MemcachedTransport]):
 
     # --- places -----------------------------------------------------------------------------------
 
-    def _place(self, prefix: str, key: str) -> Place:
-        """Where an entry lies."""
-        name = name_of(prefix, key)
-        return self._ring.at(name), name
-
-    def _own_place(self, prefix: str, tag: str, beside: str = "") -> Place:
-        """Where the version of a tag lies.
-
-        :param beside: a key; what stands for the version of a key is on the server of its entry.
-        """
-        name = own_name(prefix, tag)
-        at = name_of(prefix, beside) if tag.startswith(KEY_VERSION) else name
-        return self._ring.at(at), name
+    def _own_place(self, prefix: str, tag: str) -> Place:
+        return own_place(self._ring, prefix, tag)
 
     def _spot(self, prefix: str, key: str) -> Spot:
-        at, name = self._place(prefix, key)
-        key_version = at, own_name(prefix, KEY_VERSION + key)
-        return Spot((at, name), key_version, (at, own_name(prefix, NAMESPACE)))
+        return spot_of(self._ring, prefix, key)
+
+    def _question(self, key: str, tags: Sequence[str]) -> Question:
+        """What a look at a key asks for."""
+        return question_of(self._ring, self._prefix(), key, tuple(tags))
 
     def shards(self) -> Sequence[Self]:
         """One view for each server: all that an entry depends on is on the server of that entry."""
@@ -66,7 +59,7 @@ class MemcachedSetting(MemcachedValues, ServerOperations[MemcachedTransport]):
 
     def shard_of(self, key: str) -> int:
         """The number of the server that has a key."""
-        return self._place(self._prefix(), key)[0]
+        return place_of(self._ring, self._prefix(), key)[0]
 
     # --- the version of the namespace -------------------------------------------------------------
 

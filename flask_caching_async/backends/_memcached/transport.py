@@ -4,7 +4,7 @@ The sockets are ours. A driver's public client sends one command and waits for i
 sends the next, so that a look at an entry, its versions and its namespace would take a trip each;
 and aiomcache's gives a connection back to its pool when a call was cancelled, with the answer still
 to come: the next caller gets it. What is left of a driver without its client is ``connect``.
-pymemcache, with public functions, decides which server has which key.
+pymemcache, with public functions, decides which server has which key: ``ring.py``.
 
 A transport sends to all servers that a question is for, and then reads what each of them answers. A
 connection that failed in any way is closed.
@@ -13,29 +13,30 @@ connection that failed in any way is closed.
 from __future__ import annotations
 
 import asyncio
-import copy
-import functools
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from pymemcache.client.base import normalize_server_spec
-from pymemcache.client.rendezvous import RendezvousHash
-
 from ..._runtime.deadline import Deadline
-from ...exceptions import BackendError, ConfigurationError
+from .._connections.conversation import Conversation, Reading
 from .._connections.per_loop import PerLoop
 from .._connections.pool import AsyncPool, SyncPool
-from .._connections.secrets import host_name, shown
 from .._connections.server import Budget
-from .protocol import Answer, Answers, Command, MemcachedTransport, portions, raise_errors
-from .sockets import Socket
+from .._connections.sockets import Socket, has_more, limit
+from .looking import Question, Seen
+from .protocol import (
+    Answer,
+    Answers,
+    Command,
+    closed,
+    portions,
+    raise_errors,
+)
+from .ring import Server, named
+from .verbs import MemcachedTransport
 
-__all__ = ["AsyncTransport", "Ring", "Transport", "per_loop", "servers_of"]
-
-#: ``(host, port)``, or the path of a socket.
-Server: TypeAlias = tuple[str, int] | str
+__all__ = ["AsyncTransport", "Transport", "per_loop"]
 
 #: Commands for one server.
 Part: TypeAlias = tuple[int, Sequence[Command]]
@@ -44,72 +45,12 @@ Part: TypeAlias = tuple[int, Sequence[Command]]
 SIZE = 1 << 16
 
 
-def servers_of(given: Any) -> list[Server]:
-    """The servers that a user means.
-
-    :param given: one or several of ``"host:port"``, ``(host, port)``, ``"/path"``; or ``None``.
-    :raises ConfigurationError: if it is something else.
-    """
-    if given is None:
-        given = "127.0.0.1:11211"
-    found: dict[Server, None] = {}
-    for one in given if isinstance(given, (list, tuple)) else [given]:
-        try:
-            spec = normalize_server_spec(tuple(one) if isinstance(one, list) else one)
-            if not isinstance(spec, str):
-                host, port = spec
-                spec = host_name(host), int(port)
-        except (TypeError, ValueError):
-            raise ConfigurationError(
-                "CACHE_MEMCACHED_SERVERS must be a list of 'host:port', (host, port) and paths of "
-                f"sockets, or a client; {shown(one)} is none of these"
-            ) from None
-        found[spec] = None
-    if not found:
-        raise ConfigurationError("CACHE_MEMCACHED_SERVERS names no server")
-    return list(found)
-
-
-class Ring:
-    """Which server has which name: the same one in every process, and for pymemcache's clients.
-
-    It is pymemcache's own rendezvous hash: another program finds what was stored here, and a server
-    that is added or taken away moves only its own share of the names.
-    """
-
-    def __init__(self, servers: Sequence[Server]) -> None:
-        names = list(map(_named, servers))
-        self._numbers = {name: number for number, name in enumerate(names)}
-        self._hash = RendezvousHash(names)
-        #: The names of all servers, by their numbers.
-        self.names = names
-        #: The numbers of all servers.
-        self.numbers = range(len(names))
-        #: The number of the server for a name.
-        self.at: Callable[[str], int] = functools.lru_cache(4096)(self._choose)
-        if len(names) == 1:
-            self.at = lambda name: 0
-
-    def only(self, number: int) -> Ring:
-        """The part of this ring that is on one server."""
-        part = copy.copy(self)
-        part.numbers, part.at = range(number, number + 1), lambda name: number
-        return part
-
-    def _choose(self, name: str) -> int:
-        return self._numbers[str(self._hash.get_node(name))]
-
-
 def per_loop(servers: Sequence[Server], budget: Budget) -> PerLoop[MemcachedTransport]:
     """The transports to some servers."""
-    where = ", ".join(map(_named, servers))
+    where = ", ".join(map(named, servers))
     return PerLoop(
         lambda: Transport(servers, budget), lambda: AsyncTransport(servers, budget), where
     )
-
-
-def _named(server: Server) -> str:
-    return server if isinstance(server, str) else f"{server[0]}:{server[1]}"
 
 
 def _by_server(commands: Sequence[Command]) -> list[Part]:
@@ -129,7 +70,7 @@ def _in_order(commands: Sequence[Command], answers: dict[int, list[Answer]]) -> 
 def _naming(server: Server, error: OSError) -> OSError:
     """The same error, which says now where one of several servers is that cannot be reached."""
     if error.errno is not None:
-        error.filename = _named(server)
+        error.filename = named(server)
     return error
 
 
@@ -155,7 +96,7 @@ class _Opener:
                 connection.connect(address)
                 if family != getattr(socket, "AF_UNIX", None):
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connection.limit(self.budget.operation)
+                limit(connection, self.budget.operation)
                 return connection
             except OSError as error:
                 connection.close()
@@ -172,7 +113,7 @@ class _Opener:
     def usable(self, connection: Socket) -> bool:
         """Whether the connection stands, and has nothing to say that was not asked."""
         try:
-            return not connection.has_more()
+            return not has_more(connection)
         except OSError:
             return False
 
@@ -207,22 +148,29 @@ class Transport(_InPortions):
     async def _trip(self, parts: list[Part]) -> dict[int, list[Answer]]:
         return self._ask(parts)
 
+    def look_now(self, question: Question) -> Seen:
+        """What a look sees."""
+        sent, reading = question.sent, question.reading()
+        if sent is None:
+            return super().look_now(question)
+        pool = self.pools[question.commands[0].at]
+        seen: Seen = pool.run(lambda connection: _converse(connection, sent, reading))[0]
+        return seen
+
     def _ask(self, parts: list[Part]) -> dict[int, list[Answer]]:
         (at, commands), *others = parts
 
-        def use(connection: Socket) -> dict[int, list[Answer]]:
-            try:
-                connection.sendall(b"".join([command.sent for command in commands]))
-                answered = self._ask(others) if others else {}  # while this server is at it
-                answers = Answers(commands)
-                while not answers.feed(connection.recv(SIZE)):
-                    pass
-            except BlockingIOError:  # the kernel's word for it
-                raise TimeoutError("timed out") from None
-            answered[at] = answers.done
-            return answered
+        def meanwhile() -> None:
+            if others:
+                answered.update(self._ask(others))
 
-        return self.pools[at].run(use)
+        def use(connection: Socket) -> list[Answer]:
+            sent = b"".join([command.sent for command in commands])
+            return _converse(connection, sent, Answers(commands).feed, meanwhile)
+
+        answered: dict[int, list[Answer]] = {}
+        answered[at] = self.pools[at].run(use)
+        return answered
 
     async def close(self) -> None:
         """Close what is idle."""
@@ -230,61 +178,27 @@ class Transport(_InPortions):
             pool.close()
 
 
+def _converse(
+    connection: Socket,
+    sent: bytes,
+    reading: Reading,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> list[Any]:
+    """Send a question; what ``reading`` makes of its answer.
+
+    :param meanwhile: called while the server is at it.
+    """
+    try:
+        connection.sendall(sent)
+        meanwhile()
+        while (answers := reading(connection.recv(SIZE))) is None:
+            pass
+    except BlockingIOError:  # the kernel's word for it
+        raise TimeoutError("timed out") from None
+    return answers
+
+
 # --- on an event loop -----------------------------------------------------------------------------
-
-
-class Conversation(asyncio.Protocol):
-    """A connection of an event loop: questions go out, and their answers are read as they come."""
-
-    transport: asyncio.Transport
-
-    def __init__(self) -> None:
-        self._answers: Answers | None = None
-        self._complete: asyncio.Future[None] | None = None
-        self.ended = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It stands."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """Something has come: a part of the answers, or what was not asked."""
-        if self._answers is None:
-            self.transport.abort()
-            return
-        try:
-            if self._answers.feed(data):
-                self._end(None)
-        except BackendError as error:
-            self._end(error)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """It stands no more."""
-        self.ended = True
-        self._end(exc or BackendError("Memcached closed the connection"))
-
-    def _end(self, error: Exception | None) -> None:
-        complete, self._answers, self._complete = self._complete, None, None
-        if complete is None or complete.done():  # no caller waits (any more)
-            return
-        if error is None:
-            complete.set_result(None)
-        else:
-            complete.set_exception(error)
-
-    async def ask(self, commands: Sequence[Command]) -> list[Answer]:
-        """The answers to some commands; one caller at a time.
-
-        :raises BackendError: if something else came, or the connection was closed.
-        """
-        if self.ended:
-            raise BackendError("Memcached closed the connection")
-        answers = self._answers = Answers(commands)
-        self._complete = asyncio.get_running_loop().create_future()
-        self.transport.write(b"".join([command.sent for command in commands]))
-        await self._complete
-        return answers.done
 
 
 class _AsyncOpener:
@@ -300,13 +214,16 @@ class _AsyncOpener:
         try:
             async with Deadline(self.budget.connect):
                 if isinstance(self.server, str):
-                    return (await loop.create_unix_connection(Conversation, self.server))[1]
-                return (await loop.create_connection(Conversation, *self.server))[1]
+                    return (await loop.create_unix_connection(self._begin, self.server))[1]
+                return (await loop.create_connection(self._begin, *self.server))[1]
         except OSError as error:
             raise _naming(self.server, error)  # noqa: B904
 
+    def _begin(self) -> Conversation:
+        return Conversation(self.budget.operation, closed)
+
     def usable(self, connection: Conversation) -> bool:
-        return not (connection.ended or connection.transport.is_closing())
+        return connection.stands
 
     async def close(self, connection: Conversation) -> None:
         connection.transport.abort()
@@ -320,7 +237,6 @@ class AsyncTransport(_InPortions):
             AsyncPool(_AsyncOpener(server, budget), budget.limit, budget.patience)
             for server in servers
         ]
-        self._patience = budget.operation
 
     async def _trip(self, parts: list[Part]) -> dict[int, list[Answer]]:
         if len(parts) == 1:  # without tasks
@@ -334,12 +250,19 @@ class AsyncTransport(_InPortions):
             found[at] = answer
         return found
 
-    async def _ask(self, at: int, commands: Sequence[Command]) -> list[Answer]:
-        async def use(connection: Conversation) -> list[Answer]:
-            async with Deadline(self._patience):
-                return await connection.ask(commands)
+    async def look(self, question: Question) -> Seen:
+        """What a look sees."""
+        sent, reading = question.sent, question.reading()
+        if sent is None:
+            return await super().look(question)
+        pool = self.pools[question.commands[0].at]
+        seen: Seen = (await pool.run(lambda connection: connection.send(sent, reading)))[0]
+        return seen
 
-        return await self.pools[at].run(use)
+    async def _ask(self, at: int, commands: Sequence[Command]) -> list[Answer]:
+        sent = b"".join([command.sent for command in commands])
+        answers = Answers(commands)
+        return await self.pools[at].run(lambda connection: connection.send(sent, answers.feed))
 
     async def close(self) -> None:
         """Close what is idle, before this loop may end."""

@@ -141,9 +141,11 @@ class MemcachedValues(ServerCache):
         """
         if type(raw) is not bytes:  # a client has decoded it, or found nothing
             return MISSING if raw is None else raw
-        header, payload = split(raw)
-        if header is not None and (header.token != token or self.clock() >= header.until):
-            return MISSING  # cleared, or over
+        payload = raw
+        if raw.startswith(_HEADER):
+            header, payload = split(raw)
+            if header is not None and (header.token != token or self.clock() >= header.until):
+                return MISSING  # cleared, or over
         try:
             return self._loads(payload, flags)
         except Exception:
@@ -155,6 +157,8 @@ class MemcachedValues(ServerCache):
         :param flags: 0 is ours. Other clients have agreed on the meaning of some: 1 pickle, 2 and 4
             a number, 8 compressed, 16 text.
         """
+        if flags == 0:
+            return self.serializer.loads(raw)
         if flags & 8:
             raw = zlib.decompress(raw)
         kind = flags & ~8

@@ -11,9 +11,11 @@ An entry, its key version and its lease are on one server, so that they can be s
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 from ..._entries.entry import MISSING
+from ..._runtime.threads import offload
 from ...typing import Value
 from .._connections.both_colours import over_transport
 from .._connections.server import text_of
@@ -25,16 +27,17 @@ from .._versioned.contract import (
     Lease,
     VersionedValue,
     as_key_version,
+    as_token,
     new_witness,
 )
 from .._versioned.leases import RemoteLease
-from .entries import Look, Spot, storing, superseding, token_of
+from .entries import Look, storing, superseding, token_of
+from .looking import Seen, Spot, place_of
 from .protocol import (
     STORED,
     TOO_LARGE,
     Command,
     Item,
-    MemcachedTransport,
     Place,
     delete,
     found_in,
@@ -44,6 +47,7 @@ from .protocol import (
 )
 from .setting import MemcachedSetting
 from .values import exptime, own_name
+from .verbs import MemcachedTransport
 
 __all__ = ["TRIES", "MemcachedVersioned"]
 
@@ -83,29 +87,36 @@ class MemcachedVersioned(MemcachedSetting):
     def _value(self, item: Item | None, token: str | None) -> Value:
         return MISSING if item is None else self._decode(item.raw, item.flags, token)
 
-    def _seen(
-        self, found: Mapping[Place, Item], spot: Spot, tags: Sequence[Place]
-    ) -> VersionedValue:
+    def _found(self, seen: Seen) -> VersionedValue:
         """What a look has found."""
-        item, key_version, token = Look.of(spot, found)
-        value = self._value(item, token)
-        if value is MISSING or (item is not None and (value is item.raw or item.flags == 8)):
+        item, raw_version, space, tags = seen
+        tokens = tuple([as_token(raw) for raw in tags])
+        key_version = text_of(as_key_version(raw_version))
+        if item is None:
+            return VersionedValue(None, key_version, tokens, b"")
+        value = self._decode(item.raw, item.flags, as_token(space))
+        if value is MISSING or value is item.raw or item.flags == 8:
             value = None  # nothing, or bytes of another program, which no function returned
-        tokens = tuple([token_of(found.get(place)) for place in tags])
-        return VersionedValue(value, key_version, tokens, b"" if item is None else item.unique)
+        return VersionedValue(value, key_version, tokens, item.unique)
 
     # --- versioned operations ---------------------------------------------------------------------
+
+    # The sync half has no coroutine: it is all that a hit does.
+
+    def look_up(self, key: str, tags: Sequence[str] = ()) -> VersionedValue:
+        """Look at a key, its version and some tag versions, in one trip to each server."""
+        return self._found(self._transports.blocking().look_now(self._question(key, tags)))
+
+    async def alook_up(self, key: str, tags: Sequence[str] = ()) -> VersionedValue:
+        """Awaitable :meth:`look_up`."""
+        if (transport := self._transports.here()) is None:
+            return await offload(functools.partial(MemcachedVersioned.look_up, self, key, tags))
+        return await self._look_up(transport, key, tags)
 
     async def _look_up(
         self, transport: MemcachedTransport, key: str, tags: Sequence[str] = ()
     ) -> VersionedValue:
-        """Look at a key, its version and some tag versions, in one trip to each server."""
-        prefix = self._prefix()
-        spot, places = self._spot(prefix, key), [self._own_place(prefix, tag, key) for tag in tags]
-        found = found_in(await transport.batch(gets([*spot, *places])))
-        return self._seen(found, spot, places)
-
-    look_up, alook_up = over_transport(_look_up)
+        return self._found(await transport.look(self._question(key, tags)))
 
     async def _ensure_versions(
         self, transport: MemcachedTransport, tags: Sequence[str], timeout: float
@@ -144,7 +155,7 @@ class MemcachedVersioned(MemcachedSetting):
         """A lease on ``key`` (``<key>@<state>``) over all processes."""
         key, _, state = key.rpartition("@")
         prefix = self._prefix()
-        at, name = self._place(prefix, key)[0], own_name(prefix, f"{LEASE}{state}~{key}")
+        at, name = place_of(self._ring, prefix, key)[0], own_name(prefix, f"{LEASE}{state}~{key}")
         lease = MemcachedLease(name, life, self._transports, _renew)
         lease.place = at, name
         lease.unshared_place = at, own_name(prefix, f"{UNSHARED}{state}~{key}")
@@ -155,8 +166,8 @@ class MemcachedVersioned(MemcachedSetting):
     ) -> tuple[bool, VersionedValue]:
         """Try once for a lease, and look at its key in the same trip."""
         assert isinstance(lease, MemcachedLease), "it is made by :meth:`lease`"
-        prefix = self._prefix()
-        spot, places = self._spot(prefix, key), [self._own_place(prefix, tag, key) for tag in tags]
+        question = self._question(key, tags)
+        spot = question.spot
         lease.taken_over = transport
         adding = [
             store("add", lease.place, lease.token.encode(), exptime(lease.life)),
@@ -164,7 +175,7 @@ class MemcachedVersioned(MemcachedSetting):
             store("add", spot.key_version, new_witness().encode(), exptime(KEY_VERSION_LIFE)),
         ]
         _, _, *answers = await transport.batch(
-            [*adding, *gets([lease.place, lease.unshared_place, *spot, *places])]
+            [*adding, *gets([lease.place, lease.unshared_place]), *question.commands]
         )
         found = found_in(answers)
         item, note = found.get(lease.place), found.get(lease.unshared_place)
@@ -176,7 +187,7 @@ class MemcachedVersioned(MemcachedSetting):
         if item is not None and taken:
             lease.cas = item.unique
             lease.taken()
-        return taken, self._seen(found, spot, places)
+        return taken, self._found(question.seen_in(answers))
 
     acquire_lease, aacquire_lease = over_transport(_acquire_lease)
 

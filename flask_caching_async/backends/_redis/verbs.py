@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
+from ..._runtime.colour import run_now
+
 __all__ = ["Argument", "Command", "RedisTransport", "Reply"]
 
 #: A part of a command; redis-py makes bytes of it.
@@ -36,6 +38,10 @@ class RedisTransport(Protocol):
         """The values of several names, in one trip or one for each node."""
         found: list[bytes | None] = await self.run("MGET", *names)
         return found
+
+    def mget_now(self, names: Sequence[str]) -> list[bytes | None]:
+        """:meth:`mget` of a transport that does not suspend, without a coroutine."""
+        return run_now(self.mget(names))
 
     async def told(self) -> list[Reply]:
         """What the server, or each master of a cluster, says of itself."""

@@ -8,10 +8,12 @@ by every delete and explicit set; a value is stored by a script that compares it
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
 
+from ..._runtime.threads import offload
 from ...exceptions import SerializationError
 from ...typing import Timeout, Value
 from .._connections.both_colours import over_transport
@@ -67,6 +69,8 @@ class RedisVersioned(ServerOperations[RedisTransport]):
 
     def _names(self, prefix: str, key: str) -> tuple[str, str]:
         """Where an entry lies, and the version of its key."""
+        if not self._transports.clustered and "{" not in (full := prefix + key):  # as most
+            return full, f"{prefix}{KEY_VERSION}{{{full}}}"
         return self._full(prefix, key), self._beside(prefix, KEY_VERSION, key)
 
     # --- values -----------------------------------------------------------------------------------
@@ -81,7 +85,7 @@ class RedisVersioned(ServerOperations[RedisTransport]):
             return None
 
     def _seen(
-        self, raw: bytes | None, key_version: bytes | None, tokens: Sequence[object]
+        self, raw: bytes | None, key_version: bytes | None, *tokens: object
     ) -> VersionedValue:
         """What a look has found.
 
@@ -90,7 +94,8 @@ class RedisVersioned(ServerOperations[RedisTransport]):
         """
         value = self._loads(raw)
         found = None if value is raw else value
-        return VersionedValue(found, as_key_version(key_version), tuple(map(as_token, tokens)))
+        version = None if key_version is None else as_key_version(key_version)
+        return VersionedValue(found, version, tuple([as_token(token) for token in tokens]))
 
     def _readable(self, raw: bytes | None) -> bool:
         """Whether there is a value; cachelib's serializers make ``None`` of what is none."""
@@ -137,16 +142,27 @@ class RedisVersioned(ServerOperations[RedisTransport]):
 
     # --- versioned operations ---------------------------------------------------------------------
 
+    # The sync half has no coroutine: it is all that a hit does.
+
+    def look_up(self, key: str, tags: Sequence[str] = ()) -> VersionedValue:
+        """Look at a key, its version and some tag versions, in one trip."""
+        transport = self._transports.blocking()
+        return self._seen(*transport.mget_now(self._looked_at(key, tags)))
+
+    async def alook_up(self, key: str, tags: Sequence[str] = ()) -> VersionedValue:
+        """Awaitable :meth:`look_up`."""
+        if (transport := self._transports.here()) is None:
+            return await offload(functools.partial(RedisVersioned.look_up, self, key, tags))
+        return await self._look_up(transport, key, tags)
+
     async def _look_up(
         self, transport: RedisTransport, key: str, tags: Sequence[str] = ()
     ) -> VersionedValue:
-        """Look at a key, its version and some tag versions, in one trip."""
-        prefix = self._prefix()
-        names = [*self._names(prefix, key), *(prefix + tag for tag in tags)]
-        raw, key_version, *tokens = await transport.mget(names)
-        return self._seen(raw, key_version, tokens)
+        return self._seen(*await transport.mget(self._looked_at(key, tags)))
 
-    look_up, alook_up = over_transport(_look_up)
+    def _looked_at(self, key: str, tags: Sequence[str]) -> list[str]:
+        prefix = self._prefix()
+        return [*self._names(prefix, key), *[prefix + tag for tag in tags]]
 
     async def _ensure_versions(
         self, transport: RedisTransport, tags: Sequence[str], timeout: float
@@ -202,7 +218,7 @@ class RedisVersioned(ServerOperations[RedisTransport]):
                 lease.witness = key_version
             lease.taken()
         tokens += await transport.mget(far) if far else []
-        return bool(taken), self._seen(raw, key_version, tokens)
+        return bool(taken), self._seen(raw, key_version, *tokens)
 
     acquire_lease, aacquire_lease = over_transport(_acquire_lease)
 

@@ -188,8 +188,7 @@ class Operations(Protocol):
     async def release_lease(self, lease: Lease, shared: bool = True) -> None: ...
 
 
-#: Remembered, since those of functions and of the namespace are read by each look.
-_is_token = functools.lru_cache(4096)(re.compile("[A-Za-z0-9_-]{16}").fullmatch)
+_is_token = re.compile("[A-Za-z0-9_-]{16}").fullmatch
 
 
 def new_token() -> str:
@@ -203,9 +202,16 @@ def as_token(raw: object) -> str | None:
     Garbage that counted as a version could never be compared with what a server holds; where it
     counts as missing, it is replaced when the version is needed next.
     """
-    if isinstance(raw, bytes):
-        raw = raw.decode("latin-1")
-    return raw if isinstance(raw, str) and len(raw) == 16 and _is_token(raw) else None
+    if type(raw) is bytes or type(raw) is str:
+        return _as_token(raw) if len(raw) == 16 else None
+    return None
+
+
+@functools.lru_cache(4096)
+def _as_token(raw: bytes | str) -> str | None:
+    # Remembered, since those of functions and of the namespace are read by each look.
+    text = raw.decode("latin-1") if isinstance(raw, bytes) else raw
+    return text if _is_token(text) else None
 
 
 def new_witness() -> str:

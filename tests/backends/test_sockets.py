@@ -1,4 +1,4 @@
-"""The blocking sockets to Memcached: whoever counts the seconds, they are the same."""
+"""Blocking sockets: whoever counts the seconds, they are the same."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from flask_caching_async.backends._memcached import sockets
-from flask_caching_async.backends._memcached.sockets import Socket
+from flask_caching_async.backends._connections import sockets
+from flask_caching_async.backends._connections.sockets import Socket, has_more, limit
 
 LIMIT = 0.2
 
@@ -26,7 +26,7 @@ def ends(kernel: bool, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Socket
     monkeypatch.setattr(sockets, "IN_KERNEL", kernel)
     with socket.create_server(("127.0.0.1", 0)) as server, Socket(socket.AF_INET) as mine:
         mine.connect(server.getsockname())
-        mine.limit(LIMIT)
+        limit(mine, LIMIT)
         other, _ = server.accept()
         with other:
             yield mine, other
@@ -36,15 +36,15 @@ def test_it_is_seen_whether_there_is_more(ends: tuple[Socket, socket.socket]) ->
     """Nothing, something, nothing again, and an end: none of them takes time, or what has come."""
     mine, other = ends
     began = time.monotonic()
-    assert not mine.has_more() and not mine.has_more()
+    assert not has_more(mine) and not has_more(mine)
     other.sendall(b"x")
-    assert until(mine.has_more) and mine.has_more()
-    assert mine.recv(10) == b"x" and not mine.has_more()
+    assert until(lambda: has_more(mine)) and has_more(mine)
+    assert mine.recv(10) == b"x" and not has_more(mine)
     with pytest.raises((BlockingIOError, TimeoutError)):  # after LIMIT, as before all those looks
         mine.recv(10)
     assert time.monotonic() - began >= LIMIT * 0.9
     other.close()
-    assert until(mine.has_more)
+    assert until(lambda: has_more(mine))
     assert mine.recv(1) == b""
     assert time.monotonic() - began < 20
 
@@ -65,7 +65,7 @@ def test_a_step_that_gets_no_answer_ends_in_time(
     """Nothing comes, or nobody takes what is sent; also after it was seen that there is no more."""
     mine, _ = ends
     for look in (False, True):
-        assert not (look and mine.has_more())
+        assert not (look and has_more(mine))
         began = time.monotonic()
         with pytest.raises((BlockingIOError, TimeoutError)):
             while True:
@@ -76,7 +76,7 @@ def test_a_step_that_gets_no_answer_ends_in_time(
 def test_without_a_limit_a_step_waits(ends: tuple[Socket, socket.socket]) -> None:
     """As the budget of a user may say."""
     mine, other = ends
-    mine.limit(None)
+    limit(mine, None)
     later = threading.Timer(2 * LIMIT, other.sendall, [b"x"])
     later.start()
     assert mine.recv(1) == b"x"
