@@ -40,9 +40,11 @@ class Operations(GetOrSet):
         What a server has stored for ``None`` cannot be told from nothing: :meth:`has` asks it.
         """
         binding = self._only or self._binding()
-        direct = binding.engines.direct
-        if direct is not None and asyncio._get_running_loop() is None:
-            value = direct.get_directly(key)
+        engines, alone = binding.engines, asyncio._get_running_loop() is None
+        if alone and engines.direct is not None:
+            value = engines.direct.get_directly(key)
+        elif alone and engines.sole is not None and engines.sole.quick is not None:
+            value = engines.sole.quick.get_now(key)
         else:
             value = run_now(self._sync("get").get((key,)))[0]
         gets = binding.ledger.gets

@@ -76,9 +76,9 @@ class Engine:
         """Decide which steps there are: those of the store, or those that somebody watches."""
         store, watched = self.store, self.watch.steps
         #: The steps of the store for sync code (they never suspend), and for async code.
-        self.sync, self.aio, self.load_now = store.sync, store.aio, store.load_now
+        self.sync, self.aio, self.quick = store.sync, store.aio, store.quick
         if watched is not None and store.direct is None:
-            self.sync, self.aio, self.load_now = watched(store.sync), watched(store.aio), None
+            self.sync, self.aio, self.quick = watched(store.sync), watched(store.aio), None
         #: Its ports in both colours; they are made by whom they are for (``run.py``).
         self.ports: dict[type, Any] = {}
 

@@ -171,10 +171,14 @@ class StoreSteps(FlowSteps, Protocol):
 
 
 class LookingSteps(StoreSteps, Protocol):
-    """Steps that know a way without a coroutine to what is asked for most."""
+    """Steps that know a way without a coroutine to what sync code asks for most."""
 
     def load_now(self, key: str, tags: tuple[str, ...]) -> Lookup | None:
         """Look at a key in sync code; ``None`` where there is more to it."""
+        ...
+
+    def get_now(self, key: str) -> Value:
+        """The value of a key in sync code, ``MISSING`` where there is none."""
         ...
 
 
@@ -189,9 +193,8 @@ class Store(Protocol):
     aio: StoreSteps
     #: The most frequent steps as plain functions, where objects in memory are all that there is.
     direct: DirectSteps | None
-    #: Looks at a key in sync code, without a coroutine; it, or what it returns, is ``None`` where
-    #: there is more to it.
-    load_now: Callable[[str, tuple[str, ...]], Lookup | None] | None
+    #: The steps for sync code where they know a shorter way to what is asked for most.
+    quick: LookingSteps | None
     #: Looks up an entry without a round trip, where the backend is memory.
     peek: Callable[[str], PeekedEntry | None] | None
     #: Refuses keys and tags that the backend can never have, with :class:`.InvalidKeyError`.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from .._entries.entry import BY_HAND, MISSING, is_marker
 from .._entries.envelope import is_entry, is_living, pack, unpack
 from .._entries.times import NEVER, seconds, times_from
+from .._runtime.colour import run_now
 from .._runtime.commands import in_command
 from ..backends._versioned.contract import NAMESPACE, Operations, key_version_name
 from ..backends._versioned.defaults import unpack_living
@@ -65,6 +66,23 @@ class StepsByHand(Attempts):
             else MISSING
             for entry, versions in found
         ]
+
+    def get_now(self, key: str) -> Value:
+        """:meth:`get` of one key in sync code, mostly without a coroutine."""
+        if self.breaker.is_open or self.owing:
+            return run_now(self.get((key,)))[0]
+        if type(key) is not str or not key.isascii():  # else it is a key everywhere
+            self.check((key,))
+        try:
+            raw = self.backend.get(key if key[:1] != "~" else spelled(key))
+        except Exception as error:
+            self.failures.note(error, f"read {[key]!r}")
+            return MISSING
+        if type(raw) in (tuple, list) and is_entry(raw):  # it has tags, which must be looked at
+            return run_now(self.get((key,), (raw,)))[0]
+        if self.failures.failing:
+            self.failures.fine()
+        return MISSING if raw is None else raw
 
     async def has(self, key: str) -> bool:
         """Whether a living entry exists, be its value ``None``."""

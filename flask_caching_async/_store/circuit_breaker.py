@@ -37,20 +37,19 @@ class CircuitBreaker:
     ) -> None:
         self.threshold, self.reset = threshold, reset
         self._probe, self._closed, self._changed = probe, closed, changed
-        #: Failures since the last success.
-        self.row = 0
+        self._row = 0
         self._prober: threading.Thread | None = None
         #: Whether the backend is to be left alone.
         self.is_open = False
 
     def worked(self) -> None:
         """An operation succeeded."""
-        self.row = 0
+        self._row = 0
 
     def failed(self) -> None:
         """An operation failed."""
-        self.row += 1
-        if self.threshold and self.row >= self.threshold and not self.is_open:
+        self._row += 1
+        if self.threshold and self._row >= self.threshold and not self.is_open:
             self.is_open = True
             self._changed(True)
             self.watch()
@@ -76,4 +75,4 @@ class CircuitBreaker:
                 log.debug("the backend does not answer yet: %s: %s", type(error).__name__, error)
             else:
                 self._changed(False)  # first: whoever sees that it is closed finds it in the log
-                self.row, self.is_open = 0, False
+                self._row, self.is_open = 0, False

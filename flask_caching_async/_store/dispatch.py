@@ -54,7 +54,7 @@ class VersionedStore(Store):
         """Decide which steps serve sync code, and which async code."""
         backend, self._pending = self.backend, pending
         steps = self.steps(Awaited if backend.async_native else Instant)
-        self.load_now = None if backend.async_native else steps.load_now
+        self.quick = None if backend.async_native else steps
         self.sync: StoreSteps = steps
         self.aio: StoreSteps = steps
         if backend.async_native:

@@ -80,6 +80,8 @@ class Failures:
         #: Whether it was said that another app stores under the same keys.
         self.warned_of_other = False
         self._down = False
+        #: Whether it is news that an operation succeeds.
+        self.failing = False
         #: How many operations have failed, of which the backend is to blame.
         self.errors = 0
         self._last = 0.0
@@ -116,7 +118,7 @@ class Failures:
         """
         for watcher in watchers:
             watcher(error)
-        self._last = time.monotonic()
+        self._last, self.failing = time.monotonic(), True
         blamed = not (is_of_the_caller(error) or self._backend.is_answer(error))
         self.errors += blamed
         if blamed and not self.breaker.is_open:
@@ -148,17 +150,13 @@ class Failures:
         if self.raising():
             raise BackendError(f"{self._name} is down, and was not asked to {doing}")
 
-    @property
-    def failing(self) -> bool:
-        """Whether a success is news."""
-        return self._down or self.breaker.row > 0
-
     def fine(self) -> None:
         """A backend operation succeeded."""
         self.breaker.worked()
         # Not at once: where it fails now and then, that would be two lines for each time.
         if self._down and time.monotonic() > self._last + self.breaker.reset:
             self._up()
+        self.failing = self._down
 
     def _up(self) -> None:
         self._down = False
@@ -255,9 +253,9 @@ class Attempts:
 
     def __init__(self, ops: Operations, failures: Failures, pending: PendingInvalidations) -> None:
         self.ops = ops
-        self.failures = failures
-        self.breaker = failures.breaker
-        self.pending = pending
+        self.failures, self.breaker = failures, failures.breaker
+        #: What is pending here is among what is pending under any prefix, mostly nothing.
+        self.pending, self.owing = pending, failures.owing
 
     async def _ready(self, doing: str) -> bool:
         """Whether the backend may be used: it is up, and no invalidation is pending any more."""
@@ -298,14 +296,15 @@ class Attempts:
         **kwargs: P.kwargs,
     ) -> R | D:
         """What a step gives, or ``default`` if the backend fails or is not to be used."""
-        if (self.breaker.is_open or self.pending) and not await self._ready(doing):
+        if (self.breaker.is_open or self.owing) and not await self._ready(doing):
             return default
         try:
             result = await step(*args, **kwargs)
         except Exception as error:
             self.failures.note(error, doing)
             return default
-        self.failures.fine()
+        if self.failures.failing:
+            self.failures.fine()
         return result
 
     async def _write(
@@ -320,7 +319,7 @@ class Attempts:
 
         :raises SerializationError: if the value can never be stored; the server is not to blame.
         """
-        if (self.breaker.is_open or self.pending) and not await self._ready(doing):
+        if (self.breaker.is_open or self.owing) and not await self._ready(doing):
             return default
         try:
             result = await step(*args, **kwargs)
@@ -331,7 +330,8 @@ class Attempts:
                 raise SerializationError(f"cannot {doing}: {error}") from error
             self.failures.note(error, doing)
             return default
-        self.failures.fine()
+        if self.failures.failing:
+            self.failures.fine()
         return result
 
     async def _clear(self) -> bool:

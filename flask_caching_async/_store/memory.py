@@ -29,7 +29,7 @@ class MemoryStore(Store, StoreSteps, DirectSteps):
     """The store over memory, and its steps for both colours."""
 
     check = staticmethod(check_text)
-    load_now = None  # there is a shorter way
+    quick = None  # there is a shorter way
 
     def __init__(self, backend: SimpleCache, raising: Callable[[], bool]) -> None:
         self.backend = backend

@@ -105,6 +105,10 @@ class ShardedSteps(LookingSteps):
         """Look at a key in sync code; ``None`` where there is more to it."""
         return self._of(key).load_now(key, tags)
 
+    def get_now(self, key: str) -> Value:
+        """The value of a key in sync code, ``MISSING`` where there is none."""
+        return self._of(key).get_now(key)
+
     async def load(self, key: str, tags: tuple[str, ...]) -> Lookup:
         """Look at a key and its tag versions."""
         return await self._of(key).load(key, tags)

@@ -72,7 +72,7 @@ class VersionedSteps(InspectingSteps, LookingSteps):
 
     async def load(self, key: str, tags: tuple[str, ...]) -> Lookup:
         """Look at a key and its tag versions, in one round trip."""
-        if (self.breaker.is_open or self.pending) and not await self._ready("read"):
+        if (self.breaker.is_open or self.owing) and not await self._ready("read"):
             return FAILED
         try:
             asked = _asked(tags)
@@ -89,7 +89,7 @@ class VersionedSteps(InspectingSteps, LookingSteps):
 
     def load_now(self, key: str, tags: tuple[str, ...]) -> Lookup | None:
         """:meth:`load` in sync code without a coroutine; ``None`` where there is more to it."""
-        if self.breaker.is_open or self.pending:
+        if self.breaker.is_open or self.owing:
             return None
         try:
             asked = _asked(tags)

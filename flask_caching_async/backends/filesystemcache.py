@@ -384,7 +384,7 @@ class FileSystemCache(BaseCache):
 
     def _value(self, record: Record | None, data: bytes) -> Value:
         """The value in a file, or ``None`` where it is gone, or it cannot be decoded any more."""
-        if record is None or not record.lives(self.clock()):
+        if record is None or record.kind != VALUE or self.clock() >= record.expiry:
             return None
         try:
             return self.serializer.loads(data[HEADER_SIZE : HEADER_SIZE + record.size])

@@ -84,7 +84,7 @@ class Looked(NamedTuple):
 def find_now(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Looked | None:
     """What a first look is made with, where nothing has to be asked; ``None`` elsewhere."""
     engine = state.binding.engines.sole
-    if engine is None or engine.load_now is None:
+    if engine is None or engine.quick is None:
         return None
     made = key_without_asking(plan, state, args, kwargs)
     if made is None:
@@ -107,8 +107,8 @@ def look_now(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Hit | Look
     if looked is None:
         return None
     found = looked.found
-    assert found.engine.load_now is not None, "find_now has looked"
-    lookup = found.engine.load_now(found.key, found.tags)
+    assert found.engine.quick is not None, "find_now has looked"
+    lookup = found.engine.quick.load_now(found.key, found.tags)
     return None if lookup is None else _hit_now(plan, state, looked, lookup, args, kwargs)
 
 

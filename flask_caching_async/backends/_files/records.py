@@ -8,13 +8,14 @@ written beside, and moved.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import stat
 import struct
 import sys
-import zlib
 from typing import NamedTuple
+from zlib import crc32
 
 from ..._entries.times import NEVER
 from .._versioned.contract import KeyVersion, new_token
@@ -52,6 +53,8 @@ class Record(NamedTuple):
     """The header of an entry."""
 
     kind: bytes
+    #: Of all else; 0 in a file that is larger than ``IN_PLACE``.
+    checksum: int
     #: The id of the write that made it.
     key_version: KeyVersion
     #: When the value expires.
@@ -67,7 +70,7 @@ class Record(NamedTuple):
         return self.kind == VALUE and now < self.expiry
 
 
-ABSENT = Record(b"absent", None, 0, 0, 0, 0)
+ABSENT = Record(b"absent", 0, None, 0, 0, 0, 0)
 
 
 def damaged(path: str) -> Record:
@@ -78,7 +81,7 @@ def damaged(path: str) -> Record:
         key_version = new_token()  # equal to nothing, so nothing can be stored
     else:
         key_version = f"{found.st_ino}-{found.st_ctime_ns}-{found.st_size}"
-    return Record(b"damaged", key_version, 0, math.inf, 0, 0)
+    return Record(b"damaged", 0, key_version, 0, math.inf, 0, 0)
 
 
 def pack(
@@ -98,11 +101,19 @@ def pack(
     data = HEADER.pack(kind, 0, version, *stored) + payload
     if len(data) > IN_PLACE:
         return data
-    return b"%b%b%b" % (kind, _checksum(data).to_bytes(4, "little"), data[8:])
+    rest = data[8:]
+    return b"%b%b%b" % (kind, _checksum(kind, rest).to_bytes(4, "little"), rest)
 
 
-def _checksum(data: bytes) -> int:
-    return zlib.crc32(data[8:], zlib.crc32(data[:4])) or 1
+def _checksum(kind: bytes, rest: bytes) -> int:
+    """The checksum of an entry without the place where it stands itself."""
+    return crc32(rest, _begun(kind)) or 1
+
+
+#: The checksum of what entries begin with, which is one of two.
+_begun = functools.lru_cache(16)(crc32)
+#: Makes a record of all its fields, without a call in Python.
+_record = functools.partial(tuple.__new__, Record)
 
 
 def parse(data: bytes, length: int) -> Record | None:
@@ -113,14 +124,15 @@ def parse(data: bytes, length: int) -> Record | None:
     """
     if len(data) < HEADER_SIZE or data[:3] != MAGIC:
         return None
-    kind, checksum, key_version, expiry, keep_until, written, size = HEADER.unpack_from(data)
-    record = Record(kind, key_version, expiry or NEVER, keep_until, written, size)
+    fields = HEADER.unpack_from(data)
+    kind, checksum, _, expiry, _, _, size = fields
     end = HEADER_SIZE + size
     if not checksum:
-        return record if length == end else None
-    if len(data) != end:  # a longer one was here before
-        data = data[:end]
-    return record if len(data) == end and _checksum(data) == checksum else None
+        if length != end:
+            return None
+    elif len(data) < end or _checksum(kind, data[8:end]) != checksum:  # a longer one was there
+        return None
+    return _record(fields if expiry else (*fields[:3], NEVER, *fields[4:]))
 
 
 def expiry_on_disk(expiry: float) -> float:
@@ -133,9 +145,11 @@ def read_entry(path: str) -> tuple[Record | None, bytes]:
 
     :raises OSError: if there is no file.
     """
-    data, looks = slurp(path), 1
-    while (record := parse(data, len(data))) is None and data.startswith(MAGIC) and looks < LOOKS:
-        data, looks = slurp(path), looks + 1
+    for _ in range(LOOKS):
+        data = slurp(path)
+        record = parse(data, len(data))
+        if record is not None or not data.startswith(MAGIC):
+            break
     return record, data
 
 
