@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -23,6 +24,7 @@ __all__ = [
     "Verdict",
     "is_marker",
     "judge",
+    "lookup_of",
     "tag_of",
 ]
 
@@ -162,6 +164,11 @@ class Lookup(NamedTuple):
     seen: Any = None
     failed: bool = False
     cas: bytes | None = None
+
+
+#: ``Lookup(*four)`` in a third of the time: what a named tuple has for it is a function of Python.
+lookup_of: Callable[[tuple[Entry | None, Any, bool, bytes | None]], Lookup]
+lookup_of = functools.partial(tuple.__new__, Lookup)
 
 
 def judge(

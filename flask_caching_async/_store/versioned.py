@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .._entries.entry import BY_HAND, Lookup
+from .._entries.entry import BY_HAND, Lookup, lookup_of
 from .._entries.envelope import pack, unpack
 from .._entries.isolation import size_of
 from .._entries.times import Times
@@ -122,10 +122,10 @@ class VersionedSteps(InspectingSteps, LookingSteps):
         value, key_version, tokens, cas = found
         seen: dict[str, str | None] = dict(zip(asked, tokens, strict=True))
         if value is None:
-            return Lookup(None, (key_version, seen), False, cas), {}
+            return lookup_of((None, (key_version, seen), False, cas)), {}
         entry, versions = unpack(value)
         if entry is None or entry.usable_until <= self.backend.clock():
-            return Lookup(None, (key_version, seen), False, cas), {}
+            return lookup_of((None, (key_version, seen), False, cas)), {}
         known = seen
         if self.names_key_version:
             known = {**seen, key_version_name(spelled(key)): key_version}
@@ -134,7 +134,7 @@ class VersionedSteps(InspectingSteps, LookingSteps):
         if versions != known or BY_HAND in tags:
             stands, unseen = self._compare(key, tags, versions, known)
             entry = entry if stands else None
-        return Lookup(entry, (key_version, seen), False, cas), unseen
+        return lookup_of((entry, (key_version, seen), False, cas)), unseen
 
     def _compare(
         self,
@@ -284,5 +284,5 @@ class VersionedSteps(InspectingSteps, LookingSteps):
 def _asked(tags: tuple[str, ...]) -> tuple[str, ...]:
     """The tags whose versions a call asks for."""
     if BY_HAND in tags:
-        tags = tuple(tag for tag in tags if tag != BY_HAND)
+        tags = tuple([tag for tag in tags if tag != BY_HAND])
     return (NAMESPACE, *tags)

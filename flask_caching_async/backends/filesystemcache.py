@@ -58,6 +58,7 @@ from ._versioned.contract import (
     KeyVersion,
     Lease,
     VersionedValue,
+    versioned_value_of,
 )
 from .base import BaseCache
 
@@ -241,7 +242,7 @@ class FileSystemCache(BaseCache):
             value = self._value(record, data)
             key_version = record.key_version if record is not None else damaged(path).key_version
         # Tag versions after the entry: one that is dropped in between shows the entry dead.
-        return VersionedValue(value, key_version, tuple(self._tag_versions(tags)))
+        return versioned_value_of((value, key_version, tuple(self._tag_versions(tags)), None))
 
     def _tag_versions(self, tags: Sequence[str]) -> list[str | None]:
         files, now = self._files, self.clock() if tags else 0.0

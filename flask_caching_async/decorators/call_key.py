@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .._flow.callbacks import CallCallback
@@ -14,7 +16,7 @@ from ..typing import Args, Kwargs
 from .found import Bypass
 from .plan import KeyAndTags, Plan, State
 
-__all__ = ["Found", "find_key", "key_without_asking"]
+__all__ = ["Found", "find_key", "found_of", "key_without_asking"]
 
 log = logging.getLogger("flask_caching_async")
 
@@ -33,6 +35,13 @@ class Found(NamedTuple):
     forced: bool
     engine: Engine
     keyed: Keyed | None
+
+
+#: ``Found(*six)`` in a third of the time, as in ``_entries/entry.py``.
+found_of: Callable[
+    [tuple[str, tuple[str, ...], tuple[str, ...], bool, Engine, Keyed | None]], Found
+]
+found_of = functools.partial(tuple.__new__, Found)
 
 
 def key_without_asking(

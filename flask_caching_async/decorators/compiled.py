@@ -25,7 +25,11 @@ SOURCE = """
         if {plain} and ({o}_state := {o}_plan.last) is not None:
             {o}_missing = False
             try:
-                if {o}_state.binding is {o}_cache._only and {o}_state.peek is not None:
+                if {o}_state.binding is not {o}_cache._only:
+                    pass
+                elif {o}_state.peek is None:
+                    {o}_missing = {o}_state.remote
+                else:
                     {o}_entry = {o}_state.peek({o}_state.memo.get(f"{text}"))
                     {o}_missing = {o}_entry is None  # or its key is not remembered
                     if (

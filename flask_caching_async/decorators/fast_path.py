@@ -12,7 +12,7 @@ from .._flow.callbacks import resolved
 from .._flow.run import aread_through
 from ..typing import Args, Callback, Kwargs, Value
 from .calls import acall_through_cache
-from .found import Bypass, Hit, Pending
+from .found import Bypass, Pending, hit_of
 from .lookup import look_in_sync_code
 from .methods import Decorated
 from .plan import Plan, State
@@ -103,7 +103,7 @@ def page_hit(plan: Plan) -> Callable[[State, Args, Kwargs], Value]:
         if value is None and not cache_none:
             return MISSING
         state.counters.hits += 1
-        return plan.hand_out(state, Hit(value, entry, key, user_tags), value)
+        return plan.hand_out(state, hit_of((value, entry, key, user_tags)), value)
 
     return answer
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from .._entries.entry import AnyEntry, Lookup
@@ -12,7 +14,7 @@ from ..events import about
 from ..stats import CAUSES, Counters
 from ..typing import Value
 
-__all__ = ["Bypass", "LookedUp", "Hit", "Pending"]
+__all__ = ["Bypass", "Hit", "LookedUp", "Pending", "hit_of", "pending_of"]
 
 log = logging.getLogger("flask_caching_async")
 
@@ -54,6 +56,12 @@ class Bypass(NamedTuple):
             why = CAUSES[self.cause]
             log.debug("a call of %s bypassed the cache: %s", counters.name, why, extra=extra)
 
+
+#: ``Hit(*four)`` and ``Pending(*four)`` in a third of the time, as in ``_entries/entry.py``.
+hit_of: Callable[[tuple[Value, AnyEntry | None, str, tuple[str, ...]]], Hit]
+hit_of = functools.partial(tuple.__new__, Hit)
+pending_of: Callable[[tuple[Engine, Call, Lookup, int]], Pending]
+pending_of = functools.partial(tuple.__new__, Pending)
 
 #: What a first look has found.
 LookedUp: TypeAlias = Hit | Pending | Bypass

@@ -77,20 +77,9 @@ class State:
     """
 
     __slots__ = (
-        "binding",
-        "policy",
-        "memo",
-        "remembered",
-        "peek",
-        "timekeeper",
-        "counters",
-        "learned",
-        "page_rules",
-        "page_peek",
-        "armed",
-        "measured",
-        "_peeks",
-    )
+        "binding", "policy", "memo", "remembered", "peek", "timekeeper", "counters", "learned",
+        "page_rules", "page_peek", "armed", "remote", "measured", "_peeks",
+    )  # fmt: skip
 
     def __init__(self, plan: Plan, binding: Binding) -> None:
         options, settings = plan.options, binding.settings
@@ -127,6 +116,8 @@ class State:
         ):
             self.page_peek = peek
         self._peeks = self.peek, self.page_peek
+        #: Whether there is never a hit without a look into a store.
+        self.remote = self._peeks == (None, None)
         #: Whether the next fresh hit in memory is measured: see :meth:`arm`.
         self.armed = False
         #: When that was last asked for, in nanoseconds.
@@ -140,7 +131,7 @@ class State:
         To ask each of them whether it is the one would cost more than a hit may: so this takes away
         what it looks with, and :func:`.fast_hit` finds out why.
         """
-        if self._peeks != (None, None):
+        if not self.remote:
             self.peek = self.page_peek = None
             self.armed = True  # last: what is armed is disarmed by the next hit
 

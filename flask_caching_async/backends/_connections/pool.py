@@ -28,11 +28,6 @@ C_contra = TypeVar("C_contra", contravariant=True)
 class _Known(Protocol[C_contra]):
     """What a pool must know of connections in either colour."""
 
-    @property
-    def harmless(self) -> tuple[type[BaseException], ...]:
-        """Exceptions after which a connection is as good as before: the server's own answers."""
-        ...
-
     def usable(self, connection: C_contra) -> bool:
         """Whether a connection that lay idle still stands."""
         ...
@@ -87,28 +82,25 @@ class SyncPool(Generic[C]):
             free, connection = self._free, self._take()
             try:
                 result = use(connection)
-            except self.opener.harmless:
-                self._give_back(connection, free)
-                raise
             except BaseException:
                 self._discard(connection)
                 raise
-            self._give_back(connection, free)
+            free.append(connection)
+            if self._closed or free is not self._free:  # closed or renewed while it was in use
+                self._drain(free)
             return result
         finally:
             slots.give_back()
 
     def _take(self) -> C:
-        while (connection := _last(self._free)) is not None:
+        while True:
+            try:
+                connection = self._free.pop()  # that was given back last
+            except IndexError:
+                return self.opener.connect()
             if self.opener.usable(connection):
                 return connection
             self._discard(connection)
-        return self.opener.connect()
-
-    def _give_back(self, connection: C, free: deque[C]) -> None:
-        free.append(connection)
-        if self._closed or free is not self._free:  # closed or renewed while it was in use
-            self._drain(free)
 
     def _discard(self, connection: C) -> None:
         with contextlib.suppress(Exception):
@@ -159,28 +151,23 @@ class AsyncPool(Generic[C]):
             free, connection = self._free, await self._take()
             try:
                 result = await use(connection)
-            except self.opener.harmless:
-                await self._give_back(connection, free)
-                raise
             except BaseException:
                 await self._discard(connection)
                 raise
-            await self._give_back(connection, free)
+            free.append(connection)
+            if self._closed or free is not self._free:
+                await self._drain(free)
             return result
         finally:
             slots.give_back()
 
     async def _take(self) -> C:
-        while (connection := _last(self._free)) is not None:
+        while self._free:
+            connection = self._free.pop()
             if self.opener.usable(connection):
                 return connection
             await self._discard(connection)
         return await self.opener.connect()
-
-    async def _give_back(self, connection: C, free: deque[C]) -> None:
-        free.append(connection)
-        if self._closed or free is not self._free:
-            await self._drain(free)
 
     async def _discard(self, connection: C) -> None:
         with contextlib.suppress(Exception):
@@ -199,11 +186,3 @@ class AsyncPool(Generic[C]):
         """Close everything, as :meth:`renew` does, and keep no connection any more."""
         self._closed = True
         await self.renew()
-
-
-def _last(free: deque[C]) -> C | None:
-    """The connection that was given back last; another thread may take it at the same moment."""
-    try:
-        return free.pop()
-    except IndexError:
-        return None

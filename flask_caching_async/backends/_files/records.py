@@ -145,12 +145,12 @@ def read_entry(path: str) -> tuple[Record | None, bytes]:
 
     :raises OSError: if there is no file.
     """
-    for _ in range(LOOKS):
-        data = slurp(path)
+    looks = 0
+    while True:
+        data, looks = slurp(path), looks + 1
         record = parse(data, len(data))
-        if record is not None or not data.startswith(MAGIC):
-            break
-    return record, data
+        if record is not None or looks == LOOKS or not data.startswith(MAGIC):
+            return record, data
 
 
 def look(path: str) -> Record:

@@ -54,8 +54,6 @@ class Lend(Protocol[C_co]):
 class _OneClient:
     """What a pool must know of a client that is not ours; see :class:`.Opener`."""
 
-    harmless: tuple[type[BaseException], ...] = ()
-
     def __init__(self, client: Client) -> None:
         self._client = client
 

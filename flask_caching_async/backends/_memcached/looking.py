@@ -7,12 +7,13 @@ in a few steps: what was asked for last, the entry, may hold anything, and all b
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .._connections.conversation import Reading
-from .._versioned.contract import KEY_VERSION, NAMESPACE
-from .protocol import Answers, Item, Place, found_in, gets
+from .._connections.server import text_of
+from .._versioned.contract import KEY_VERSION, NAMESPACE, as_key_version, as_token
+from .protocol import Answers, Item, Place, found_in, gets, item_of
 from .values import name_of, own_name
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Question", "Seen", "Spot", "own_place", "place_of", "question_of", "spot_of"]
 
-#: The lengths of a token, and of a witness, as they stand in an answer.
-TOKEN, WITNESS = 16, 17
 #: The end of an answer.
 END = b"\r\nEND\r\n"
 
@@ -35,12 +34,23 @@ class Spot(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a look has seen, as it is stored."""
+    """What a look has seen: an item, and versions that we gave out.
+
+    :param space: that of the namespace.
+    """
 
     item: Item | None
-    key_version: bytes | None
-    space: bytes | None
-    tags: tuple[bytes | None, ...]
+    key_version: str | None
+    space: str | None
+    tags: tuple[str | None, ...]
+
+
+#: ``Seen(*four)`` in a third of the time, as in ``_entries/entry.py``.
+seen_of: Callable[[tuple[Item | None, str | None, str | None, tuple[str | None, ...]]], Seen]
+seen_of = functools.partial(tuple.__new__, Seen)
+
+#: The versions of a key, of the namespace and of tags.
+Versions: TypeAlias = tuple[str | None, str | None, tuple[str | None, ...]]
 
 
 def place_of(ring: Ring, prefix: str, key: str) -> Place:
@@ -74,17 +84,14 @@ class Question:
 
     def __init__(self, spot: Spot, tags: tuple[Place, ...]) -> None:
         self.spot, self.tags = spot, tags
-        tokens = list(dict.fromkeys([spot.space, *tags]))
-        self.commands = gets([*tokens, spot.key_version, spot.entry])
+        self._tokens = list(dict.fromkeys([spot.space, *tags]))
+        self.commands = gets([*self._tokens, spot.key_version, spot.entry])
         #: What is sent if one server has all of it, and one command asks for it.
         self.sent = self.commands[0].sent if len(self.commands) == 1 else None
-        self._heads = [b"VALUE %b 0 %d " % (name.encode(), TOKEN) for _, name in tokens]
-        version, entry = spot.key_version[1].encode(), spot.entry[1].encode()
-        self._version_heads = {
-            length: b"VALUE %b 0 %d " % (version, length) for length in (TOKEN, WITNESS)
-        }
-        self._entry_head = b"VALUE %b " % entry
-        self._order = [tokens.index(place) for place in (spot.space, *tags)]
+        self._entry_head = b"VALUE %b " % spot.entry[1].encode()
+        #: What stood before the entry in the last answer, and the versions in that: in most answers
+        #: it is the same.
+        self._known: tuple[bytes, Versions] | None = None
 
     def reading(self) -> Reading:
         """Reads the answer to what was sent: a list with what was seen."""
@@ -104,38 +111,51 @@ class Question:
 
     def read(self, data: bytes) -> Seen | None:
         """What stands in an answer that is whole and has all that was asked for; else ``None``."""
-        heads = self._heads
-        lines = data.split(b"\r\n", 2 * len(heads) + 3)
-        if len(lines) != 2 * len(heads) + 4:
-            return None
-        tokens = lines[1:-4:2]
-        for head, line, token in zip(heads, lines[:-4:2], tokens, strict=True):
-            if not line.startswith(head) or len(token) != TOKEN:
+        known = self._known
+        if known is None or not data.startswith(known[0]):
+            known = self._read_versions(data)
+            if known is None:
                 return None
-        version_line, version, entry_line, raw = lines[-4:]
-        version_head = self._version_heads.get(len(version))
-        if version_head is None or not version_line.startswith(version_head):
+            self._known = known
+        head, start = self._entry_head, len(known[0])
+        if not (data.startswith(head, start) and data.endswith(END)):
             return None
-        if not entry_line.startswith(self._entry_head) or not raw.endswith(END):
-            return None
+        line_end = data.find(b"\r\n", start)
         try:
-            flags, size, unique = entry_line[len(self._entry_head) :].split(b" ")
-            if int(size) != len(raw) - len(END):
+            flags, size, unique = data[start + len(head) : line_end].split(b" ")
+            begin, stop = line_end + 2, line_end + 2 + int(size)
+            if stop + len(END) != len(data):
                 return None
-            item = Item(raw[: -len(END)], int(flags), unique)
+            item = item_of((data[begin:stop], int(flags), unique))
         except ValueError:
             return None
-        space, *tags = [tokens[number] for number in self._order]
-        return Seen(item, version, space, tuple(tags))
+        return seen_of((item, *known[1]))
+
+    def _read_versions(self, data: bytes) -> tuple[bytes, Versions] | None:
+        """What stands before the entry in an answer, and the versions in that."""
+        lines = data.split(b"\r\n", 2 * len(self._tokens) + 2)
+        *before, _ = lines
+        if len(before) != 2 * len(self._tokens) + 2:
+            return None
+        found: dict[Place, bytes] = {}
+        places = [*self._tokens, self.spot.key_version]
+        for place, line, token in zip(places, before[::2], before[1::2], strict=True):
+            if not line.startswith(b"VALUE %b 0 %d " % (place[1].encode(), len(token))):
+                return None
+            found[place] = token
+        return b"\r\n".join([*before, b""]), self._versions(found)
 
     def seen_in(self, answers: Iterable[Mapping[Place, Item]]) -> Seen:
         """What was found at these places."""
-        found = found_in(answers)
-        raws = [
-            None if (item := found.get(place)) is None else item.raw
-            for place in (self.spot.key_version, self.spot.space, *self.tags)
-        ]
-        return Seen(found.get(self.spot.entry), raws[0], raws[1], tuple(raws[2:]))
+        items = found_in(answers)
+        versions = self._versions({place: item.raw for place, item in items.items()})
+        return seen_of((items.get(self.spot.entry), *versions))
+
+    def _versions(self, found: Mapping[Place, bytes]) -> Versions:
+        """The versions in what was found at these places."""
+        key_version = text_of(as_key_version(found.get(self.spot.key_version)))
+        tokens = tuple([as_token(found.get(place)) for place in self.tags])
+        return key_version, as_token(found.get(self.spot.space)), tokens
 
 
 @functools.lru_cache(2048)

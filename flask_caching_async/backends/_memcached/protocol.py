@@ -6,7 +6,8 @@ for each answer before they send the next command.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from ...exceptions import BackendError
@@ -25,6 +26,7 @@ __all__ = [
     "delete",
     "found_in",
     "gets",
+    "item_of",
     "portions",
     "raise_errors",
     "store",
@@ -62,6 +64,9 @@ class Item(NamedTuple):
         """A token that we stored."""
         return self.raw.decode("utf-8", "replace")
 
+
+#: ``Item(*three)`` in a third of the time, as in ``_entries/entry.py``.
+item_of: Callable[[tuple[bytes, int, bytes]], Item] = functools.partial(tuple.__new__, Item)
 
 #: A server's number, and a name there.
 Place: TypeAlias = tuple[int, str]
@@ -232,7 +237,7 @@ class Answers:
                     raise ValueError(line)
                 self._needed = stop + 2 - start
                 break
-            found[fetched[name]] = Item(arrived[begin:stop], int(flags), unique)
+            found[fetched[name]] = item_of((arrived[begin:stop], int(flags), unique))
             start = stop + 2
         return start, False
 

@@ -45,8 +45,6 @@ class PylibmcClient(Client, Protocol):
 class _Opener:
     """Clones a client of pylibmc; see :class:`.Opener`."""
 
-    harmless: tuple[type[BaseException], ...] = ()
-
     def __init__(self, client: PylibmcClient) -> None:
         self._client, self._process = client, os.getpid()
 

@@ -80,8 +80,6 @@ def _naming(server: Server, error: OSError) -> OSError:
 class _Opener:
     """Opens connections to one server for sync code."""
 
-    harmless: tuple[type[BaseException], ...] = ()
-
     def __init__(self, server: Server, budget: Budget) -> None:
         self.server, self.budget = server, budget
 
@@ -203,8 +201,6 @@ def _converse(
 
 class _AsyncOpener:
     """Opens connections to one server for the running loop."""
-
-    harmless: tuple[type[BaseException], ...] = ()
 
     def __init__(self, server: Server, budget: Budget) -> None:
         self.server, self.budget = server, budget

@@ -27,8 +27,8 @@ from .._versioned.contract import (
     Lease,
     VersionedValue,
     as_key_version,
-    as_token,
     new_witness,
+    versioned_value_of,
 )
 from .._versioned.leases import RemoteLease
 from .entries import Look, storing, superseding, token_of
@@ -89,15 +89,13 @@ class MemcachedVersioned(MemcachedSetting):
 
     def _found(self, seen: Seen) -> VersionedValue:
         """What a look has found."""
-        item, raw_version, space, tags = seen
-        tokens = tuple([as_token(raw) for raw in tags])
-        key_version = text_of(as_key_version(raw_version))
+        item, key_version, space, tokens = seen
         if item is None:
             return VersionedValue(None, key_version, tokens, b"")
-        value = self._decode(item.raw, item.flags, as_token(space))
+        value = self._decode(item.raw, item.flags, space)
         if value is MISSING or value is item.raw or item.flags == 8:
             value = None  # nothing, or bytes of another program, which no function returned
-        return VersionedValue(value, key_version, tokens, item.unique)
+        return versioned_value_of((value, key_version, tokens, item.unique))
 
     # --- versioned operations ---------------------------------------------------------------------
 

@@ -18,12 +18,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import cast
 
 from ..._entries.entry import Thaw
 from ...typing import Value
 from .entry import MemoryEntry
-from .eviction import Evictor
+from .eviction import Evictor, Node
 
 __all__ = ["BoundedEntries"]
 
@@ -74,7 +73,7 @@ class BoundedEntries:
                 else:
                     evictor.add(entry)
                     if evictor.size > self.threshold > 0:
-                        self._let_go(cast(MemoryEntry, evictor.evict(now)))
+                        self._let_go(evictor.evict(now))
             except BaseException:  # a handler has raised
                 self._begin_evictor()
                 raise
@@ -145,7 +144,7 @@ class BoundedEntries:
                     self._tell(entry, old)
                     evictor = self._evictor
                     while most and evictor.size > most:
-                        self._let_go(cast(MemoryEntry, evictor.evict(now)))
+                        self._let_go(evictor.evict(now))
             except BaseException:  # a handler has raised, perhaps in the midst of a change
                 self._begin_evictor()
                 raise
@@ -165,7 +164,7 @@ class BoundedEntries:
         if entries.get(key) is not entry and evictor.has(entry):
             self._changes.append((entry, None))  # it went in the meantime
 
-    def _let_go(self, chosen: MemoryEntry) -> None:
+    def _let_go(self, chosen: Node) -> None:
         """Drop an entry that the evictor has chosen, and knows no more."""
         entries = self._entries
         if entries.get(chosen.key) is chosen:

@@ -26,8 +26,6 @@ __all__ = ["AsyncTransport", "Transport"]
 class _Opener:
     """Opens sync connections."""
 
-    harmless: tuple[type[BaseException], ...] = ()
-
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.arguments = endpoint.arguments(endpoint.kind)
@@ -66,8 +64,6 @@ class _Opener:
 
 class _AsyncOpener:
     """Opens connections of the running loop."""
-
-    harmless = _Opener.harmless
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint, self.kind = endpoint, CLASSES[endpoint.kind]

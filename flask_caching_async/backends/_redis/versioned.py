@@ -31,6 +31,7 @@ from .._versioned.contract import (
     as_token,
     new_token,
     new_witness,
+    versioned_value_of,
 )
 from .._versioned.leases import RemoteLease
 from . import scripts as lua
@@ -95,7 +96,8 @@ class RedisVersioned(ServerOperations[RedisTransport]):
         value = self._loads(raw)
         found = None if value is raw else value
         version = None if key_version is None else as_key_version(key_version)
-        return VersionedValue(found, version, tuple([as_token(token) for token in tokens]))
+        known = tuple([as_token(token) for token in tokens])
+        return versioned_value_of((found, version, known, None))
 
     def _readable(self, raw: bytes | None) -> bool:
         """Whether there is a value; cachelib's serializers make ``None`` of what is none."""

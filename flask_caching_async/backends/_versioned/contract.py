@@ -22,7 +22,7 @@ from __future__ import annotations
 import functools
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ...typing import Timeout, Value
@@ -44,6 +44,7 @@ __all__ = [
     "key_version_name",
     "new_token",
     "new_witness",
+    "versioned_value_of",
 ]
 
 #: The tag of everything in a store: ``clear`` drops its version.
@@ -89,6 +90,13 @@ class VersionedValue(NamedTuple):
     key_version: KeyVersion
     tag_versions: tuple[str | None, ...]
     cas: bytes | None = None
+
+
+#: ``VersionedValue(*four)`` in a third of the time, as in ``_entries/entry.py``.
+versioned_value_of: Callable[
+    [tuple[Value, KeyVersion, tuple[str | None, ...], bytes | None]], VersionedValue
+]
+versioned_value_of = functools.partial(tuple.__new__, VersionedValue)
 
 
 class Lease:
