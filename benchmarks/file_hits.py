@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from _candidates import calls
+from _candidates import MANY, by_hand, calls
 from _harness import Candidate, Table, contest, main, timed
 from _peers import Store
 
 VALUE = {"id": 7, "name": "Emma", "tags": ["novel", "1815"], "text": "x" * 200}
 DATA = pickle.dumps(VALUE, -1)
 READ, WRITE = "a file, read", "a file, written and moved"
+OVERWRITE = "a file, written"
 
 
 def function(number: int) -> dict[str, Any]:
@@ -60,6 +61,18 @@ def misses(store: Store) -> Iterator[Candidate]:
     yield from calls(store, function, "next(numbers)")
 
 
+def hand(store: Store, method: str) -> Iterator[Candidate]:
+    """``get`` or ``set`` of all that have it, and a file that is read, or written in its place."""
+    path, value = Path(store.folder, "raw"), MANY["key 1"]
+    path.write_text(value)
+    if method == "get":
+        yield Candidate(READ, timed("read(path)", read=read_file, path=path), "raw bytes")
+    else:
+        write = timed("path.write_text(value)", path=path, value=value)
+        yield Candidate(OVERWRITE, write, "raw bytes; no reader may come meanwhile")
+    yield from by_hand(store, method)
+
+
 def tables() -> Iterator[Table]:
     """All of it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -68,6 +81,8 @@ def tables() -> Iterator[Table]:
         title = "files: hit of an async def, long-lived loop"
         yield contest(title, hits(store, True), limit=READ)
         yield contest("files: miss of a def", misses(store), limit=WRITE)
+        yield contest("files: get()", hand(store, "get"), limit=READ)
+        yield contest("files: set()", hand(store, "set"), limit=OVERWRITE)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ VALUE = {"id": 7, "name": "Emma", "tags": ["novel", "1815"], "text": "x" * 200}
 DATA = pickle.dumps(VALUE, -1)
 GET, AGET, PUT = "pymemcache get", "aiomcache get", "get and set of the driver"
 
+#: What stands for the versions that a hit of ours reads beside its entry.
+OTHERS = ["version", "namespace", "function"]
+
 #: Of what the server counts: each command that is not ours to ask for figures.
 COUNTED = (
     "cmd_get", "cmd_set", "cmd_touch", "cmd_meta", "delete_hits", "delete_misses",
@@ -49,6 +52,10 @@ def hits(store: Store) -> Iterator[Candidate]:
     client = client_of(store)
     client.set("raw", DATA)
     yield Candidate(GET, timed("client.get('raw')", client=client), "one key, raw bytes")
+    keys = ["raw", *OTHERS]
+    client.set_many(dict.fromkeys(OTHERS, b"x" * 16))
+    get_many = timed("client.get_many(keys)", client=client, keys=keys)
+    yield Candidate("pymemcache get_many", get_many, "as many keys as a hit of ours, raw bytes")
     yield from calls(store, function)
 
 
@@ -58,6 +65,9 @@ def ahits(store: Store) -> Iterator[Candidate]:
     client = aiomcache.Client("127.0.0.1", store.port)
     awaited(client.get(b"raw"))
     yield Candidate(AGET, timed("await client.get(b'raw')", client=client), "raw bytes")
+    keys = [b"raw", *[other.encode() for other in OTHERS]]
+    get_many = timed("await client.multi_get(*keys)", client=client, keys=keys)
+    yield Candidate("aiomcache multi_get", get_many, "as many keys as a hit of ours, raw bytes")
     yield from calls(store, afunction)
 
 

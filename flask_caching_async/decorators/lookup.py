@@ -97,10 +97,12 @@ def find_now(plan: Plan, state: State, args: Args, kwargs: Kwargs) -> Looked | N
     if made is None:
         return None
     key, tags, above, keyed = made
-    try:
-        engine.store.check((key, *tags))
-    except InvalidKeyError:  # find_key says what is wrong with it
-        return None
+    if state.checked is not tags or not (type(key) is str and key.isascii()):
+        try:
+            engine.store.check((key, *tags))
+        except InvalidKeyError:  # find_key says what is wrong with it
+            return None
+        state.checked = tags
     found = found_of((key, tags, above, False, engine, keyed))
     return looked_of((found, state.timekeeper.clock(), engine.flights.landed, None))
 

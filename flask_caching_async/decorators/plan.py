@@ -78,7 +78,7 @@ class State:
 
     __slots__ = (
         "binding", "policy", "memo", "remembered", "peek", "timekeeper", "counters", "learned",
-        "page_rules", "page_peek", "armed", "remote", "measured", "_peeks",
+        "page_rules", "page_peek", "armed", "remote", "measured", "checked", "_peeks",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, binding: Binding) -> None:
@@ -118,6 +118,8 @@ class State:
         self._peeks = self.peek, self.page_peek
         #: Whether there is never a hit without a look into a store.
         self.remote = self._peeks == (None, None)
+        #: The tags that were found good on its backend last: mostly those of all its calls.
+        self.checked: tuple[str, ...] | None = None
         #: Whether the next fresh hit in memory is measured: see :meth:`arm`.
         self.armed = False
         #: When that was last asked for, in nanoseconds.
