@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import textwrap
@@ -157,6 +158,25 @@ async def test_what_only_the_driver_can_read_is_read_by_it(
     with pytest.raises(redis.ResponseError, match="wrong kind of value"):
         await transport.batch([("PING",), ("LPOP", f"{PREFIX}schön"), ("PING",)])
     assert await transport.run("PING") in (b"PONG", "PONG")
+
+
+def test_a_socket_that_is_none_of_the_systems_is_read_by_the_driver(
+    clean_redis: RedisServer, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a library that puts its own in the place of sockets, late."""
+
+    class Replaced(socket.socket):
+        detached = False
+
+        def detach(self) -> int:
+            Replaced.detached = True
+            return super().detach()
+
+    cache = make()
+    with monkeypatch.context() as patching:
+        patching.setattr(socket, "socket", Replaced)
+        assert cache.set("a", 1) and cache.get("a") == 1
+    assert not Replaced.detached
 
 
 def test_what_a_driver_packs_is_packed_by_it() -> None:

@@ -187,8 +187,11 @@ def wire_over(connection: Connection, settings: dict[str, Any], patience: float)
     :param settings: what the connection was made with.
     :param patience: seconds for an answer.
     """
-    sock, reader = getattr(connection, "_sock", None), _reader_for(connection, settings)
-    if reader is None or type(sock) is not socket.socket:  # TLS has no look at what has come
+    reader = _reader_for(connection, settings)
+    sock: Any = getattr(connection, "_sock", None)
+    # TLS has no look at what has come; and what gevent or eventlet have put in the place of sockets
+    # since ours was made must be read by itself.
+    if reader is None or type(sock) not in Socket.__bases__:
         return DriverWire(connection)
     return SocketWire(connection, sock, reader, patience)
 
