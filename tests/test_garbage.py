@@ -14,11 +14,12 @@ from flask import Flask
 
 from flask_caching_async import Cache
 from flask_caching_async.backends._memcached.values import own_name
+from flask_caching_async.backends._versioned.contract import as_token
 from flask_caching_async.decorators.wrappers import plan_of
 from support.backends import ON_SERVERS, config_for, config_of_ours
 from support.faces import Face
 from support.memcached_items import plant as plant_item
-from support.params import cases
+from support.params import cases, table
 
 #: Backends that keep bytes, and those that keep objects.
 BYTES = [
@@ -223,3 +224,34 @@ async def test_what_is_no_lease_of_ours_keeps_nobody_waiting(
     assert [await face.call(function) for _ in range(2)] == [1, 1]
     assert cache.stats().computed == 1
     cache.close()
+
+
+class Text(str):
+    """A text of a backend's own."""
+
+
+class Bytes(bytes):
+    """Bytes of a backend's own."""
+
+
+@table(
+    "raw,token",
+    [
+        (b"A" * 16, "A" * 16),
+        ("A" * 16, "A" * 16),
+        (Text("A" * 16), "A" * 16),
+        (Bytes(b"A" * 16), "A" * 16),
+        (b"A" * 17, None),
+        (b"A" * 15 + b"\n", None),
+        (b"\xff" * 16, None),
+        ("ä" * 16, None),
+        (["A"] * 16, None),
+        (None, None),
+        (16, None),
+    ],
+)
+def test_a_version_is_what_we_gave_out(raw: object, token: str | None) -> None:
+    """Whatever kind of text a backend makes of it, and as often as it is read."""
+    for _ in range(2):
+        found = as_token(raw)
+        assert found == token and type(found) is type(token)

@@ -210,9 +210,11 @@ def as_token(raw: object) -> str | None:
     Garbage that counted as a version could never be compared with what a server holds; where it
     counts as missing, it is replaced when the version is needed next.
     """
+    if not isinstance(raw, (bytes, str)) or len(raw) != 16:
+        return None
     if type(raw) is bytes or type(raw) is str:
-        return _as_token(raw) if len(raw) == 16 else None
-    return None
+        return _as_token(raw)
+    return _as_token(bytes(raw) if isinstance(raw, bytes) else str.__str__(raw))
 
 
 @functools.lru_cache(4096)
