@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 
 from flask_caching_async import Cache
 from flask_caching_async._runtime.colour import run_now
+from flask_caching_async.backends._redis import wires
 from flask_caching_async.backends._redis.wires import packed
 from flask_caching_async.backends.rediscache import RedisCache
 from flask_caching_async.exceptions import (
@@ -158,6 +159,15 @@ async def test_what_only_the_driver_can_read_is_read_by_it(
     with pytest.raises(redis.ResponseError, match="wrong kind of value"):
         await transport.batch([("PING",), ("LPOP", f"{PREFIX}schön"), ("PING",)])
     assert await transport.run("PING") in (b"PONG", "PONG")
+
+
+@pytest.mark.asyncio
+async def test_without_hiredis_the_driver_reads(
+    make: Make, enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a part of the extra, but not of redis-py."""
+    monkeypatch.setattr(wires, "hiredis", None)
+    await use_everything(await enter(make()))
 
 
 def test_a_socket_that_is_none_of_the_systems_is_read_by_the_driver(
