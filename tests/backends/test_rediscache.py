@@ -170,7 +170,7 @@ async def test_without_hiredis_the_driver_reads(
     await use_everything(await enter(make()))
 
 
-def test_a_socket_that_is_none_of_the_systems_is_read_by_the_driver(
+def test_a_socket_that_is_none_of_the_systems_stays_what_it_is(
     clean_redis: RedisServer, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As that of a library that puts its own in the place of sockets, late."""
