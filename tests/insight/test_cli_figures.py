@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from flask_caching_async.insight.cli import figures
+from flask_caching_async.insight.cli import interrupting
 from flask_caching_async.insight.cli.output import duration, elapsed, table
 from support.command_lines import FRAMEWORKS, Shop, shops
 from support.params import table as rows
@@ -85,7 +86,8 @@ def test_watch_looks_again_until_it_is_interrupted(shop: Shop, monkeypatch: Any)
             if len(slept) == 3:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(figures.time, "sleep", sleep)
+        # Not for all: threads of the cache sleep, too.
+        monkeypatch.setattr(interrupting, "time", SimpleNamespace(sleep=sleep))
         code, out, _ = shop("stats", *args)
         assert code == 0 and out.count(count) == 3 and "\x1b" not in out
         assert slept == [0.5 if "0.5" in args else 2.0] * 3
@@ -108,7 +110,8 @@ def test_watch_outlives_a_backend_that_fails_meanwhile(redis_proxy: Any, monkeyp
             redis_proxy.cut() if looks == 1 else redis_proxy.heal()
             redis_proxy.refuse() if looks == 1 else None
 
-        monkeypatch.setattr(figures.time, "sleep", sleep)
+        # Not for all: threads of the cache sleep, too.
+        monkeypatch.setattr(interrupting, "time", SimpleNamespace(sleep=sleep))
         code, out, err = shop("stats", "--watch")
         assert code == 0 and out.count("breaker closed") == 2 and "has not given the figures" in err
 
