@@ -74,11 +74,11 @@ class StepsByHand(Attempts):
         if type(key) is not str or not key.isascii():  # else it is a key everywhere
             self.check((key,))
         try:
-            raw = self.backend.get(key if key[:1] != "~" else spelled(key))
+            raw = self.backend.get(spelled(key))
         except Exception as error:
             self.failures.note(error, f"read {[key]!r}")
             return MISSING
-        if type(raw) in (tuple, list) and is_entry(raw):  # it has tags, which must be looked at
+        if is_entry(raw):  # it has tags, which must be looked at
             return run_now(self.get((key,), (raw,)))[0]
         if self.failures.failing:
             self.failures.fine()

@@ -118,11 +118,12 @@ class Failures:
         """
         for watcher in watchers:
             watcher(error)
-        self._last, self.failing = time.monotonic(), True
+        self._last = time.monotonic()
         blamed = not (is_of_the_caller(error) or self._backend.is_answer(error))
         self.errors += blamed
         if blamed and not self.breaker.is_open:
             self.breaker.failed()
+        self.failing = True  # after all that a success would have to change
         if self.raising():
             if isinstance(error, CacheError) and not isinstance(error, BackendError):
                 raise error
@@ -132,7 +133,7 @@ class Failures:
             extra = about("value_refused", **self.place, error=type(error).__name__)
             log.warning("not stored: %s", error, extra=extra)
         elif not self._down:
-            self._down = True
+            self._down = self.failing = True
             failed, cause = self._failed_to(doing), in_one_line(error)
             extra = about("backend_down", **self.place, error=type(error).__name__)
             log.error("%s; the pages go on without it: %s", failed, cause, extra=extra)
@@ -152,11 +153,13 @@ class Failures:
 
     def fine(self) -> None:
         """A backend operation succeeded."""
+        self.failing = False  # first: whoever fails from here on says so again
         self.breaker.worked()
         # Not at once: where it fails now and then, that would be two lines for each time.
         if self._down and time.monotonic() > self._last + self.breaker.reset:
             self._up()
-        self.failing = self._down
+        if self._down:
+            self.failing = True
 
     def _up(self) -> None:
         self._down = False

@@ -77,9 +77,7 @@ class VersionedSteps(InspectingSteps, LookingSteps):
         try:
             asked = _asked(tags)
             found = await self.ops.look_up(spelled(key), asked)
-            lookup, unseen = self._judge(key, tags, asked, found)
-            if unseen:
-                lookup = await self._seen_more(key, lookup, unseen)
+            lookup = await self._lookup(key, tags, asked, found)
         except Exception as error:
             self.failures.note(error, f"read {key!r}")
             return FAILED

@@ -161,6 +161,19 @@ async def test_what_only_the_driver_can_read_is_read_by_it(
     assert await transport.run("PING") in (b"PONG", "PONG")
 
 
+def test_a_socket_with_tls_is_read_by_hiredis_and_kept(tls: RedisServer) -> None:
+    """One connection for all that one thread asks for."""
+    trust = {"ssl_ca_certs": tls.certificate}
+    cache, used = cache_on(tls, CACHE_REDIS_URL=tls.url, CACHE_OPTIONS=trust), set()
+    for number in range(5):
+        assert cache.set("a", number) and cache.get("a") == number
+        (wire,) = cache.cache._transports.blocking().pool._free
+        assert type(wire) is wires.SocketWire
+        used.add(wire)
+    assert len(used) == 1
+    cache.close()
+
+
 @pytest.mark.asyncio
 async def test_without_hiredis_the_driver_reads(
     make: Make, enter: Enter, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,7 @@ import pytest
 from flask import Flask
 
 from flask_caching_async import Cache
+from flask_caching_async._store.failures import Failures, Limits
 from flask_caching_async.backends._connections.slots import Slots
 from flask_caching_async.backends.filesystemcache import FileSystemCache
 from support.backends import OURS, config_of_ours
@@ -338,3 +339,26 @@ def test_slots_are_taken_by_so_many_at_a_time() -> None:
         slots.take(0.01)
     slots.give_back()
     slots.take(0)
+
+
+def test_a_failure_amid_a_success_is_not_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    """At whichever instruction: the next success is news, until all is said of that failure."""
+    for down in (False, True):
+        at, interrupt = 0, None
+        while interrupt is None or interrupt.where:
+            backend = FileSystemCache.__new__(FileSystemCache)
+            failures = Failures(backend, lambda: False, Limits(), lambda: None)
+            failures.note(OSError("first"), "read")
+            if not down:
+                failures._up()
+
+            def fail(failures: Failures = failures) -> None:
+                failures.note(OSError("amid"), "read")
+
+            interrupt = Interrupt(fail, at, opcodes=True)
+            interrupt.run(failures.fine)
+            assert interrupt.error is None
+            news = failures._down or failures.breaker._row > 0
+            assert failures.failing or not news, interrupt.where
+            at += 1
+        assert at > 10

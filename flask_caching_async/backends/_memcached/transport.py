@@ -148,24 +148,12 @@ class Transport(_InPortions):
 
     def look_now(self, question: Question) -> Seen:
         """What a look sees."""
-        sent, read = question.sent, question.read
+        sent, reading = question.sent, question.reading()
         if sent is None:
             return super().look_now(question)
-
-        def use(connection: Socket) -> Seen:
-            try:
-                connection.sendall(sent)
-                data = connection.recv(SIZE)
-                if (seen := read(data)) is not None:
-                    return seen
-                answers = Answers(question.commands)
-                while (done := answers.feed(data)) is None:
-                    data = connection.recv(SIZE)
-            except BlockingIOError:  # the kernel's word for it
-                raise TimeoutError("timed out") from None
-            return question.seen_in(done)
-
-        return self.pools[question.commands[0].at].run(use)
+        pool = self.pools[question.commands[0].at]
+        seen: Seen = pool.run(lambda connection: _converse(connection, sent, reading))[0]
+        return seen
 
     def _ask(self, parts: list[Part]) -> dict[int, list[Answer]]:
         (at, commands), *others = parts

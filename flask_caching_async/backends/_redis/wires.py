@@ -115,14 +115,10 @@ def _next(reader: Reader) -> Reply:
 
 
 class SocketWire:
-    """The socket of a connection, taken from it and read by hiredis."""
+    """The socket of a connection, read by hiredis."""
 
-    def __init__(
-        self, connection: Connection, sock: socket.socket, reader: Reader, patience: float
-    ) -> None:
-        self._connection, self._reader = connection, reader
-        self._socket = Socket(sock.family, sock.type, sock.proto, sock.detach())
-        limit(self._socket, patience)
+    def __init__(self, connection: Connection, sock: socket.socket, reader: Reader) -> None:
+        self._connection, self._socket, self._reader = connection, sock, reader
 
     def ask(self, commands: Sequence[Command]) -> list[Reply]:
         """The answers to some commands."""
@@ -141,6 +137,25 @@ class SocketWire:
         except BlockingIOError:  # the kernel's word for it
             raise redis.TimeoutError("Timeout reading from socket") from None
         return replies
+
+    def usable(self) -> bool:
+        """Whether it stands."""
+        return not (self._reader.has_data() or self._connection.can_read())
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.disconnect()
+
+
+class OwnSocketWire(SocketWire):
+    """The socket of a connection, taken from it: a plain one of the system's."""
+
+    def __init__(
+        self, connection: Connection, sock: socket.socket, reader: Reader, patience: float
+    ) -> None:
+        ours = Socket(sock.family, sock.type, sock.proto, sock.detach())
+        limit(ours, patience)
+        super().__init__(connection, ours, reader)
 
     def usable(self) -> bool:
         """Whether it stands."""
@@ -189,11 +204,13 @@ def wire_over(connection: Connection, settings: dict[str, Any], patience: float)
     """
     reader = _reader_for(connection, settings)
     sock: Any = getattr(connection, "_sock", None)
-    # TLS has no look at what has come; and what gevent or eventlet have put in the place of sockets
-    # since ours was made must be read by itself.
-    if reader is None or type(sock) not in Socket.__bases__:
+    if reader is None or sock is None:
         return DriverWire(connection)
-    return SocketWire(connection, sock, reader, patience)
+    # Neither one with TLS, nor what gevent or eventlet have put in the place of sockets since ours
+    # was made.
+    if type(sock) in Socket.__bases__:
+        return OwnSocketWire(connection, sock, reader, patience)
+    return SocketWire(connection, sock, reader)
 
 
 # --- on an event loop -----------------------------------------------------------------------------
