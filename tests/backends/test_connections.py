@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from flask_caching_async.backends._connections.conversation import Conversation
 from flask_caching_async.backends._connections.slots import AsyncSlots
+from support.waiting import PATIENCE
 
-PATIENCE = 0.2
+#: Seconds for an answer, where that is what a test is about; elsewhere none is late.
+LITTLE = 0.2
 
 
 # --- slots ----------------------------------------------------------------------------------------
@@ -182,24 +184,26 @@ async def test_the_end_of_a_connection_ends_its_question(talk: Conversation) -> 
 @pytest.mark.asyncio
 async def test_each_question_has_its_whole_time(talk: Conversation) -> None:
     """Though one alarm serves all: one that rings for an older question is set anew."""
+    talk._patience = LITTLE
     began = time.monotonic()
-    while time.monotonic() < began + PATIENCE / 2:  # the alarm is set by the first of them
+    while time.monotonic() < began + LITTLE / 2:  # the alarm is set by the first of them
         asked = talk.send(b"q", Lines(1))
         Echo.transport.write(b"a\n")
         assert await asked == [b"a"]
     late, began = talk.send(b"late", Lines(1)), time.monotonic()
     with pytest.raises(TimeoutError):
         await late
-    assert time.monotonic() - began >= PATIENCE
+    assert time.monotonic() - began >= LITTLE
 
 
 @pytest.mark.asyncio
 async def test_an_answer_that_came_while_the_loop_was_blocked_counts(talk: Conversation) -> None:
     """The server is not to blame for a view that computes."""
+    talk._patience = LITTLE
     asked = talk.send(b"q", Lines(1))
     await heard(b"q")
     Echo.transport.write(b"a\n")
-    until = time.monotonic() + PATIENCE * 1.5
+    until = time.monotonic() + LITTLE * 1.5
     while time.monotonic() < until:  # not a sleep: nothing may block a loop here
         pass
     assert await asked == [b"a"]
@@ -208,10 +212,11 @@ async def test_an_answer_that_came_while_the_loop_was_blocked_counts(talk: Conve
 @pytest.mark.asyncio
 async def test_an_alarm_for_nobody_says_nothing(talk: Conversation) -> None:
     """Its question was answered, or is not waited for any more."""
+    talk._patience = LITTLE
     asked = talk.send(b"q", Lines(1))
     Echo.transport.write(b"a\n")
     assert await asked == [b"a"]
     asked = talk.send(b"q", Lines(1))
     asked.cancel()
-    await asyncio.sleep(PATIENCE * 1.5)
+    await asyncio.sleep(LITTLE * 1.5)
     assert talk.stands
