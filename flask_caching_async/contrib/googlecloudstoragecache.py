@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import importlib
+import itertools
 import json
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import Any, TypeVar
 
 from .._entries.times import NEVER
+from .._runtime.fork import forgets_parent
 from ..backends._connections.server import prefix_now, warn_of_prefix
 from ..backends._versioned.contract import KeyVersion
 from ..exceptions import BackendError, ConfigurationError
@@ -32,8 +34,10 @@ LONGEST_NAME = 1024
 THREADS, BATCH = 8, 100
 #: Seconds for one request while everything is removed.
 CLEARING = 60.0
-#: How often a number is tried to be counted up: another writer may always be faster.
-ATTEMPTS = 10
+#: Seconds that a number is tried to be counted up: another process may always be faster.
+COUNTING = 15.0
+#: How many locks the keys share that this process counts: who wait here cannot starve each other.
+TURNS = 32
 #: The last Custom-Time there may be: in the year 9999.
 LATEST = 253_400_000_000.0
 
@@ -88,6 +92,12 @@ class GoogleCloudStorageCache(DatedCache):
         self._connect, self._errors = _client_maker(anonymous, options)
         self._once: Config = {"timeout": timeout, "retry": None}
         self._made, self._pid = self._connect(), os.getpid()
+        self.forget_parent()
+        forgets_parent(self)
+
+    def forget_parent(self) -> None:
+        """Have new locks: a thread that a forked child does not have may hold one."""
+        self._turns = [threading.Lock() for _ in range(TURNS)]
 
     @classmethod
     def factory(
@@ -190,25 +200,39 @@ class GoogleCloudStorageCache(DatedCache):
 
         :raises BackendError: if others count the same key all the time.
         """
-        name = self._name(key)
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                time.sleep(random.uniform(0, min(0.05 * 2**attempt, 1.0)))
-            found = self._examine(name)
-            if found is None:
-                continue
-            total, expiry = self._sum(found, delta)
-            with contextlib.suppress(TooManyWrites):
-                if self._upload(name, self._wrap(total, expiry), expiry, found.generation):
-                    return total
+        name, until = self._name(key), time.monotonic() + COUNTING
+        turn = self._turns[hash(name) % TURNS]
+        if turn.acquire(timeout=COUNTING):
+            try:
+                for attempt in itertools.count(1):
+                    total = self._try_to_count(name, delta)
+                    if total is not None:
+                        return total
+                    if time.monotonic() >= until:
+                        break
+                    time.sleep(random.uniform(0, min(0.05 * 2**attempt, 1.0)))
+            finally:
+                turn.release()
         raise BackendError(f"{key!r} is written by others all the time, and was not counted")
+
+    def _try_to_count(self, name: str, delta: int) -> int | None:
+        """The sum, stored; ``None`` if another one was faster, or writes too often."""
+        found = self._examine(name)
+        if found is None:
+            return None
+        total, expiry = self._sum(found, delta)
+        try:
+            stored = self._upload(name, self._wrap(total, expiry), expiry, found.generation)
+        except TooManyWrites:
+            return None
+        return total if stored else None
 
     def clear(self) -> bool:
         """Remove every object under our prefix."""
         what = {"prefix": self._prefix(), "fields": "items(name),nextPageToken"}
         found = self.bucket.list_blobs(**what, timeout=CLEARING, retry=None)
         names = (blob.name for blob in found)
-        while batch := list(islice(names, BATCH)):
+        while batch := list(itertools.islice(names, BATCH)):
             self._delete_batch(batch)
         return True
 

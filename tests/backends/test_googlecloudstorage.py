@@ -229,6 +229,42 @@ def test_storage_counts_for_all(make: Make, heeded: None) -> None:
     assert backends[1].bucket.get_blob("ours/n").custom_time == end
 
 
+def test_who_count_in_one_process_take_turns(
+    backend: GoogleCloudStorageCache, heeded: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow the machine is, no thread finds a number changed by another one."""
+    upload, stored = backend._upload, []
+
+    def noted(*what: Any) -> bool:
+        stored.append(upload(*what))
+        return stored[-1]
+
+    monkeypatch.setattr(backend, "_upload", noted)
+    counts = together(*[lambda: [backend.inc("n") for _ in range(3)]] * 8)
+    assert sorted(sum(counts, [])) == list(range(1, 25))
+    assert stored == [True] * 24
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_a_number_is_counted_when_others_leave_it_alone_in_time(
+    make: Make, emulator: str, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """Until then it is tried again; after that an error says why, and the next call may count."""
+    import requests
+
+    module = sys.modules[GoogleCloudStorageCache.__module__]
+    monkeypatch.setattr(module, "COUNTING", seconds)
+    body = {"instructions": {"storage.objects.insert": ["return-429"]}}
+    told = requests.post(f"{emulator}/retry_test", json=body)
+    if not told.ok:
+        pytest.skip("this emulator does not fail on demand: run storage-testbench")
+    backend = make(extra_headers={"x-retry-test-id": told.json()["id"]})
+    if not seconds:
+        with pytest.raises(BackendError, match="written by others"):
+            backend.inc("n")
+    assert backend.inc("n") == 1
+
+
 def test_storage_that_refuses_a_write_is_not_taken_to_have_stored(
     make: Make, emulator: str
 ) -> None:
