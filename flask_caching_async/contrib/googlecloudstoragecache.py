@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import importlib
 import itertools
 import json
 import os
-import random
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from .._entries.times import NEVER
-from .._runtime.fork import forgets_parent
 from ..backends._connections.server import prefix_now, warn_of_prefix
 from ..backends._versioned.contract import KeyVersion
 from ..exceptions import BackendError, ConfigurationError
 from ..typing import Config, Timeout, Value
 from ._dated import NOTHING, DatedCache, Held, digest, unwrap
+from ._turns import Turns
 
 __all__ = ["GoogleCloudStorageCache", "TooManyWrites"]
 
@@ -36,8 +34,6 @@ THREADS, BATCH = 8, 100
 CLEARING = 60.0
 #: Seconds that a number is tried to be counted up: another process may always be faster.
 COUNTING = 15.0
-#: How many locks the keys share that this process counts: who wait here cannot starve each other.
-TURNS = 32
 #: The last Custom-Time there may be: in the year 9999.
 LATEST = 253_400_000_000.0
 
@@ -92,12 +88,7 @@ class GoogleCloudStorageCache(DatedCache):
         self._connect, self._errors = _client_maker(anonymous, options)
         self._once: Config = {"timeout": timeout, "retry": None}
         self._made, self._pid = self._connect(), os.getpid()
-        self.forget_parent()
-        forgets_parent(self)
-
-    def forget_parent(self) -> None:
-        """Have new locks: a thread that a forked child does not have may hold one."""
-        self._turns = [threading.Lock() for _ in range(TURNS)]
+        self._turns = Turns(COUNTING)
 
     @classmethod
     def factory(
@@ -200,32 +191,21 @@ class GoogleCloudStorageCache(DatedCache):
 
         :raises BackendError: if others count the same key all the time.
         """
-        name, until = self._name(key), time.monotonic() + COUNTING
-        turn = self._turns[hash(name) % TURNS]
-        if turn.acquire(timeout=COUNTING):
-            try:
-                for attempt in itertools.count(1):
-                    total = self._try_to_count(name, delta)
-                    if total is not None:
-                        return total
-                    if time.monotonic() >= until:
-                        break
-                    time.sleep(random.uniform(0, min(0.05 * 2**attempt, 1.0)))
-            finally:
-                turn.release()
-        raise BackendError(f"{key!r} is written by others all the time, and was not counted")
+        name = self._name(key)
+        total = self._turns.count(name, functools.partial(self._try_to_count, name, delta))
+        if total is None:
+            raise BackendError(f"{key!r} is written by others all the time, and was not counted")
+        return total
 
     def _try_to_count(self, name: str, delta: int) -> int | None:
         """The sum, stored; ``None`` if another one was faster, or writes too often."""
         found = self._examine(name)
-        if found is None:
-            return None
-        total, expiry = self._sum(found, delta)
-        try:
-            stored = self._upload(name, self._wrap(total, expiry), expiry, found.generation)
-        except TooManyWrites:
-            return None
-        return total if stored else None
+        if found is not None:
+            total, expiry = self._sum(found, delta)
+            with contextlib.suppress(TooManyWrites):
+                if self._upload(name, self._wrap(total, expiry), expiry, found.generation):
+                    return total
+        return None
 
     def clear(self) -> bool:
         """Remove every object under our prefix."""

@@ -247,18 +247,17 @@ def test_who_count_in_one_process_take_turns(
 
 @pytest.mark.parametrize("seconds", [0.0, 60.0])
 def test_a_number_is_counted_when_others_leave_it_alone_in_time(
-    make: Make, emulator: str, monkeypatch: pytest.MonkeyPatch, seconds: float
+    make: Make, emulator: str, seconds: float
 ) -> None:
     """Until then it is tried again; after that an error says why, and the next call may count."""
     import requests
 
-    module = sys.modules[GoogleCloudStorageCache.__module__]
-    monkeypatch.setattr(module, "COUNTING", seconds)
     body = {"instructions": {"storage.objects.insert": ["return-429"]}}
     told = requests.post(f"{emulator}/retry_test", json=body)
     if not told.ok:
         pytest.skip("this emulator does not fail on demand: run storage-testbench")
     backend = make(extra_headers={"x-retry-test-id": told.json()["id"]})
+    backend._turns.patience = seconds
     if not seconds:
         with pytest.raises(BackendError, match="written by others"):
             backend.inc("n")
