@@ -19,7 +19,7 @@ import os
 import re
 import types
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from werkzeug.local import LocalProxy
 
@@ -224,9 +224,26 @@ def is_function(value: Value) -> bool:
     return isinstance(value, FUNCTIONS) or _decorated(value) is not None
 
 
+#: Where a function that was made for a decorated one says whose it is.
+DECORATED = "_flask_caching_async_decorated"
+
+
+def is_decorated_function(value: Value) -> bool:
+    """Whether a function is what a decorator of this package has made of one.
+
+    Not one that merely has the attributes of such: ``functools.wraps`` hands them on.
+    """
+    return type(value) is types.FunctionType and value.__dict__.get(DECORATED) is value
+
+
+def _is_plain(value: Value) -> TypeGuard[types.FunctionType]:
+    """Whether this is a function, and not what a decorator of this package has made of one."""
+    return type(value) is types.FunctionType and not is_decorated_function(value)
+
+
 def _decorated(value: Value) -> Callback | None:
     """The function below a decorator of this package."""
-    ours = type(value).__module__.startswith(f"{__package__}.")
+    ours = type(value).__module__.startswith(f"{__package__}.") or is_decorated_function(value)
     return getattr(value, "uncached", None) if ours else None
 
 
@@ -235,7 +252,7 @@ def function_text(function: Callback, notes: Notes) -> str:
     name, inner = function_name(function), notes.inside(function)
     if inner is None:
         return f"{name}^{_place(function, notes)}"
-    if "<" in name and type(function) is types.FunctionType:
+    if "<" in name and _is_plain(function):
         name += canonical((function.__defaults__, function.__kwdefaults__), inner)
         name += "" if notes.decorating else _code_text(function.__code__)
     return name + _made_of(function, inner)
@@ -256,7 +273,7 @@ def _made_of(function: Callback, notes: Notes) -> str:
     if isinstance(function, functools.partial):
         given = canonical((function.args, function.keywords), notes.at("an argument"))
         return given + made_of(function.func, notes)
-    if type(function) is types.FunctionType:  # a decorated one passes for one, and is none
+    if _is_plain(function):
         return _closure(function, notes)
     if inspect.isclass(function):
         return ""
@@ -359,4 +376,4 @@ def identify(function: Callback) -> Identity:
 
 def has_own_name(function: Callback) -> bool:
     """Whether a function has the name of one in a module or a class, as below a decorator."""
-    return "<" not in function_name(function) and type(function) is types.FunctionType
+    return "<" not in function_name(function) and _is_plain(function)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from cachelib.serializers import BaseSerializer, SimpleSerializer
 from .._entries.entry import Thaw
 from .._entries.envelope import decode, encode
 from .._entries.isolation import IMMUTABLE, keep
-from .._entries.times import FOREVER, Times, seconds, times_from
+from .._entries.times import FOREVER, Times, seconds, system_clock, times_from
 from .._runtime.fork import forgets_parent
 from ..exceptions import ConfigurationError, SerializationError
 from ..typing import Config, Timeout, Value
@@ -96,8 +97,9 @@ class SimpleCache(BaseCache):
 
     def get(self, key: str) -> Value:
         """The value of ``key``, or ``None``."""
-        entry = self.memory.peek(key)
-        if entry is None or self.clock() >= entry.usable_until:
+        entry, clock = self.memory.peek(key), self.clock
+        now = time.time() if clock is system_clock else clock()
+        if entry is None or now >= entry.usable_until:
             return None
         try:
             return entry.value()

@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeAlias
 
 from ..keys import signature_of
 from ..typing import Args, Callback, Kwargs, Value
-from .methods import Decorated
+from .methods import is_decorated
 
 __all__ = ["Arguments", "arguments_of"]
 
@@ -94,7 +94,7 @@ def _same(one: Parameters, other: Parameters) -> bool:
 def _below_what_passes_on(function: Callback) -> Callback:
     """The function below decorators that change no argument."""
     while True:
-        if isinstance(function, Decorated):
+        if is_decorated(function):
             function = function.uncached
         elif type(function) is types.FunctionType and _passes_on(function):
             function = function.__wrapped__  # type: ignore[attr-defined]

@@ -8,20 +8,22 @@ is not as usual goes the general way, ``fast_path.py``, which says the same with
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from .._entries.entry import MISSING
+from .._entries.times import system_clock
 from ..typing import Args, Callback, Kwargs, Value
 from .plan import Plan
 
 __all__ = ["can_be_compiled", "compiled_wrapper"]
 
-#: ``{o}`` begins our own names. What the text of an argument raises is raised again, or logged, by
-#: the general way, which asks for it anew.
+#: ``{o}`` begins our own names. The parameters take what is given by position, without a tuple; so
+#: all others that the function may have come as what is given by name. What the text of an argument
+#: raises is raised again, or logged, by the general way, which asks for it anew.
 SOURCE = """
-{define} wrapper(*{o}_args, **{o}_kwargs):
-    if not {o}_kwargs and len({o}_args) == {count}:
-        {names} = {o}_args
+{define} wrapper({parameters}, /, *{o}_args, **{o}_kwargs):
+    if {last} is not {o}_ABSENT and not {o}_kwargs and not {o}_args:
         if {plain} and ({o}_state := {o}_plan.last) is not None:
             {o}_missing = False
             try:
@@ -37,19 +39,35 @@ SOURCE = """
                         and {o}_entry.owner is {o}_author
                         and {o}_entry.thaw is None
                         and {o}_entry.kept is not None
-                        and {o}_state.timekeeper.clock() < {o}_entry.fresh_until
+                        and (
+                            {o}_time.time()
+                            if ({o}_clock := {o}_state.timekeeper.clock) is {o}_system_clock
+                            else {o}_clock()
+                        )
+                        < {o}_entry.fresh_until
                     ):
                         {o}_state.counters.hits += 1
                         return {o}_entry.kept
             except Exception:
                 pass
             if {o}_missing:
-                return {wait}{o}_slow({o}_plan, {o}_state, {o}_args, {o}_kwargs)
+                return {wait}{o}_slow({o}_plan, {o}_state, ({names}), {o}_kwargs)
+    {o}_args = {o}_given(({names}), {o}_args)
     {o}_value = {o}_hit({o}_args, {o}_kwargs)
     if {o}_value is not {o}_MISSING:
         return {o}_value
     return {wait}{o}_slow({o}_plan, {o}_plan.state(), {o}_args, {o}_kwargs)
 """
+
+#: Stands for an argument that was not given by position.
+ABSENT = object()
+
+
+def given(named: Args, more: Args) -> Args:
+    """The arguments that were given by position."""
+    if more:
+        return named + more
+    return tuple([value for value in named if value is not ABSENT])
 
 
 def can_be_compiled(plan: Plan) -> bool:
@@ -73,14 +91,16 @@ def compiled_wrapper(
         define="async def" if is_async else "def",
         wait="await " if is_async else "",
         o=quick.ours,
-        count=len(quick.names),
+        parameters=", ".join([f"{name}={quick.ours}_ABSENT" for name in quick.names]),
+        last=quick.names[-1],
         names="".join([f"{name}, " for name in quick.names]),
         plain=quick.plain,
         text=quick.text,
     )
     ours = {
         "plan": plan, "cache": plan.cache, "author": plan.author, "hit": hit, "slow": slow,
-        "MISSING": MISSING,
+        "MISSING": MISSING, "ABSENT": ABSENT, "given": given, "time": time,
+        "system_clock": system_clock,
     }  # fmt: skip
     scope = {**quick.scope, **{f"{quick.ours}_{name}": value for name, value in ours.items()}}
     exec(compile(source, f"<call of {plan.name}>", "exec"), scope)

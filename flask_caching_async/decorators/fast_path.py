@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import time
 from collections.abc import Awaitable, Callable
 from time import perf_counter_ns
 
 from .._entries.entry import BY_HAND, MISSING, Elsewhere
+from .._entries.times import system_clock
 from .._flow.callbacks import resolved
 from .._flow.run import aread_through
 from ..typing import Args, Callback, Kwargs, Value
@@ -30,8 +32,7 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
         state = plan.last
         if state is None or state.binding is not cache._only:
             state = plan.state()
-        peek = state.peek
-        if peek is None:
+        if (peek := state.peek) is None:
             return answer_otherwise(answer, answer_page, state, args, kwargs)
         if text_of is None:
             key = quick_key(state, args, kwargs)
@@ -45,12 +46,13 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
             else:
                 key = state.memo.get(text) or key_of(state, text)
         entry = None if key is None else peek(key)
-        if entry is None or state.timekeeper.clock() >= entry.fresh_until:
+        clock = state.timekeeper.clock
+        now = time.time() if clock is system_clock else clock()
+        if entry is None or now >= entry.fresh_until:
             return MISSING
         # The function's own tag is the first; one of another function under this key is no answer.
-        if entry.owner is not tag and entry.owner not in (tag, BY_HAND) and not shares:
-            return MISSING
-        if user_tags and not entry.answers(user_tags):
+        alien = entry.owner is not tag and entry.owner not in (tag, BY_HAND) and not shares
+        if alien or (user_tags and not entry.answers(user_tags)):
             return MISSING
         try:
             value = entry.kept if entry.thaw is None else entry.thaw(entry.kept)
@@ -92,7 +94,9 @@ def page_hit(plan: Plan) -> Callable[[State, Args, Kwargs], Value]:
     def answer(state: State, args: Args, kwargs: Kwargs) -> Value:
         key, peek = quick_key(state, args, kwargs), state.page_peek
         entry = None if key is None or peek is None else peek(key)
-        if key is None or entry is None or state.timekeeper.clock() >= entry.fresh_until:
+        clock = state.timekeeper.clock
+        now = time.time() if clock is system_clock else clock()
+        if key is None or entry is None or now >= entry.fresh_until:
             return MISSING
         if not (shares or entry.owner in (tag, BY_HAND)) or not entry.answers(user_tags):
             return MISSING

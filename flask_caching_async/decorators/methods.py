@@ -1,9 +1,13 @@
-"""What a cached function is: an object that is called like the function, and that binds.
+"""What a cached function is: a function, or, where it may be a method, an object that binds.
+
+Python calls a function in a third of the time in which it calls any other object, so that it is one
+where it can be (:func:`as_function`).
 
 Python binds whatever has a ``__get__`` when it is reached through an instance, however it got into
 the class: in its body, by an assignment, by a decorator or a metaclass. A plain function would bind
 as well, but ``obj.method.refresh(3)`` must know ``obj``, and Python looks up an attribute of a
-bound method on the function, which does not. So what is bound here is an object of our own, too.
+bound method on the function, which does not. So what may be bound (:func:`may_be_method`) is an
+object of our own, and so is what it is bound to.
 
 Both name the class of what they stand for as their ``__class__``, as mocks do: extensions that go
 through the members of a class, such as Flask-Classful, ask ``inspect.isfunction``.
@@ -19,8 +23,9 @@ import functools
 import inspect
 import types
 from collections.abc import Callable
-from typing import cast
+from typing import TypeGuard, cast
 
+from ..identity import DECORATED, is_decorated_function
 from ..keys import signature_of
 from ..typing import Callback, Value
 
@@ -29,6 +34,9 @@ __all__ = [
     "Decorated",
     "DecoratedClassMethod",
     "DecoratedStaticMethod",
+    "as_function",
+    "is_decorated",
+    "may_be_method",
     "owner_of",
 ]
 
@@ -103,8 +111,40 @@ class Decorated(_LooksLike):
         return f"<cached {self.__qualname__}>"
 
 
-#: Where the wrapper of a decorated function says whose it is.
-DECORATED = "_flask_caching_async_decorated"
+def may_be_method(function: Callback) -> bool:
+    """Whether a function stands in a class, or may be put into one.
+
+    It may if its first parameter is called so, or takes whatever is given; and what is no function
+    may have been made of one.
+    """
+    if type(function) is not types.FunctionType:
+        return True
+    place = function.__qualname__.rpartition(".")[0]
+    if place and not place.endswith("<locals>"):
+        return True
+    first = next(iter(signature_of(function).parameters.values()), None)
+    return first is not None and (first.name in ("self", "cls") or first.kind in VARIABLE)
+
+
+#: The kinds of parameters that take whatever is given.
+VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def as_function(function: Callback, wrapper: Callback) -> Decorated:
+    """What replaces a function that is no method: its wrapper, with what a :class:`Decorated` has.
+
+    It is no instance of that class, but has all of its attributes.
+    """
+    functools.update_wrapper(wrapper, function)
+    setattr(wrapper, DECORATED, wrapper)
+    return cast(Decorated, wrapper)
+
+
+def is_decorated(value: Value) -> TypeGuard[Decorated]:
+    """Whether this is what replaces a function, and not what merely has its attributes."""
+    return isinstance(value, Decorated) or is_decorated_function(value)
+
+
 #: What a ``partial`` calls.
 _called_by: Callable[[functools.partial[Value]], Callback]
 _called_by = vars(functools.partial)["func"].__get__
@@ -212,7 +252,7 @@ def owner_of(function: Callable[..., Value]) -> Value:
     It may have been reached before another decorator was put around it.
     """
     reached: Value = function
-    while reached is not None and not isinstance(reached, Decorated):
+    while reached is not None and not is_decorated(reached):
         owner = getattr(reached, "__self__", None)
         if owner is not None:
             return None if inspect.ismodule(owner) else owner

@@ -19,7 +19,13 @@ from ..typing import Callback, Value
 from .calls import acall_through_cache, call_through_cache
 from .compiled import can_be_compiled, compiled_wrapper
 from .fast_path import LooplessHit, fast_hit
-from .methods import Decorated, DecoratedClassMethod, DecoratedStaticMethod
+from .methods import (
+    Decorated,
+    DecoratedClassMethod,
+    DecoratedStaticMethod,
+    as_function,
+    may_be_method,
+)
 from .plan import Plan
 from .refresh import attach_refresh
 
@@ -121,7 +127,8 @@ def decorate(function: Value, make_plan: Callable[[Callback], Plan]) -> Value:
 
 def _decorated(function: Callback, make_plan: Callable[[Callback], Plan]) -> Decorated:
     plan = make_plan(function)
-    decorated = Decorated(function, (async_wrapper if plan.is_async else sync_wrapper)(plan))
+    wrapper = (async_wrapper if plan.is_async else sync_wrapper)(plan)
+    decorated = (Decorated if may_be_method(function) else as_function)(function, wrapper)
     plan.wrapper = decorated
     decorated.uncached = function
     decorated.cache_timeout = plan.options.timeout
