@@ -337,7 +337,7 @@ def view():
 with app.app_context():
     print(view.make_cache_key(path="/", query_args={"b": 1, "a": [2, 3]}))
 app.test_client().get("/?b=1&a=2")
-print(sorted(key for key in cache.cache.memory._entries))
+print(sorted(key for key in cache.cache.memory.entries))
 """
 
 

@@ -2,8 +2,9 @@
 
 Where all arguments are given by position, a call has nothing to do but to make its text, to look it
 up twice, and to look at the clock. A call of a function in Python takes as long as half of that,
-so they stand in one function, whose source is made of that of the text (``call_text.py``). Whatever
-is not as usual goes the general way, ``fast_path.py``, which says the same with all its cases.
+so they stand in one function, whose source is made of that of the text (``call_text.py``), and of
+the usual case of ``Memory.peek``. Whatever is not as usual goes the general way, ``fast_path.py``,
+which says the same with all its cases.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ SOURCE = """
                 elif {o}_state.peek is None:
                     {o}_missing = {o}_state.remote
                 else:
-                    {o}_entry = {o}_state.peek({o}_state.memo.get(f"{text}"))
+                    {o}_memory = {o}_state.memory
+                    {o}_entry = {o}_memory.entries.get({o}_state.memo.get(f"{text}"))
                     {o}_missing = {o}_entry is None  # or its key is not remembered
                     if (
                         not {o}_missing
+                        and {o}_entry.generation == {o}_memory.generation
                         and {o}_entry.owner is {o}_author
                         and {o}_entry.thaw is None
                         and {o}_entry.kept is not None
@@ -46,6 +49,8 @@ SOURCE = """
                         )
                         < {o}_entry.fresh_until
                     ):
+                        if not {o}_entry.visited:
+                            {o}_entry.visited = True
                         {o}_state.counters.hits += 1
                         return {o}_entry.kept
             except Exception:

@@ -78,7 +78,7 @@ class State:
 
     __slots__ = (
         "binding", "policy", "memo", "remembered", "peek", "timekeeper", "counters", "learned",
-        "page_rules", "page_peek", "armed", "remote", "measured", "checked", "_peeks",
+        "page_rules", "page_peek", "armed", "remote", "measured", "checked", "memory", "_peeks",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, binding: Binding) -> None:
@@ -102,8 +102,10 @@ class State:
         #: How many of them are remembered: those of all that a cache in memory may hold, since a
         #: hit there takes less than the making of its key.
         self.remembered, backend = REMEMBERED, binding.timekeeper
-        if isinstance(backend, SimpleCache):
-            most = 2 * backend.memory.threshold or MOST_REMEMBERED
+        #: What ``peek`` looks into.
+        self.memory = backend.memory if isinstance(backend, SimpleCache) else None
+        if self.memory is not None:
+            most = 2 * self.memory.threshold or MOST_REMEMBERED
             self.remembered = min(max(REMEMBERED, most), MOST_REMEMBERED)
         #: What is said of its pages in HTTP, if anything is.
         self.page_rules = rules = plan.rules_of_pages(binding)

@@ -91,7 +91,7 @@ class Site:
         assert cache.get(f"later {2 * THRESHOLD - 1}") == 2 * THRESHOLD - 1
         memory = getattr(cache.cache, "memory", None)
         if memory is not None:
-            assert len(memory._entries) == len(memory._evictor) <= THRESHOLD
+            assert len(memory.entries) == len(memory._evictor) <= THRESHOLD
             assert not memory._changes
 
 

@@ -173,7 +173,7 @@ def seen_of(cache: Cache) -> Any:
         getattr(backend, "target", backend), "_cache", None
     )
     if hasattr(backend, "memory"):
-        kept = {key: (e.visited, e.kept) for key, e in backend.memory._entries.items()}
+        kept = {key: (e.visited, e.kept) for key, e in backend.memory.entries.items()}
     elif backend.where:
         paths = [path for path in Path(backend.where).rglob("*") if path.is_file()]
         kept = {path: path.read_bytes() for path in paths}

@@ -4,7 +4,7 @@ All of it but reading happens under the lock. That is reentrant, for a handler t
 may come in between at any step: that of a signal, or a ``__del__`` when the garbage collector runs
 or an old value is dropped. Rules that a change must keep:
 
-1. ``_entries`` says what there is. Each step that changes it is one call of a dict, so that a
+1. ``entries`` says what there is. Each step that changes it is one call of a dict, so that a
    handler finds it whole; what was decided before such a step is looked at again after it.
 2. The evictor is told by the outermost caller. A handler that comes in between there only notes a
    change, and the outermost caller settles all that is noted. What is noted is an entry, not what
@@ -34,7 +34,7 @@ class BoundedEntries:
     """
 
     def __init__(self, threshold: int) -> None:
-        self._entries: dict[str, MemoryEntry] = {}
+        self.entries: dict[str, MemoryEntry] = {}
         self.threshold = threshold
         self._evictor = Evictor(threshold)
         #: Entries that have come or gone, with what they replaced; the evictor is yet to know.
@@ -46,15 +46,15 @@ class BoundedEntries:
 
     def __len__(self) -> int:
         with self._lock:  # a store adds one before it evicts another
-            return len(self._entries)
+            return len(self.entries)
 
     def snapshot(self) -> list[MemoryEntry]:
         """All entries that are there now, also those that have expired; for an inspection."""
         with self._lock:
-            return list(self._entries.values())
+            return list(self.entries.values())
 
     def _put(self, entry: MemoryEntry, now: float) -> None:
-        key, entries, evictor = entry.key, self._entries, self._evictor
+        key, entries, evictor = entry.key, self.entries, self._evictor
         if entry.usable_until <= now:
             if (old := entries.get(key)) is not None:
                 self._drop(old)
@@ -105,11 +105,11 @@ class BoundedEntries:
             self._settling = False
         if self._changes:
             self._settle(now)
-        return self._entries.get(held.key) is held
+        return self.entries.get(held.key) is held
 
     def _swap(self, held: MemoryEntry | None, entry: MemoryEntry, now: float) -> bool:
         """Store an entry in the place of another one, or of none; whether that was still so."""
-        entries, key, settling = self._entries, entry.key, self._settling
+        entries, key, settling = self.entries, entry.key, self._settling
         try:
             self._settling = True
             if held is None:
@@ -128,8 +128,8 @@ class BoundedEntries:
         return True
 
     def _drop(self, entry: MemoryEntry) -> None:
-        if self._entries.get(entry.key) is entry:
-            gone = self._entries.pop(entry.key, None)
+        if self.entries.get(entry.key) is entry:
+            gone = self.entries.pop(entry.key, None)
             if gone is not None:
                 self._changes.append((gone, None))
 
@@ -152,7 +152,7 @@ class BoundedEntries:
                 self._settling = False
 
     def _tell(self, entry: MemoryEntry, old: MemoryEntry | None) -> None:
-        evictor, entries, key = self._evictor, self._entries, entry.key
+        evictor, entries, key = self._evictor, self.entries, entry.key
         if entries.get(key) is not entry:
             evictor.discard(entry)
         elif old is not None and evictor.has(old):
@@ -166,7 +166,7 @@ class BoundedEntries:
 
     def _let_go(self, chosen: Node) -> None:
         """Drop an entry that the evictor has chosen, and knows no more."""
-        entries = self._entries
+        entries = self.entries
         if entries.get(chosen.key) is chosen:
             gone = entries.pop(chosen.key, None)
             if gone is not None and gone is not chosen:  # a handler has just stored it
@@ -175,7 +175,7 @@ class BoundedEntries:
     def _begin_evictor(self) -> Evictor:
         """Begin a new evictor, which is told all that there is; the old one."""
         old, self._evictor = self._evictor, Evictor(self.threshold)
-        self._changes.extend([(entry, None) for entry in list(self._entries.values())])
+        self._changes.extend([(entry, None) for entry in list(self.entries.values())])
         return old
 
     def forget_parent(self) -> None:

@@ -44,7 +44,7 @@ class Memory(BoundedEntries):
 
     def peek(self, key: str) -> MemoryEntry | None:
         """The entry of ``key`` unless it was invalidated; its time is not looked at."""
-        entry = self._entries.get(key)
+        entry = self.entries.get(key)
         if entry is None:
             return None
         if entry.generation != self.generation and not self._still_stands(entry):
@@ -55,7 +55,7 @@ class Memory(BoundedEntries):
 
     def look(self, key: str) -> MemoryEntry | None:
         """The entry of ``key``, be it invalidated; this is no use of it."""
-        return self._entries.get(key)
+        return self.entries.get(key)
 
     def _still_stands(self, entry: MemoryEntry) -> bool:
         generation = self.generation  # first: what is invalidated from here on is seen next time
@@ -119,7 +119,7 @@ class Memory(BoundedEntries):
             for key, kept, thaw in items:
                 if (name := "k:" + key) in self._versions.known:
                     self._supersede(name)
-                held = None if versions else self._entries.get(key)
+                held = None if versions else self.entries.get(key)
                 if held is None or not self._overwrite(held, kept, thaw, now, until):
                     self._put(MemoryEntry(key, kept, thaw, times, versions), now)
 
@@ -128,7 +128,7 @@ class Memory(BoundedEntries):
         with self._lock:
             if (name := "k:" + key) in self._versions.known:
                 self._supersede(name)
-            held = self._entries.get(key)
+            held = self.entries.get(key)
             if held is None or not self._overwrite(held, kept, thaw, now, until):
                 self._put(MemoryEntry(key, kept, thaw, (now, until, until), ()), now)
 
@@ -144,12 +144,12 @@ class Memory(BoundedEntries):
         now = times.created
         with self._lock:
             entry = MemoryEntry(key, kept, thaw, times, self._versions_by_hand(tags))
-            while (held := self._entries.get(key)) is None or not _is_alive(held, now):
+            while (held := self.entries.get(key)) is None or not _is_alive(held, now):
                 if held is not None:
                     self._drop(held)
                 elif entry.usable_until <= now:
                     return True
-                elif self._entries.setdefault(key, entry) is entry:
+                elif self.entries.setdefault(key, entry) is entry:
                     self._changes.append((entry, None))
                     self._settle(now)
                     return True
@@ -162,7 +162,7 @@ class Memory(BoundedEntries):
             try:
                 self._exact = True
                 while True:
-                    held, old = self._entries.get(key), self._alive(key, times.created)
+                    held, old = self.entries.get(key), self._alive(key, times.created)
                     value = change(None if old is None else old.value())
                     if old is not None:
                         times = Times(times.created, old.fresh_until, old.usable_until)
@@ -195,7 +195,7 @@ class Memory(BoundedEntries):
             found = [name for name in tags if self._supersede(name)]
             for key in keys:
                 self._supersede("k:" + key)
-                entry = self._entries.get(key)
+                entry = self.entries.get(key)
                 if entry is not None:
                     if self._alive(key, now) is not None:
                         found.append(key)
@@ -208,7 +208,7 @@ class Memory(BoundedEntries):
         with self._lock:
             self._namespace.dead = True
             self._namespace = Version()
-            old, self._entries = self._entries, {}  # no value is dropped under the lock
+            old, self.entries = self.entries, {}  # no value is dropped under the lock
             gone = self._begin_evictor()
             if self._settling:
                 return  # it is in use: see rule 2
@@ -216,7 +216,7 @@ class Memory(BoundedEntries):
         old.clear()
 
     def _alive(self, key: str, now: float) -> MemoryEntry | None:
-        entry = self._entries.get(key)
+        entry = self.entries.get(key)
         return entry if entry is not None and _is_alive(entry, now) else None
 
     def _versions_by_hand(self, tags: Iterable[str]) -> tuple[Version, ...]:
