@@ -90,9 +90,9 @@ class VersionedSteps(InspectingSteps, LookingSteps):
         if self.breaker.is_open or self.owing:
             return None
         try:
-            asked = _asked(tags)
-            found = self.backend.look_up(spelled(key), asked)
-            lookup, unseen = self._judge(key, tags, asked, found)
+            asked, name = _asked(tags), spelled(key)
+            found = self.backend.look_up(name, asked)
+            lookup, unseen = self._judge(key, name, tags, asked, found)
         except Exception as error:
             self.failures.note(error, f"read {key!r}")
             return FAILED
@@ -110,13 +110,21 @@ class VersionedSteps(InspectingSteps, LookingSteps):
         self, key: str, tags: tuple[str, ...], asked: tuple[str, ...], found: VersionedValue
     ) -> Lookup:
         """What was found, as the flow wants to have it."""
-        lookup, unseen = self._judge(key, tags, asked, found)
+        lookup, unseen = self._judge(key, spelled(key), tags, asked, found)
         return await self._seen_more(key, lookup, unseen) if unseen else lookup
 
     def _judge(
-        self, key: str, tags: tuple[str, ...], asked: tuple[str, ...], found: VersionedValue
+        self,
+        key: str,
+        name: str,
+        tags: tuple[str, ...],
+        asked: tuple[str, ...],
+        found: VersionedValue,
     ) -> tuple[Lookup, dict[str, str]]:
-        """What was found, and the versions that it also depends on."""
+        """What was found, and the versions that it also depends on.
+
+        :param name: that of the key on a backend.
+        """
         value, key_version, tokens, cas = found
         seen: dict[str, str | None] = dict(zip(asked, tokens, strict=True))
         if value is None:
@@ -126,7 +134,7 @@ class VersionedSteps(InspectingSteps, LookingSteps):
             return lookup_of((None, (key_version, seen), False, cas)), {}
         known = seen
         if self.names_key_version:
-            known = {**seen, key_version_name(spelled(key)): key_version}
+            known = {**seen, key_version_name(name): key_version}
         # Mostly it carries what was asked for, and nothing else.
         unseen: dict[str, str] = {}
         if versions != known or BY_HAND in tags:

@@ -9,7 +9,7 @@ from .._flow.callbacks import acall_callback, call_callback_now
 from .._flow.run import aread_through, read_through
 from ..exceptions import NotStoredError
 from ..typing import Args, Kwargs, Value
-from .found import Bypass, LookedUp, Pending
+from .found import Bypass, Hit, LookedUp, Pending
 from .lookup import Looked, alook_now, look, look_directly, look_in_sync_code
 from .plan import Plan, State
 
@@ -30,19 +30,19 @@ def call_through_cache(
     """
     began = perf_counter_ns()
     found = look_in_sync_code(plan, state, args, kwargs, call_callback_now, refresh)
-    if isinstance(found, Pending):
+    if isinstance(found, Hit):
+        state.counters.hit.note(perf_counter_ns() - began)
+        value = plan.hand_out(state, found, found.value)
+    elif isinstance(found, Pending):
         value = read_through(*found)
         state.note_miss(refresh, began)
         if type(value) is Elsewhere:  # its leader has found that it is not for everybody
             state.learn(found.call.key, value.names)
             return call_through_cache(plan, state, args, kwargs, refresh, strict)
         value = plan.hand_out(state, found, value)
-    elif isinstance(found, Bypass):
+    else:
         found.note(state.counters)
         value = plan.hand_out(state, found, plan.function(*args, **kwargs))
-    else:
-        state.counters.hit.note(perf_counter_ns() - began)
-        value = plan.hand_out(state, found, found.value)
     if strict:
         _check_stored(plan, state, found, value)
     return value
@@ -64,19 +64,19 @@ async def acall_through_cache(
         found = found or await alook_now(plan, state, args, kwargs)
     if found is None or isinstance(found, Looked):
         found = await look(plan, state, args, kwargs, acall_callback, True, refresh, found)
-    if isinstance(found, Pending):
+    if isinstance(found, Hit):
+        state.counters.hit.note(perf_counter_ns() - began)
+        value = plan.hand_out(state, found, found.value)
+    elif isinstance(found, Pending):
         value = await aread_through(*found)
         state.note_miss(refresh, began)
         if type(value) is Elsewhere:
             state.learn(found.call.key, value.names)
             return await acall_through_cache(plan, state, args, kwargs, refresh, strict)
         value = plan.hand_out(state, found, value)
-    elif isinstance(found, Bypass):
+    else:
         found.note(state.counters)
         value = plan.hand_out(state, found, await plan.bypass(*args, **kwargs))
-    else:
-        state.counters.hit.note(perf_counter_ns() - began)
-        value = plan.hand_out(state, found, found.value)
     if strict:
         _check_stored(plan, state, found, value)
     return value

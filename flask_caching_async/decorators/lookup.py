@@ -144,7 +144,7 @@ def _hit_now(
         or (plan.of_request and plan.demand(state) is not None)
     ):
         return looked._replace(lookup=lookup)
-    value = entry.value()
+    value = entry.kept if entry.thaw is None else entry.value()
     if value is None and not options.cache_none:
         return looked._replace(lookup=lookup)
     return _hit(plan, state, found.key, found.tags, entry, value, args, kwargs)

@@ -13,6 +13,7 @@ connection that failed in any way is closed.
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -111,7 +112,8 @@ class _Opener:
     def usable(self, connection: Socket) -> bool:
         """Whether the connection stands, and has nothing to say that was not asked."""
         try:
-            return not has_more(connection)
+            # What has_more() asks of most: a call of Python is as long as what the kernel does.
+            return not (has_more(connection) if (poll := connection.poll) is None else poll(0))
         except OSError:
             return False
 
@@ -148,12 +150,10 @@ class Transport(_InPortions):
 
     def look_now(self, question: Question) -> Seen:
         """What a look sees."""
-        sent, reading = question.sent, question.reading()
-        if sent is None:
+        if question.sent is None:
             return super().look_now(question)
         pool = self.pools[question.commands[0].at]
-        seen: Seen = pool.run(lambda connection: _converse(connection, sent, reading))[0]
-        return seen
+        return pool.run(functools.partial(_look, question, question.sent))
 
     def _ask(self, parts: list[Part]) -> dict[int, list[Answer]]:
         (at, commands), *others = parts
@@ -174,6 +174,22 @@ class Transport(_InPortions):
         """Close what is idle."""
         for pool in self.pools:
             pool.close()
+
+
+def _look(question: Question, sent: bytes, connection: Socket) -> Seen:
+    """:func:`_converse` of a look, whose answer mostly comes at once."""
+    try:
+        connection.sendall(sent)
+        data = connection.recv(SIZE)
+        seen = question.read(data)
+        if seen is None:
+            reading = question.reading()
+            while (answers := reading(data)) is None:
+                data = connection.recv(SIZE)
+            seen = answers[0]
+        return seen
+    except BlockingIOError:  # the kernel's word for it
+        raise TimeoutError("timed out") from None
 
 
 def _converse(

@@ -147,7 +147,7 @@ class MemcachedValues(ServerCache):
             if header is not None and (header.token != token or self.clock() >= header.until):
                 return MISSING  # cleared, or over
         try:
-            return self._loads(payload, flags)
+            return self.serializer.loads(payload) if flags == 0 else self._loads(payload, flags)
         except Exception:
             return MISSING
 
