@@ -6,6 +6,7 @@ import collections
 import contextlib
 import functools
 import gc
+import inspect
 import io
 import logging
 import re
@@ -654,6 +655,13 @@ def saying_itself(f: Any) -> Any:
     return around
 
 
+def saying_its_signature(f: Any) -> Any:
+    """One whose ``__signature__`` is handed on by ``functools.wraps``, as ours are."""
+    around = passing_on(f)
+    around.__signature__ = inspect.signature(f)
+    return around
+
+
 def one(x: Any) -> Any:
     """A function of one argument."""
     return x
@@ -701,6 +709,14 @@ AROUND: dict[str, tuple[Any, Any, list[tuple[tuple[Any, ...], dict[str, Any]]]]]
     "says itself": (saying_itself, both, [((1,), {}), ((1,), {"x": 2}), ((2,), {})]),
     "twice": (
         lambda f: passing_on(giving_by_name(passing_on(f))), with_db, [((1,), {}), ((2,), {})]
+    ),
+    "gives first, above a signature": (
+        lambda f: giving_first(saying_its_signature(f)),
+        with_db_first,
+        [((1,), {}), ((1, 5), {}), ((1,), {"z": 9})],
+    ),
+    "takes away, above a signature": (
+        lambda f: taking_away(saying_its_signature(f)), one, [((1,), {}), ((1,), {"loud": True})]
     ),
     "mock.patch": (mock.patch(f"{__name__}.one"), patched, [((1,), {}), ((2,), {})]),
 }  # fmt: skip

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from flask_caching_async import Cache
+from flask_caching_async.decorators.methods import may_be_method
 from support.faces import COLOURS, Face
 from support.params import cases
 
@@ -489,6 +490,106 @@ async def a_of_module(n: int) -> int:
     return n
 
 
+def inside() -> Any:
+    """A function that stands in another one."""
+
+    def made(n: int) -> int:
+        return n
+
+    return made
+
+
+def of_other(this: Any, n: int) -> tuple[Any, int]:
+    """A function whose first parameter is called as no method's is."""
+    return this.name, n
+
+
+class Standing:
+    """A class with functions of all kinds."""
+
+    def usual(self) -> None: ...
+    def unusual(this) -> None: ...  # noqa: N805
+    @staticmethod
+    def static(n: int) -> None: ...
+
+
+#: Functions, and whether what a decorator makes of them has to know what it is bound to.
+MAY_BE_METHODS: dict[str, tuple[Any, bool]] = {
+    "a function": (of_module.uncached, False),
+    "a function in a function": (inside(), False),
+    "a lambda": (lambda n: n, False),
+    "no parameters": (inside, False),
+    "another name": (of_other, False),
+    "self": (price, True),
+    "cls": (lambda cls: cls, True),
+    "whatever is given": (same(price), True),
+    "whatever is given, unnamed": (lambda *args: args, True),
+    "whatever is given by name": (lambda **named: named, True),
+    "in a class": (Standing.usual, True),
+    "in a class, otherwise named": (Standing.unusual, True),
+    "in a class, static": (Standing.static, True),
+    "a partial": (functools.partial(price), True),
+    "a builtin": (abs, True),
+}
+
+
+@cases("name", MAY_BE_METHODS)
+def test_what_may_be_a_method_is_no_plain_function(name: str) -> None:
+    """A table: what stands in a class, or has a place for an instance, binds by itself."""
+    function, expected = MAY_BE_METHODS[name]
+    assert may_be_method(function) == expected
+    cached: Any = cache_of_module.memoize()(function)
+    assert (type(cached) is not types.FunctionType) == expected
+    assert isinstance(cached, types.FunctionType)
+
+
+def test_a_plain_function_that_becomes_a_method_is_bound_by_python(cache: Cache) -> None:
+    """Whatever its first parameter is called; ``refresh`` is given the instance then."""
+
+    class Shop(Named):
+        price = cache.memoize()(of_other)
+
+    one, two = Shop("one"), Shop("two")
+    for _ in range(2):
+        assert (one.price(1), two.price(1)) == (("one", 1), ("two", 1))
+    assert cache.stats().computed == 2
+    with pytest.raises(TypeError, match="'n'"):
+        one.price.refresh(1)
+    assert one.price.refresh(one, 1) == ("one", 1)
+    assert cache.delete_memoized(one.price, one, 1)
+    one.price(1)
+    assert cache.stats().computed == 4
+
+
+@in_both_colours
+@pytest.mark.asyncio
+async def test_arguments_count_however_they_are_given(face: Face) -> None:
+    """By position, by name, both; too few, too many and one given twice are errors."""
+
+    @face.memoize()
+    def f(a: Any, b: Any = 2, /, c: Any = 3) -> Any:
+        return a, b, c
+
+    @face.memoize()
+    def g(a: Any, b: Any = 2) -> Any:
+        return a, b
+
+    for _ in range(2):
+        assert await face.call(f, 1) == await face.call(f, 1, 2) == (1, 2, 3)
+        assert await face.call(f, 1, c=3) == await face.call(f, 1, 2, 3) == (1, 2, 3)
+        assert await face.call(g, a=1) == await face.call(g, 1, b=2) == await face.call(g, 1, 2)
+        assert await face.call(g, None, None) == (None, None)
+    assert face.cache.stats().computed == 3
+    wrong: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = [
+        (f, (), {}), (f, (), {"a": 1}), (f, (1, 2, 3, 4), {}), (f, (1, 2, 3), {"c": 4}),
+        (g, (), {}), (g, (), {"b": 1}), (g, (1,), {"a": 2}), (g, (1, 2, 3), {}),
+        (g, (1,), {"d": 4}),
+    ]  # fmt: skip
+    for function, args, kwargs in wrong:
+        with pytest.raises(TypeError):
+            await face.call(function, *args, **kwargs)
+
+
 @pytest.mark.parametrize("function", [of_module, a_of_module])
 def test_a_cached_function_is_a_function(function: Any) -> None:
     """Its names, text, signature, module, colour; it is pickled and copied by reference."""
@@ -497,6 +598,7 @@ def test_a_cached_function_is_a_function(function: Any) -> None:
     for name in ("__name__", "__qualname__", "__module__", "__doc__", "__annotations__"):
         assert getattr(function, name) == getattr(original, name)
     assert inspect.signature(function) == inspect.signature(original)
+    assert inspect.getfullargspec(function) == inspect.getfullargspec(original)
     assert inspect.iscoroutinefunction(function) == inspect.iscoroutinefunction(original)
     assert inspect.isroutine(function) and callable(function)
     assert inspect.unwrap(function) is original

@@ -59,7 +59,7 @@ def arguments_of(function: Callback) -> Arguments:
     function = _below_what_passes_on(function)
     shown = list(signature_of(function).parameters.values())
     try:
-        own = list(signature_of(function, follow_wrapped=False).parameters.values())
+        own = list(signature_of(_itself(function), follow_wrapped=False).parameters.values())
     except ValueError:  # functools.lru_cache has none
         return Arguments(shown, None)
     if _same(own, shown):
@@ -75,6 +75,21 @@ def arguments_of(function: Callback) -> Arguments:
     rest = [p for p in shown if p.name not in names]
     last = [p for p in rest if p.kind is p.VAR_KEYWORD]
     return Arguments([*[p for p in rest if p.kind is not p.VAR_KEYWORD], *keywords, *last], own)
+
+
+def _itself(function: Callback) -> Callback:
+    """A function without the ``__signature__`` that ``functools.wraps`` has taken from inside."""
+    inside = getattr(function, "__wrapped__", None)
+    taken = getattr(function, "__signature__", None)
+    if type(function) is not types.FunctionType or taken is None:
+        return function
+    if taken is not getattr(inside, "__signature__", None):
+        return function
+    plain = types.FunctionType(
+        function.__code__, {}, function.__name__, function.__defaults__, function.__closure__
+    )
+    plain.__kwdefaults__ = function.__kwdefaults__
+    return plain
 
 
 def _same(one: Parameters, other: Parameters) -> bool:

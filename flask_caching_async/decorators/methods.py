@@ -137,6 +137,8 @@ def as_function(function: Callback, wrapper: Callback) -> Decorated:
     """
     functools.update_wrapper(wrapper, function)
     setattr(wrapper, DECORATED, wrapper)
+    # For who does not look below decorators (getfullargspec).
+    wrapper.__signature__ = signature_of(function)  # type: ignore[attr-defined]
     return cast(Decorated, wrapper)
 
 
