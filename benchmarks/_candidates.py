@@ -95,23 +95,26 @@ BY_HAND = {
 MANY = {f"key {number}": "x" * 200 for number in range(10)}
 
 
-def by_hand(store: Store, method: str) -> Iterator[Candidate]:
-    """A candidate for each peer that has this method: ``aget`` is awaited, ``get`` is not."""
+def by_hand(store: Store, method: str, value: Any = MANY["key 1"]) -> Iterator[Candidate]:
+    """A candidate for each peer that has this method: ``aget`` is awaited, ``get`` is not.
+
+    :param value: what is set.
+    """
     plain = method.removeprefix("a")
     awaits = method != plain
-    names = {"value": MANY["key 1"], "many": MANY, "names": tuple(MANY)}
+    names = {"value": value, "many": MANY, "names": tuple(MANY)}
     for peer in peers(store):
         do, put = getattr(peer, method), peer.aset if awaits else peer.set
         if do is None:
             continue
         if awaits and isinstance(peer, Ours) and store.kind != "memory":
             peer.enter()
-        for key, value in MANY.items():
+        for key, text in MANY.items():
             timed(
                 "await put(key, value)" if awaits else "put(key, value)",
                 put=put,
                 key=key,
-                value=value,
+                value=text,
             )(1)
         note = "no bound" if not peer.bounded and store.kind == "memory" else ""
         yield Candidate(peer.name, timed("await " * awaits + BY_HAND[plain], do=do, **names), note)

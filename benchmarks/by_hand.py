@@ -1,7 +1,8 @@
 """``get``, ``set``, ``get_many`` and ``set_many`` in memory, sync and awaited.
 
 ``python benchmarks/by_hand.py``. The value is a text, which nobody has to copy; those who pickle
-everything do it all the same. Many are ten.
+everything do it all the same. Many are ten. A dict is copied by those who let nobody change what
+they hold.
 """
 
 from __future__ import annotations
@@ -32,10 +33,25 @@ def candidates(method: str) -> Iterator[Candidate]:
     yield from by_hand(MEMORY, method)
 
 
+#: A dict that is copied as it is, and one that has to be pickled.
+DICTS = {
+    "a dict of texts and numbers": {"id": 7, "name": "Emma", "year": 1815},
+    "a dict with a list in it": {"id": 7, "name": "Emma", "tags": ["novel", "1815"]},
+}
+
+
+def of_dict(value: dict[str, object]) -> Iterator[Candidate]:
+    """``set`` of a dict, of all that have it."""
+    yield Candidate(DICT, timed("held['key 1'] = value.copy()", held={}, value=value), "")
+    yield from by_hand(MEMORY, "set", value)
+
+
 def tables() -> Iterator[Table]:
     """All of it."""
     for method in LIMITS:
         yield contest(f"{method}()", candidates(method), limit=DICT)
+    for what, value in DICTS.items():
+        yield contest(f"set() of {what}", of_dict(value), limit=DICT)
     for method in LIMITS:
         yield contest(f"await a{method}()", candidates(f"a{method}"), limit=DICT)
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import datetime
 import decimal
 import fractions
-import pickle
 import sys
 import uuid
 from collections.abc import Callable
+from pickle import HIGHEST_PROTOCOL, dumps, loads
 
 from markupsafe import Markup
 
@@ -31,6 +31,9 @@ IMMUTABLE = frozenset(
     }
 )  # fmt: skip
 
+#: What is no instance of any class that has registered a freezer.
+CONTAINERS = frozenset({dict, list, set})
+
 #: A base class, and the function that takes an instance apart: it returns what to keep and how to
 #: build a new instance from it, or ``None`` to leave it to pickle.
 FREEZERS: dict[type, Callable[[Value], tuple[Value, Thaw | None] | None]] = {
@@ -47,26 +50,31 @@ def keep(value: Value) -> tuple[Value, Thaw | None]:
     if kind in IMMUTABLE:
         return value, None
     if kind is dict:
-        for key, item in value.items():  # for small ones in half the time of issuperset and map
-            if type(item) not in IMMUTABLE or type(key) not in IMMUTABLE:
+        for item in value.values():  # for small ones in half the time of issuperset and map
+            if type(item) not in IMMUTABLE:
                 break
         else:
-            return value.copy(), dict.copy
+            for key in value:
+                if type(key) not in IMMUTABLE:
+                    break
+            else:
+                return value.copy(), dict.copy
     elif kind is list:
         if IMMUTABLE.issuperset(map(type, value)):
             return value.copy(), list.copy
     elif kind in (tuple, frozenset):
         if IMMUTABLE.issuperset(map(type, value)):
             return value, None
-    for base, freeze in FREEZERS.items():
-        if isinstance(value, base):
-            frozen = freeze(value)
-            if frozen is not None:
-                return frozen
-    if kind is tuple and any(isinstance(item, tuple(FREEZERS)) for item in value):
-        return [keep(item) for item in value], _thaw_each
+    if kind not in CONTAINERS:
+        for base, freeze in FREEZERS.items():
+            if isinstance(value, base):
+                frozen = freeze(value)
+                if frozen is not None:
+                    return frozen
+        if kind is tuple and any(isinstance(item, tuple(FREEZERS)) for item in value):
+            return [keep(item) for item in value], _thaw_each
     try:
-        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL), pickle.loads
+        return dumps(value, HIGHEST_PROTOCOL), loads
     except Exception as error:  # pickle raises whatever a __reduce__ raises
         raise SerializationError(f"a {kind.__qualname__} cannot be stored: {error}") from error
 

@@ -118,9 +118,10 @@ class SimpleCache(BaseCache):
             kept, thaw = (value, None) if type(value) in IMMUTABLE else keep(value)
         else:
             kept, thaw = self.pack(value)
-        life = self.default_timeout if timeout is None else timeout
+        life, clock = self.default_timeout if timeout is None else timeout, self.clock
         if type(life) is int and 0 < life <= FOREVER:
-            until = (now := self.clock()) + life
+            now = time.time() if clock is system_clock else clock()
+            until = now + life
         else:
             now, until, _ = self.times(timeout)
         self.memory.set_one(key, kept, thaw, now, until)
