@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -22,7 +21,6 @@ __all__ = [
     "duration",
     "life_of",
     "seconds",
-    "system_clock",
     "times_from",
     "times_of_three",
     "whole_seconds",
@@ -34,16 +32,6 @@ FOREVER = 10_000_000_000
 NEVER = float("inf")
 #: When what is no value, but says where there is one, was fresh last.
 LONG_AGO = -1.0
-
-
-def system_clock() -> float:
-    """Seconds since the epoch.
-
-    ``time.time`` is looked up when it is read, not when this module is imported: a program that
-    freezes the time in its tests replaces it. Where a call of Python is a tenth of all the work,
-    that is asked directly, if a backend's clock is this one.
-    """
-    return time.time()
 
 
 def seconds(timeout: object, name: str = "timeout") -> float | None:

@@ -17,12 +17,13 @@ need beyond get and set; see ``_versioned/``. They have defaults too.
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from cachelib import BaseCache as CachelibBaseCache
 
-from .._entries.times import seconds, system_clock, whole_seconds
+from .._entries.times import seconds, whole_seconds
 from .._runtime.colour import complete_pairs
 from ..typing import Config
 from ._versioned import defaults
@@ -37,6 +38,12 @@ from ._versioned.contract import (
 from ._versioned.operations import VersionedOperations, pair
 
 __all__ = ["KEY_VERSION_LIFE", "BaseCache", "Lease", "VersionedValue", "new_token"]
+
+
+def _system_clock() -> float:
+    # Looked up when it is read, not when this module is imported: a program that freezes the time
+    # in its tests replaces ``time.time``.
+    return time.time()
 
 
 class BaseCache(VersionedOperations, CachelibBaseCache):
@@ -66,7 +73,7 @@ class BaseCache(VersionedOperations, CachelibBaseCache):
     #: Its server or directory, as errors and the log name it; no password stands in it.
     where: str = ""
     #: Seconds since the epoch, as :func:`time.time`. Replace it in tests.
-    clock: Callable[[], float] = staticmethod(system_clock)
+    clock: Callable[[], float] = staticmethod(_system_clock)
 
     def __init__(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from cachelib.serializers import BaseSerializer, SimpleSerializer
 from .._entries.entry import Thaw
 from .._entries.envelope import decode, encode
 from .._entries.isolation import IMMUTABLE, keep
-from .._entries.times import FOREVER, Times, seconds, system_clock, times_from
+from .._entries.times import FOREVER, Times, seconds, times_from
 from .._runtime.fork import forgets_parent
 from ..exceptions import ConfigurationError, SerializationError
 from ..typing import Config, Timeout, Value
@@ -97,9 +96,8 @@ class SimpleCache(BaseCache):
 
     def get(self, key: str) -> Value:
         """The value of ``key``, or ``None``."""
-        entry, clock = self.memory.peek(key), self.clock
-        now = time.time() if clock is system_clock else clock()
-        if entry is None or now >= entry.usable_until:
+        entry = self.memory.peek(key)
+        if entry is None or self.clock() >= entry.usable_until:
             return None
         try:
             return entry.value()
@@ -118,10 +116,9 @@ class SimpleCache(BaseCache):
             kept, thaw = (value, None) if type(value) in IMMUTABLE else keep(value)
         else:
             kept, thaw = self.pack(value)
-        life, clock = self.default_timeout if timeout is None else timeout, self.clock
+        life = self.default_timeout if timeout is None else timeout
         if type(life) is int and 0 < life <= FOREVER:
-            now = time.time() if clock is system_clock else clock()
-            until = now + life
+            until = (now := self.clock()) + life
         else:
             now, until, _ = self.times(timeout)
         self.memory.set_one(key, kept, thaw, now, until)

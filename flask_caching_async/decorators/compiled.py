@@ -9,11 +9,9 @@ which says the same with all its cases.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from .._entries.entry import MISSING
-from .._entries.times import system_clock
 from ..typing import Args, Callback, Kwargs, Value
 from .plan import Plan
 
@@ -23,8 +21,8 @@ __all__ = ["can_be_compiled", "compiled_wrapper"]
 #: all others that the function may have come as what is given by name. What the text of an argument
 #: raises is raised again, or logged, by the general way, which asks for it anew.
 SOURCE = """
-{define} wrapper({parameters}, /, *{o}_args, **{o}_kwargs):
-    if {last} is not {o}_ABSENT and not {o}_kwargs and not {o}_args:
+{define} wrapper({parameters}*{o}_args, **{o}_kwargs):
+    if {all_given}not {o}_kwargs and not {o}_args:
         if {plain} and ({o}_state := {o}_plan.last) is not None:
             {o}_missing = False
             try:
@@ -40,19 +38,15 @@ SOURCE = """
                         not {o}_missing
                         and {o}_entry.generation == {o}_memory.generation
                         and {o}_entry.owner is {o}_author
-                        and {o}_entry.thaw is None
-                        and {o}_entry.kept is not None
-                        and (
-                            {o}_time.time()
-                            if ({o}_clock := {o}_state.timekeeper.clock) is {o}_system_clock
-                            else {o}_clock()
-                        )
-                        < {o}_entry.fresh_until
+                        and {o}_state.timekeeper.clock() < {o}_entry.fresh_until
                     ):
-                        if not {o}_entry.visited:
-                            {o}_entry.visited = True
-                        {o}_state.counters.hits += 1
-                        return {o}_entry.kept
+                        {o}_thaw = {o}_entry.thaw
+                        {o}_value = {o}_entry.kept if {o}_thaw is None else {o}_thaw({o}_entry.kept)
+                        if {o}_value is not None:
+                            if not {o}_entry.visited:
+                                {o}_entry.visited = True
+                            {o}_state.counters.hits += 1
+                            return {o}_value
             except Exception:
                 pass
             if {o}_missing:
@@ -78,7 +72,7 @@ def given(named: Args, more: Args) -> Args:
 def can_be_compiled(plan: Plan) -> bool:
     """Whether the calls of a function may be answered by its first look, by their text alone."""
     quick = plan.quick
-    named = quick is not None and bool(quick.names) and bool(quick.text)
+    named = quick is not None and quick.names is not None
     return named and plan.fast and not (plan.fixed_tags or plan.answers)
 
 
@@ -92,20 +86,20 @@ def compiled_wrapper(
     """
     quick = plan.quick
     assert quick is not None and quick.names is not None
+    o, names = quick.ours, quick.names
     source = SOURCE.format(
         define="async def" if is_async else "def",
         wait="await " if is_async else "",
-        o=quick.ours,
-        parameters=", ".join([f"{name}={quick.ours}_ABSENT" for name in quick.names]),
-        last=quick.names[-1],
-        names="".join([f"{name}, " for name in quick.names]),
+        o=o,
+        parameters="".join([f"{name}={o}_ABSENT, " for name in names]) + "/, " * bool(names),
+        all_given=f"{names[-1]} is not {o}_ABSENT and " if names else "",
+        names="".join([f"{name}, " for name in names]),
         plain=quick.plain,
         text=quick.text,
     )
     ours = {
         "plan": plan, "cache": plan.cache, "author": plan.author, "hit": hit, "slow": slow,
-        "MISSING": MISSING, "ABSENT": ABSENT, "given": given, "time": time,
-        "system_clock": system_clock,
+        "MISSING": MISSING, "ABSENT": ABSENT, "given": given,
     }  # fmt: skip
     scope = {**quick.scope, **{f"{quick.ours}_{name}": value for name, value in ours.items()}}
     exec(compile(source, f"<call of {plan.name}>", "exec"), scope)

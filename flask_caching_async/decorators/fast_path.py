@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-import time
 from collections.abc import Awaitable, Callable
 from time import perf_counter_ns
 
 from .._entries.entry import BY_HAND, MISSING, Elsewhere
-from .._entries.times import system_clock
 from .._flow.callbacks import resolved
 from .._flow.run import aread_through
 from ..typing import Args, Callback, Kwargs, Value
@@ -46,9 +44,7 @@ def fast_hit(plan: Plan) -> Callable[[Args, Kwargs], Value]:
             else:
                 key = state.memo.get(text) or key_of(state, text)
         entry = None if key is None else peek(key)
-        clock = state.timekeeper.clock
-        now = time.time() if clock is system_clock else clock()
-        if entry is None or now >= entry.fresh_until:
+        if entry is None or state.timekeeper.clock() >= entry.fresh_until:
             return MISSING
         # The function's own tag is the first; one of another function under this key is no answer.
         alien = entry.owner is not tag and entry.owner not in (tag, BY_HAND) and not shares
@@ -94,9 +90,7 @@ def page_hit(plan: Plan) -> Callable[[State, Args, Kwargs], Value]:
     def answer(state: State, args: Args, kwargs: Kwargs) -> Value:
         key, peek = quick_key(state, args, kwargs), state.page_peek
         entry = None if key is None or peek is None else peek(key)
-        clock = state.timekeeper.clock
-        now = time.time() if clock is system_clock else clock()
-        if key is None or entry is None or now >= entry.fresh_until:
+        if key is None or entry is None or state.timekeeper.clock() >= entry.fresh_until:
             return MISSING
         if not (shares or entry.owner in (tag, BY_HAND)) or not entry.answers(user_tags):
             return MISSING
