@@ -118,11 +118,13 @@ LOCKED = """
         locks += [pending._lock, pending.replaying]  # in the midst of a replay
     for holder in (getattr(cache.cache, "memory", None), getattr(cache.cache, "_transports", None)):
         locks += [] if holder is None else [holder._lock]
+    slots = []
     if hasattr(cache.cache, "_transports"):
         transport = cache.cache._transports.blocking()
-        for pool in [transport.pool] if hasattr(transport, "pool") else transport.pools:
-            for _ in range(pool.limit):
-                pool._slots.take(0)
+        pools = [transport.pool] if hasattr(transport, "pool") else transport.pools
+        slots += [pool._slots for pool in pools for _ in range(pool.limit)]
+    for each in slots:
+        each.take(0)
     held, go = threading.Event(), threading.Event()
 
     def hold():
@@ -158,6 +160,8 @@ LOCKED = """
     status = os.waitpid(pid, 0)[1]
     go.set()
     thread.join()
+    for each in slots:
+        each.give_back()  # its end needs one
     if pending is not None:
         pending.replayed(pending.look())  # not a word of it at the end
     assert status == 0, status
