@@ -148,10 +148,13 @@ class MemoryStore(Store, StoreSteps, DirectSteps):
 
     def get_directly(self, key: str, fresh: bool = False) -> Value:
         """The value of a key, ``MISSING`` where there is none, or no fresh one if it must be."""
-        try:
-            entry = self.memory.peek(key)
+        memory = self.memory
+        try:  # the usual case of Memory.peek: its call is a tenth of a `get`
+            entry = memory.entries.get(key)
         except TypeError:  # a dict would not have it
             entry = None
+        if entry is not None and (entry.generation != memory.generation or not entry.visited):
+            entry = memory.peek(key)
         if (
             entry is None
             or self.backend.clock() >= entry.usable_until
