@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from flask_caching_async import Cache
 from flask_caching_async.decorators.methods import may_be_method
@@ -541,6 +542,27 @@ def test_what_may_be_a_method_is_no_plain_function(name: str) -> None:
     cached: Any = cache_of_module.memoize()(function)
     assert (type(cached) is not types.FunctionType) == expected
     assert isinstance(cached, types.FunctionType)
+
+
+@pytest.mark.parametrize("signature", [None, "none of Python's"])
+def test_a_view_without_a_signature_is_cached_like_any_other(
+    app: Flask, cache: Cache, signature: str | None
+) -> None:
+    """What it wraps has none, or it says something else: nobody asks for it."""
+
+    def view() -> str:
+        return "a page"
+
+    if signature is None:
+        functools.update_wrapper(view, dict)
+    else:
+        view.__signature__ = signature  # type: ignore[attr-defined]
+    view.__qualname__ = "view"
+    assert may_be_method(view)
+    cached: Any = cache.cached()(view)
+    with app.test_request_context("/"):
+        assert [cached(), cached()] == ["a page", "a page"]
+    assert cache.stats().computed == 1
 
 
 def test_a_plain_function_that_becomes_a_method_is_bound_by_python(cache: Cache) -> None:

@@ -19,7 +19,8 @@ class Turns:
     """Lets who count the same key in this process wait for each other.
 
     If all of them only tried again, one of many could fail for ever. Of another process nobody
-    waits here: after a failure it is tried again, each time after a longer random pause.
+    waits here: after a failure it is tried again, each time after a longer random pause. So it is
+    after a handler that came in between and has counted: it does not wait for its own thread.
 
     :param patience: seconds after which it is not tried again.
     """
@@ -31,7 +32,7 @@ class Turns:
 
     def forget_parent(self) -> None:
         """Have new locks: a thread that a forked child does not have may hold one."""
-        self._locks = [threading.Lock() for _ in range(LOCKS)]
+        self._locks = [threading.RLock() for _ in range(LOCKS)]
 
     def count(self, key: str, attempt: Callable[[], int | None]) -> int | None:
         """The first sum that ``attempt`` gives; ``None`` if it gave none in time."""

@@ -114,15 +114,18 @@ class Decorated(_LooksLike):
 def may_be_method(function: Callback) -> bool:
     """Whether a function stands in a class, or may be put into one.
 
-    It may if its first parameter is called so, or takes whatever is given; and what is no function
-    may have been made of one.
+    It may if its first parameter is called so, or takes whatever is given; and what is no function,
+    or does not tell its parameters, may have been made of one.
     """
     if type(function) is not types.FunctionType:
         return True
     place = function.__qualname__.rpartition(".")[0]
     if place and not place.endswith("<locals>"):
         return True
-    first = next(iter(signature_of(function).parameters.values()), None)
+    try:
+        first = next(iter(signature_of(function).parameters.values()), None)
+    except Exception:  # what it wraps has no signature, or one that cannot be read
+        return True
     return first is not None and (first.name in ("self", "cls") or first.kind in VARIABLE)
 
 

@@ -193,10 +193,7 @@ def _look(question: Question, sent: bytes, connection: Socket) -> Seen:
 
 
 def _converse(
-    connection: Socket,
-    sent: bytes,
-    reading: Reading,
-    meanwhile: Callable[[], object] = lambda: None,
+    connection: Socket, sent: bytes, reading: Reading, meanwhile: Callable[[], object]
 ) -> list[Any]:
     """Send a question; what ``reading`` makes of its answer.
 

@@ -147,18 +147,16 @@ class MemcachedValues(ServerCache):
             if header is not None and (header.token != token or self.clock() >= header.until):
                 return MISSING  # cleared, or over
         try:
-            return self.serializer.loads(payload) if flags == 0 else self._loads(payload, flags)
+            return self.serializer.loads(payload) if flags == 0 else self._foreign(payload, flags)
         except Exception:
             return MISSING
 
-    def _loads(self, raw: bytes, flags: int) -> Value:
-        """A value without its header.
+    def _foreign(self, raw: bytes, flags: int) -> Value:
+        """A value that another client has stored.
 
-        :param flags: 0 is ours. Other clients have agreed on the meaning of some: 1 pickle, 2 and 4
-            a number, 8 compressed, 16 text.
+        :param flags: none are ours. Other clients have agreed on the meaning of some: 1 pickle, 2
+            and 4 a number, 8 compressed, 16 text.
         """
-        if flags == 0:
-            return self.serializer.loads(raw)
         if flags & 8:
             raw = zlib.decompress(raw)
         kind = flags & ~8
