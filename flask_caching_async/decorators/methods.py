@@ -124,7 +124,7 @@ def may_be_method(function: Callback) -> bool:
         return True
     try:
         first = next(iter(signature_of(function).parameters.values()), None)
-    except Exception:  # what it wraps has no signature, or one that cannot be read
+    except (TypeError, ValueError):  # what it wraps has no signature, or a wrong one
         return True
     return first is not None and (first.name in ("self", "cls") or first.kind in VARIABLE)
 
